@@ -1,0 +1,128 @@
+#include "pg_ext/table_access.hpp"
+
+#include "pg_ext/pg_prelude.hpp"
+
+extern "C" {
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "storage/lmgr.h"
+}
+
+namespace rowmesh {
+namespace {
+
+[[noreturn]] void altered(const PgTable& table) {
+  ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("table %u was altered since it was last looked at", table.relation)));
+  pg_unreachable();
+}
+
+void check_unaltered(const PgTable& table, Relation heap) {
+  TupleDesc descriptor = RelationGetDescr(heap);
+  if (static_cast<std::size_t>(descriptor->natts) != table.attribute_types.size()) altered(table);
+  for (int i = 0; i < descriptor->natts; i++) {
+    Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+    if (table.attribute_types[static_cast<std::size_t>(i)] != (attribute->attisdropped ? InvalidOid : attribute->atttypid)) altered(table);
+  }
+}
+
+}  // namespace
+
+TableAccess* open_table(PgTable& table, LOCKMODE lock) {
+  auto* access = static_cast<TableAccess*>(palloc0(sizeof(TableAccess)));
+  access->table = &table;
+  access->heap = try_table_open(table.relation, lock);
+  if (!access->heap) altered(table);
+  check_unaltered(table, access->heap);
+  access->slot = table_slot_create(access->heap, nullptr);
+  if (table.partitioned) return access;
+  access->index = try_index_open(table.key_index, AccessShareLock);
+  if (!access->index) altered(table);
+  access->point_keys = static_cast<ScanKeyData*>(palloc0(sizeof(ScanKeyData) * table.key.size()));
+  return access;
+}
+
+void close_table(TableAccess* access) {
+  if (access->point) index_endscan(access->point);
+  if (access->range) index_endscan(access->range);
+  if (access->result) ExecCloseIndices(access->result);
+  if (access->write_slot) ExecDropSingleTupleTableSlot(access->write_slot);
+  if (access->lock_slot) ExecDropSingleTupleTableSlot(access->lock_slot);
+  ExecDropSingleTupleTableSlot(access->slot);
+  if (access->estate) FreeExecutorState(access->estate);
+  if (access->index) index_close(access->index, NoLock);
+  table_close(access->heap, NoLock);
+}
+
+void release_pins(TableAccess* access) {
+  ExecClearTuple(access->slot);
+  if (access->lock_slot) ExecClearTuple(access->lock_slot);
+  if (access->write_slot) ExecClearTuple(access->write_slot);
+  if (access->point) index_rescan(access->point, nullptr, 0, nullptr, 0);
+  if (access->range) index_rescan(access->range, nullptr, 0, nullptr, 0);
+}
+
+void start_point_scan(TableAccess* access, Snapshot snapshot, const Datum* key) {
+  PgTable& table = *access->table;
+  int count = static_cast<int>(table.key.size());
+  for (int i = 0; i < count; i++) {
+    const PgKeyPart& part = table.key[static_cast<std::size_t>(i)];
+    // Index columns are scanned in the index's order, whatever the order of the key.
+    ScanKeyData* scan_key = &access->point_keys[part.index_attribute - 1];
+    if (!access->point)
+      ScanKeyEntryInitialize(scan_key, 0, part.index_attribute, BTEqualStrategyNumber, InvalidOid, part.collation, part.equal, key[i]);
+    scan_key->sk_argument = key[i];
+  }
+  if (!access->point) access->point = index_beginscan(access->heap, access->index, snapshot, count, 0);
+  access->point->xs_snapshot = snapshot;
+  index_rescan(access->point, access->point_keys, count, nullptr, 0);
+}
+
+void start_range_scan(TableAccess* access, Snapshot snapshot, Datum first, Datum last) {
+  const PgKeyPart& part = access->table->key[0];
+  if (!access->range) {
+    ScanKeyEntryInitialize(&access->range_keys[0], 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, part.collation, part.greater_equal, first);
+    ScanKeyEntryInitialize(&access->range_keys[1], 0, 1, BTLessEqualStrategyNumber, InvalidOid, part.collation, part.less_equal, last);
+    access->range = index_beginscan(access->heap, access->index, snapshot, 2, 0);
+  }
+  access->range_keys[0].sk_argument = first;
+  access->range_keys[1].sk_argument = last;
+  access->range->xs_snapshot = snapshot;
+  index_rescan(access->range, access->range_keys, 2, nullptr, 0);
+}
+
+bool integer_of_key(KeyView key, std::int64_t* number) {
+  constexpr char integer_tag = 1;  // key.cpp
+  if (key.size() != 9 || key[0] != integer_tag) return false;
+  std::uint64_t bits = 0;
+  for (std::size_t i = 1; i < 9; i++) bits = bits << 8 | static_cast<unsigned char>(key[i]);
+  *number = static_cast<std::int64_t>(bits ^ 1ULL << 63);
+  return true;
+}
+
+void key_to_datums(PgTable& table, const Value* values, Datum* datums) {
+  for (std::size_t i = 0; i < table.key.size(); i++) {
+    bool is_null;
+    datums[i] = value_to_datum(table.key_io(i), values[i], table.key_io(i).wire, &is_null);
+  }
+}
+
+Datum integer_key_datum(const PgTable& table, std::int64_t number) {
+  switch (table.columns[table.key[0].column].io.form) {
+    case PgForm::int2: return Int16GetDatum(static_cast<int16>(number));
+    case PgForm::int4: return Int32GetDatum(static_cast<int32>(number));
+    default: return Int64GetDatum(number);
+  }
+}
+
+std::int64_t integer_key_number(const PgTable& table, Datum datum) {
+  switch (table.columns[table.key[0].column].io.form) {
+    case PgForm::int2: return DatumGetInt16(datum);
+    case PgForm::int4: return DatumGetInt32(datum);
+    default: return DatumGetInt64(datum);
+  }
+}
+
+}  // namespace rowmesh

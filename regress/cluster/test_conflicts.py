@@ -1,0 +1,68 @@
+"""Several people change the same thing at once: every node decides alike, nothing is mixed and nothing vanishes unlisted."""
+from harness import ClusterTest
+
+SCHEMA = """CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE);
+            CREATE TABLE note (code TEXT PRIMARY KEY, title TEXT, body TEXT)"""
+
+
+class Conflicts(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.one, self.two = self.postgres("one", SCHEMA), self.sqlite("two", SCHEMA)
+        self.join([self.one, self.two], [(self.one, self.two)])
+
+    def apart(self, on_one, on_two):
+        """Both write while nothing travels."""
+        for node in (self.one, self.two):
+            node.call("disable")
+        for statement in on_one:
+            self.one.run(statement)
+        for statement in on_two:
+            self.two.run(statement)
+        for node in (self.one, self.two):
+            node.call("enable")
+        self.wait_equal([self.one, self.two])
+
+    def conflicts(self):
+        return self.one.view("conflicts") + self.two.view("conflicts")
+
+    def test_two_edits_of_one_column_end_equal_and_the_loser_is_listed(self):
+        self.one.run("INSERT INTO note VALUES ('a', 'first', 'x')")
+        self.wait_equal([self.one, self.two])
+        self.apart(["UPDATE note SET title = 'from one'"], ["UPDATE note SET title = 'from two'"])
+        self.assertIn(self.one.one("SELECT title FROM note"), ("from one", "from two"))
+        self.wait_for(self.conflicts, lambda rows: "from one" in str(rows) or "from two" in str(rows), "the losing title is listed")
+
+    def test_a_delete_beats_an_edit_and_the_edit_is_listed(self):
+        self.one.run("INSERT INTO note VALUES ('a', 'first', 'x')")
+        self.wait_equal([self.one, self.two])
+        self.apart(["DELETE FROM note"], ["UPDATE note SET title = 'edited meanwhile'"])
+        self.assertEqual([], self.two.run("SELECT * FROM note"))
+        self.wait_for(self.conflicts, lambda rows: "edited meanwhile" in str(rows), "the lost edit is listed")
+
+    def test_two_new_rows_with_one_unique_value_one_shows_and_the_other_waits(self):
+        self.apart(["INSERT INTO person VALUES (1, 'Ada', 'a@b.c')"], ["INSERT INTO person VALUES (2, 'Bo', 'a@b.c')"])
+        shown = self.one.run("SELECT id FROM person")
+        self.assertEqual(1, len(shown))
+        # The value becomes free: the hidden row comes back by itself.
+        self.one.run(f"UPDATE person SET email = 'other@b.c' WHERE id = {shown[0][0]}")
+        self.wait_for(lambda: self.one.one("SELECT count(*) FROM person"), lambda count: count == 2, "the hidden row is back on one")
+        self.wait_equal([self.one, self.two])
+
+    def test_two_new_rows_under_one_number_are_never_mixed_and_none_vanishes(self):
+        self.apart(["INSERT INTO person (id, name) VALUES (7, 'Ada of one')"], ["INSERT INTO person (id, name) VALUES (7, 'Bo of two')"])
+        self.assertIn(self.one.one("SELECT name FROM person WHERE id = 7"), ("Ada of one", "Bo of two"))
+        everything = str([node.run("SELECT * FROM person") for node in (self.one, self.two)]) + str(self.conflicts()) + \
+            str([node.view("quarantine") + node.view("tables") for node in (self.one, self.two)])
+        self.assertIn("Ada of one", everything)
+        self.assertIn("Bo of two", everything)
+
+    def test_two_notes_under_one_natural_key_become_one(self):
+        self.apart(["INSERT INTO note (code, title) VALUES ('k', 'from one')"], ["INSERT INTO note (code, body) VALUES ('k', 'from two')"])
+        self.assertEqual(1, self.two.one("SELECT count(*) FROM note"))
+
+    def test_a_deleted_row_that_is_written_again_stays(self):
+        self.one.run("INSERT INTO note VALUES ('a', 'first', 'x')")
+        self.wait_equal([self.one, self.two])
+        self.apart(["DELETE FROM note", "INSERT INTO note VALUES ('a', 'second life', 'y')"], ["UPDATE note SET body = 'edit of the first life'"])
+        self.assertEqual([("a", "second life", "y")], self.two.run("SELECT * FROM note"))

@@ -1,0 +1,174 @@
+"""Runs every test suite and adds up what they counted. `./dev test` builds first and then calls this.
+
+usage: run.py [SUITE] [PATTERN]   SUITE: unit, regress, isolation, cluster; PATTERN: which tests of it
+The last line is 'N passed, N failed, N skipped'; the exit code is 0 only if nothing failed and something ran.
+"""
+import glob
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOP = HERE.parent
+BUILD = pathlib.Path(os.environ.get("ROWMESH_BUILD", TOP / "build"))
+LOGS = BUILD / "test-logs"
+sys.path.insert(0, str(HERE / "cluster"))
+
+
+@dataclass
+class Counts:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+
+def run_logged(name, command, limit_s, **more):
+    """Runs a command with its output in a log file, in a process group of its own that is ended at the limit. -> (exit code, log text)"""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    path = LOGS / f"{name}.log"
+    with open(path, "w") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True, **more)
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)   # the cluster suites stop their servers on it
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            out.write(f"\nstopped: not done after {limit_s} s\n")
+            code = None
+    return code, path.read_text(errors="replace")
+
+
+def show_failure(name, text, lines=40):
+    print(f"---- {name}: the end of {LOGS / (name + '.log')}")
+    print("\n".join(text.splitlines()[-lines:]))
+    print("----", flush=True)
+
+
+def gtest_suite(binary, pattern):
+    name = pathlib.Path(binary).name
+    result = LOGS / f"{name}.json"
+    LOGS.mkdir(parents=True, exist_ok=True)
+    result.unlink(missing_ok=True)
+    command = [binary, f"--gtest_output=json:{result}", "--gtest_brief=1"]
+    if pattern:
+        command.append(f"--gtest_filter=*{pattern}*")
+    code, text = run_logged(name, command, 400)
+    if not result.exists():   # it crashed or hung: whatever it had passed, that is one failure at least
+        show_failure(name, text)
+        return Counts(failed=1)
+    report = json.loads(result.read_text())
+    skipped = sum(test.get("result") == "SKIPPED" for suite in report.get("testsuites", []) for test in suite["testsuite"])
+    counts = Counts(report["tests"] - report["failures"] - report.get("disabled", 0) - skipped, report["failures"], skipped)
+    if code != 0:
+        show_failure(name, text)
+        counts.failed = max(counts.failed, 1)
+    return counts
+
+
+def unit(pattern):
+    total = Counts()
+    binaries = [p for p in glob.glob(str(BUILD / "**" / "*_tests"), recursive=True) if os.access(p, os.X_OK) and os.path.isfile(p)]
+    for binary in sorted(binaries):
+        total.add(gtest_suite(binary, pattern))
+    return total
+
+
+def regress_with(runner, names, cases):
+    """pg_regress or pg_isolation_regress against a throw-away server."""
+    from nodes import PostgresServer, pg_tool   # only here: the unit suite runs without PostgreSQL's client library
+    with PostgresServer("regress") as server:
+        output = server.folder / "output"
+        output.mkdir()
+        server.give(output)
+        command = [pg_tool(runner), f"--inputdir={HERE}", f"--outputdir={output}", f"--host={server.folder}",
+                   f"--port={server.port}", "--user=postgres", "--dbname=rowmesh_regress", f"--bindir={server.bindir}", *names]
+        code, text = run_logged(runner, command, 300, **server.as_owner())
+        diffs = output / "regression.diffs"
+        if diffs.exists():
+            text += diffs.read_text(errors="replace")
+        passed = len(re.findall(r"^(?:test |ok )\S.*(?:\.\.\.|-) .*?ok\b|^(?:test|\s+)\s*\S+\s+\.\.\. ok", text, re.M))
+        failed = len(re.findall(r"\.\.\. FAILED|^not ok", text, re.M))
+        if code != 0:
+            show_failure(runner, text, 80)
+            failed = max(failed, 1)
+        return Counts(passed, failed, max(0, cases - passed - failed) if code == 0 else 0)
+
+
+def regress(pattern):
+    names = sorted(p.stem for p in (HERE / "sql").glob("*.sql") if not pattern or pattern in p.stem)
+    return regress_with("pg_regress", names, len(names)) if names else Counts()
+
+
+def isolation(pattern):
+    names = sorted(p.stem for p in (HERE / "specs").glob("*.spec") if not pattern or pattern in p.stem)
+    return regress_with("pg_isolation_regress", names, len(names)) if names else Counts()
+
+
+def cluster(pattern):
+    total = Counts()
+    module, _, test = (pattern or "").partition(":")
+    for path in sorted((HERE / "cluster").glob("test_*.py")):
+        if module not in path.stem:
+            continue
+        result = LOGS / f"{path.stem}.json"
+        LOGS.mkdir(parents=True, exist_ok=True)
+        result.unlink(missing_ok=True)
+        command = [sys.executable, str(HERE / "cluster" / "run_module.py"), path.stem, str(result)] + ([test] if test else [])
+        started = time.monotonic()
+        code, text = run_logged(path.stem, command, 300)
+        if not result.exists():
+            show_failure(path.stem, text)
+            total.failed += 1
+            continue
+        counts = Counts(**json.loads(result.read_text()))
+        if code is None:
+            counts.failed += 1
+        print(f"  {path.stem}: {counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped, "
+              f"{time.monotonic() - started:.0f} s", flush=True)
+        for line in re.findall(r"^skipped: .*", text, re.M):
+            print(f"    {line}")
+        if counts.failed:
+            show_failure(path.stem, text, 120)
+        total.add(counts)
+    return total
+
+
+SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "cluster": cluster}
+
+
+def main():
+    wanted = sys.argv[1] if len(sys.argv) > 1 else None
+    pattern = sys.argv[2] if len(sys.argv) > 2 else None
+    if wanted and wanted not in SUITES:
+        sys.exit(f"run.py: there is no suite '{wanted}'; there are: {', '.join(SUITES)}")
+    total = Counts()
+    for name, suite in SUITES.items():
+        if wanted in (None, name):
+            started = time.monotonic()
+            print(f"{name}:", flush=True)
+            counts = suite(pattern)
+            print(f"{name}: {counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped, "
+                  f"{time.monotonic() - started:.0f} s", flush=True)
+            total.add(counts)
+    print(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""), flush=True)
+    sys.exit(1 if total.failed or not total.passed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Sanitizers and linters, each in a build folder of its own. Called by ./dev check.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+top=$PWD
+build=${ROWMESH_BUILD:-$top/build}
+. scripts/prepare.sh
+sources() { git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.h'; }
+
+# The unit tests and the simulator under a sanitizer. The extensions stay out: their hosts are not built with it.
+sanitize() {
+  local kind=$1 flags=$2 folder=$build-$1
+  [ -f "$folder/build.ninja" ] ||
+    cmake -G Ninja -S "$top" -B "$folder" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DROWMESH_SANITIZE="$flags" \
+      -DROWMESH_POSTGRESQL=OFF -DROWMESH_SQLITE=OFF >"$folder.log" 2>&1 || die "cmake failed: $folder.log"
+  nice -n 5 ninja -C "$folder" rowmesh_tests >"$folder.log" 2>&1 || {
+    tail -n 30 "$folder.log" >&2
+    die "the build failed"
+  }
+  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 "$folder/shared/rowmesh_tests" --gtest_brief=1
+}
+
+check_one() {
+  say "== $1"
+  case $1 in
+    address) sanitize address address,undefined ;;
+    thread) sanitize thread thread ;;
+    format) need_packages clang-format; sources | xargs -r clang-format --dry-run --Werror ;;
+    tidy)
+      need_packages clang-tidy
+      prepare_build
+      sources | grep '\.cpp$' | xargs -r -P 2 -n 4 clang-tidy -quiet -p "$build" --warnings-as-errors='*' ;;
+    cppcheck)
+      need_packages cppcheck
+      cppcheck -q --std=c++20 --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
+        --suppress=missingIncludeSystem --suppress=unknownMacro -I "$top" shared pg_ext sqlite_ext ;;
+    *) die "check: no such kind: $1 (address, thread, tidy, cppcheck, format)" ;;
+  esac
+}
+
+[ $# -gt 0 ] || set -- format cppcheck address thread tidy
+failed=()
+for kind in "$@"; do (check_one "$kind") || failed+=("$kind"); done
+[ ${#failed[@]} -eq 0 ] || die "check: not clean: ${failed[*]}"
+say "check: clean"

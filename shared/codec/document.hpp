@@ -1,0 +1,142 @@
+// The wire document (docs/protocol.md): NDJSON, a header line, then table, version and row lines, then a trailer with count
+// and checksum. One document is one snapshot of the sender and one transaction of the receiver.
+//
+// Lines after the header, all arrays but the table line:
+//   {"table":0,"name":"items","columns":[["id","integer"],...],"key":[0],"integer_key":true}   describes table 0
+//   ["v",hlc,"origin hex"]             the next version number: the first such line is version 1; 0 is "settled"
+//   [0,table,birth,columns,[values]]   a row with one life, which lives: `columns` is a version number, or an array of one per column
+//   [1,table,[key],birth,removed]      a row with one life, which is dead
+//   [2,table,[key],[life,...]]         anything else; life = [birth,removed,move|null,columns,[values]|null],
+//                                      move = [version,[key],birth,columns]
+//   {"end":lines,"sum":"16 hex digits"}  number of row lines ([0..2]); XXH-like 64-bit checksum over all bytes before this line
+// Values: null, true, false, numbers (a double always has '.' or 'e' in it), strings; {"b":"base64"} for bytes, {"f":"NaN"|"Infinity"|"-Infinity"},
+// {"t":"base64"} for text that is not UTF-8 or holds NUL (text, bytes as they are), {"x":1} for omitted.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "shared/http/body.hpp"
+#include "shared/merge/row_state.hpp"
+
+namespace rowmesh {
+
+using Vector = std::map<Origin, Position>;  // applied (or offered) position per origin
+
+// What an origin said of itself (model 1.5).
+struct OriginMeta {
+  PositionNumber position = 0;
+  Hlc watermark = 0;
+  Hlc horizon = 0;
+  std::map<Origin, Hlc> received;  // R: the watermark it has of each other origin
+
+  bool operator==(const OriginMeta&) const = default;
+};
+
+struct Member {
+  std::string node;  // UUID
+  std::string name;
+  bool left = false; // remove_server took it out: it holds nothing back any more
+
+  bool operator==(const Member&) const = default;
+};
+
+enum class DocumentKind : std::uint8_t { changes, copy };
+
+struct DocumentHeader {
+  int protocol = 1;
+  DocumentKind kind = DocumentKind::changes;
+  Origin sender = 0;
+  std::string node;  // sender's UUID
+  Hlc hlc = 0;
+  Hlc prune_horizon = 0;  // G
+  Hlc horizon = 0;        // H at the snapshot
+  Vector from, to;        // copy: `to` is the sender's vector at the snapshot, `from` empty
+  std::map<Origin, OriginMeta> metas;
+  std::map<Origin, Member> members;
+  std::map<std::string, Version> truncates;  // wire table name -> T
+  // copy only: the table, and whether rows after the last one remain
+  std::string copy_table;
+  bool copy_more = false;
+  std::uint64_t copy_total = 0;  // rows in the table, about
+};
+
+struct WireTable {
+  std::string name;
+  std::vector<std::string> columns;
+  std::vector<ColumnType> types;
+  std::vector<std::uint32_t> key;  // positions in `columns`
+  bool integer_key = false;
+};
+
+// A life as it travels. `values` is empty when not sent (dead), else one per column of the WireTable.
+struct WireLife {
+  Version birth, removed;
+  std::vector<Version> versions;  // empty: all columns bear `base`; else one per column
+  Version base;
+  bool has_move = false;
+  Version move_version, move_birth;
+  Row move_key;
+  std::vector<Version> move_seen;  // one per column
+  bool has_values = false;
+  Row values;
+};
+
+// One row line. The views live until the next call of DocumentReader::next.
+struct WireRow {
+  std::uint32_t table = 0;
+  Row key;                       // in the order of WireTable::key
+  std::vector<WireLife> lives;   // at least one; re-used between rows so that nothing is allocated per row: see `count`
+  std::size_t count = 0;         // lives that count
+};
+
+class DocumentWriter {
+ public:
+  // `compress`: zstd level 1.
+  DocumentWriter(const DocumentHeader& header, bool compress);
+  ~DocumentWriter();
+  // Returns the number to give to the row calls.
+  std::uint32_t add_table(const Table& table);
+  // A row with one living life whose values are `row` (all columns of the table, in its order; omitted allowed).
+  void add_row(std::uint32_t table, Version birth, const ColumnVersions& versions, RowView row);
+  void add_removed(std::uint32_t table, KeyView key, Version birth, Version removed);
+  // Several lives, or a moved one. `rows[i]`: the values of lives[i], empty if none are to be sent.
+  void add_lives(std::uint32_t table, KeyView key, const std::vector<const Life*>& lives, const std::vector<RowView>& rows);
+  std::uint64_t rows() const;
+  std::uint64_t raw_bytes() const;  // before compression
+  std::shared_ptr<Body> finish();   // writes the trailer
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Strict and bounded: every line is checked before it is given out; whatever does not fit throws Error(protocol). The trailer is
+// checked by next() before it returns null, so a truncated or altered document always throws before its end is reported.
+class DocumentReader {
+ public:
+  // `compressed`: as the Content-Encoding header said ("zstd").
+  DocumentReader(std::shared_ptr<const Body> body, bool compressed);
+  ~DocumentReader();
+  const DocumentHeader& header() const;
+  // null at the end. Tables that the row needs are in tables() by then.
+  const WireRow* next();
+  const std::vector<WireTable>& tables() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Reads the whole document once without keeping anything: throws what next() would throw. A document is checked before its transaction begins.
+void check_document(std::shared_ptr<const Body> body, bool compressed);
+
+// One value, one row as JSON text for views: {"column": value, ...}.
+void append_json_value(std::string& out, const Value& value);
+void append_json_string(std::string& out, std::string_view text);
+std::string row_to_json(const Table& table, RowView row, const ColumnSet* only = nullptr);
+
+}  // namespace rowmesh

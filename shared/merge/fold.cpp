@@ -1,0 +1,79 @@
+#include "shared/merge/fold.hpp"
+
+namespace rowmesh {
+
+const Life* shown_life(const RowState& state, bool integer_key, Version truncated) {
+  const Life* shown = nullptr;
+  for (const Life& life : state.lives) {
+    if (life.dead(truncated)) continue;
+    shown = &life;
+    if (integer_key) break;  // ascending by birth: the first is the oldest
+  }
+  return shown;
+}
+
+Life* shown_life(RowState& state, bool integer_key, Version truncated) {
+  return const_cast<Life*>(shown_life(static_cast<const RowState&>(state), integer_key, truncated));
+}
+
+bool in_table(const RowState& state, bool integer_key, Version truncated) {
+  const Life* life = shown_life(state, integer_key, truncated);
+  if (!life) return false;
+  if (!life->side || life->side->kind == SideKind::merged) return true;
+  return life->side->kind == SideKind::quarantined && !life->side->columns.is_all();
+}
+
+void fold_insert(RowState& state, Version version, bool integer_key, Version truncated) {
+  if (Life* same = state.find(version)) {
+    // Inserted, removed and inserted again in one transaction: one life, never shipped in between (H16 c).
+    same->removed = {};
+    same->columns = {};
+    same->columns.base = version;
+    return;
+  }
+  // A trigger that updates the row it fires for is logged before the insert that it belongs to: the update was folded into a
+  // life that never was (measured, part 1 1.5).
+  std::erase_if(state.lives, [&](const Life& life) {
+    return life.birth.settled() && life.removed.settled() && !life.side && life.newest() == version && life.birth < version &&
+           !life.dead(truncated);
+  });
+  (void)integer_key;
+  state.add(Life(version));
+}
+
+void fold_update(RowState& state, Version version, const ColumnSet& columns, std::size_t column_count, bool whole_row,
+                 bool integer_key, Version truncated) {
+  if (state.lives.empty()) state.lives.emplace_back();
+  Life* life = shown_life(state, integer_key, truncated);
+  if (!life || !in_table(state, integer_key, truncated)) return;  // the insert that it belongs to follows
+  if (whole_row || columns.is_all()) {
+    life->columns.set_all(version);
+  } else {
+    for (std::size_t column = 0; column < column_count; column++)
+      if (columns.has(static_cast<ColumnIndex>(column))) life->columns.set(static_cast<ColumnIndex>(column), version);
+  }
+}
+
+void fold_remove(RowState& state, Version version, bool integer_key, Version truncated) {
+  if (state.lives.empty()) state.lives.emplace_back();
+  auto bury = [&](Life& life) {
+    life.removed = version;
+    life.side = nullptr;
+  };
+  if (integer_key) {
+    if (in_table(state, integer_key, truncated)) bury(*shown_life(state, integer_key, truncated));
+  } else {
+    for (Life& life : state.lives)
+      if (!life.dead(truncated)) bury(life);
+  }
+  // Born and dead in one transaction: nobody has heard of it.
+  std::erase_if(state.lives, [&](const Life& life) { return life.birth == version && life.removed == version; });
+  if (state.lives.empty()) {
+    // An empty state would read as "nothing known", that is a settled row; say that the row of before is gone.
+    Life gone;
+    gone.removed = version;
+    state.lives.push_back(std::move(gone));
+  }
+}
+
+}  // namespace rowmesh

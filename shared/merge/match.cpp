@@ -1,0 +1,52 @@
+// The dearest-bought function of the model: five corrections came out of its simulation (docs/model.md, section 3).
+#include "shared/merge/merge.hpp"
+
+namespace rowmesh {
+namespace {
+
+bool named(std::span<const IncomingLife> all, Version birth) {
+  for (const IncomingLife& life : all)
+    if (life.birth == birth) return true;
+  return false;
+}
+
+// The sender knows the life only as "settled". Which of mine is it? One that the sender may have settled.
+std::optional<Version> match_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
+                                     const MergeContext& context, bool* added) {
+  if (!context.sender_truncated.settled() && context.sender_truncated.hlc <= context.prune_horizon) return std::nullopt;
+  const Life* youngest = nullptr;
+  for (const Life& mine : state.lives) {
+    bool settled_there = mine.birth.settled() || mine.birth.hlc <= context.sender_horizon;
+    bool named_there = !mine.birth.settled() && named(all, mine.birth);
+    bool buried_there = !mine.death().settled() && mine.death().hlc <= context.sender_horizon;
+    bool truncated_there = mine.birth < context.truncated && context.truncated.hlc <= context.sender_horizon;
+    if (settled_there && !named_there && !buried_there && !truncated_there) youngest = &mine;
+  }
+  if (youngest) return youngest->birth;
+  if (context.copy && !life.dead() && Version{} >= context.truncated) {
+    *added = true;
+    return Version{};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Version> match_life(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
+                                  const MergeContext& context, bool* added) {
+  *added = false;
+  auto pruned = [&](Version version) { return version.hlc <= context.prune_horizon; };
+  if (life.dead() && pruned(life.death())) return std::nullopt;
+  if (life.birth.settled()) return match_settled(state, life, all, context, added);
+  if (state.find(life.birth)) return life.birth;
+  if (!pruned(life.birth) || context.copy) {
+    *added = true;
+    return life.birth;
+  }
+  // Before the next line: an old life's delete must not hit the young one that took its place after a truncate.
+  if (life.birth < context.sender_truncated) return std::nullopt;
+  if (state.find(Version{})) return Version{};
+  return std::nullopt;  // an old life that I know to be gone: never resurrect
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,256 @@
+#include "shared/merge/merge.hpp"
+
+#include <algorithm>
+
+namespace rowmesh {
+
+Row life_values(const Table& table, const Life& life, RowView table_row) {
+  Row row(table_row.begin(), table_row.end());
+  row.resize(table.columns.size(), Value::of_omitted());
+  if (life.side)
+    for (std::size_t column = 0; column < row.size() && column < life.side->values.size(); column++)
+      if (life.side->columns.has(static_cast<ColumnIndex>(column))) row[column] = life.side->values[column];
+  return row;
+}
+
+std::optional<Row> desired_row(const Table& table, const RowState& state, Version truncated, RowView table_row) {
+  const Life* shown = shown_life(state, table.integer_key, truncated);
+  if (!shown) return std::nullopt;
+  Row row = life_values(table, *shown, table_row);
+  if (table.integer_key) return row;
+  for (const Life& life : state.lives) {  // natural key: each column by the highest version over the living lives
+    if (&life == shown || life.dead(truncated) || !life.side) continue;
+    for (std::size_t column = 0; column < row.size() && column < life.side->values.size(); column++) {
+      auto index = static_cast<ColumnIndex>(column);
+      bool newest = true;
+      for (const Life& other : state.lives)
+        if (&other != &life && !other.dead(truncated) && other.columns.of(index) > life.columns.of(index)) newest = false;
+      if (newest) row[column] = life.side->values[column];
+    }
+  }
+  return row;
+}
+
+namespace {
+
+struct Working {
+  Life life;
+  Row values;
+  bool was_alive = false;
+  bool changed = false;
+};
+
+class Merger {
+ public:
+  Merger(RowState& state, RowView table_row, const MergeContext& context, std::vector<Loss>& losses)
+      : state_(state), table_row_(table_row), context_(context), losses_(losses) {
+    for (Life& life : state.lives) {
+      Working working;
+      working.values = life_values(context.table, life, life_has_row(life) ? table_row : RowView());
+      working.was_alive = !life.dead(context.truncated);
+      working.life = life;
+      lives_.push_back(std::move(working));
+    }
+  }
+
+  bool merge(std::span<IncomingLife> incoming) {
+    bool changed = false;
+    for (IncomingLife& life : incoming) {
+      bool added = false;
+      auto birth = match_life(state_, life, incoming, context_, &added);
+      if (!birth) {
+        list_void(life);
+        continue;
+      }
+      if (added)
+        add(*birth, life), changed = true;
+      else
+        changed |= merge_one(*find(*birth), life);
+      // Later lives of the document are matched against what is known by now, as the model does.
+      if (Life* mine = state_.find(*birth)) *mine = find(*birth)->life;
+    }
+    return changed;
+  }
+
+  // Puts the result into the state; returns the row that the table should show.
+  std::optional<OwnedRow> finish(bool changed) {
+    std::vector<Working*> alive;
+    std::sort(lives_.begin(), lives_.end(), [](auto& left, auto& right) { return left.life.birth < right.life.birth; });
+    for (Working& working : lives_)
+      if (!working.life.dead(context_.truncated)) alive.push_back(&working);
+    if (changed && alive.size() > 1) list_hidden_values(alive);
+    Working* shown = alive.empty() ? nullptr : context_.table.integer_key ? alive.front() : alive.back();
+    RowState after;
+    for (Working& working : lives_) {
+      bool plain = &working == shown && (context_.table.integer_key || alive.size() == 1);
+      bool dead = working.life.dead(context_.truncated);
+      if (plain || dead) {
+        working.life.side = nullptr;
+      } else {
+        auto side = std::make_unique<Side>();
+        side->kind = context_.table.integer_key ? SideKind::held : SideKind::merged;
+        side->columns = ColumnSet::all();
+        side->values = OwnedRow(working.values);
+        side->since_ms = hlc_to_ms(working.life.newest().hlc);
+        if (side->kind == SideKind::held)
+          side->reason = "another row got this number first on another server; this one waits for a number of its own";
+        working.life.side = std::move(side);
+      }
+    }
+    std::optional<OwnedRow> desired;
+    if (shown) desired = OwnedRow(shown_values(*shown, alive));
+    for (Working& working : lives_) after.lives.push_back(std::move(working.life));
+    state_ = std::move(after);
+    return desired;
+  }
+
+ private:
+  bool life_has_row(const Life& life) const {
+    return &life == shown_life(state_, context_.table.integer_key, context_.truncated);
+  }
+
+  Working* find(Version birth) {
+    for (Working& working : lives_)
+      if (working.life.birth == birth) return &working;
+    return nullptr;
+  }
+
+  void add(Version birth, IncomingLife& incoming) {
+    Working working;
+    working.life.birth = birth;
+    working.life.removed = incoming.removed;
+    working.life.columns = incoming.columns;
+    if (incoming.moved) working.life.moved = std::make_unique<Move>(*incoming.moved);
+    working.values.assign(incoming.values.begin(), incoming.values.end());
+    working.values.resize(context_.table.columns.size(), Value::of_omitted());
+    working.changed = true;
+    if (!incoming.dead() && birth < context_.truncated) list_dead(working, context_.truncated, nullptr);
+    state_.add(Life(working.life));
+    lives_.push_back(std::move(working));
+  }
+
+  bool merge_one(Working& mine, IncomingLife& incoming) {
+    Life& life = mine.life;
+    bool changed = false;
+    ColumnVersions before = life.columns;
+    if (incoming.moved && !life.moved) life.moved = std::make_unique<Move>(*incoming.moved), changed = true;
+    if (incoming.removed > life.removed) life.removed = incoming.removed, changed = true;
+    ColumnSet lost_mine, lost_theirs;
+    Version newest_mine, newest_theirs;
+    Row before_values = mine.values;
+    for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
+      auto column = static_cast<ColumnIndex>(i);
+      Version theirs = incoming.columns.of(column), ours = life.columns.of(column);
+      if (theirs == ours) continue;
+      newest_mine = std::max(newest_mine, ours);
+      newest_theirs = std::max(newest_theirs, theirs);
+      if (theirs > ours) {
+        if (!context_.had_seen(theirs, ours)) lost_mine.add(column);
+        life.columns.set(column, theirs);
+        if (incoming.has_values && i < incoming.values.size() && incoming.values[i].kind != ValueKind::omitted)
+          mine.values[i] = incoming.values[i];
+        changed = true;
+      } else if (!context_.had_seen(ours, theirs)) {
+        lost_theirs.add(column);
+      }
+    }
+    mine.changed |= changed;
+    if (life.dead(context_.truncated)) {
+      Version killer = std::max(life.death(), life.birth < context_.truncated ? context_.truncated : Version{});
+      if (changed) list_dead(mine, killer, mine.was_alive ? nullptr : &before);
+      return changed;
+    }
+    if (!lost_mine.empty())
+      list("update_origin_differs", "apply_remote", lost_mine, before_values, mine.values, newest_mine, newest_theirs);
+    if (!lost_theirs.empty() && incoming.has_values)
+      list("update_origin_differs", "keep_local", lost_theirs, incoming.values, mine.values, newest_theirs, newest_mine);
+    return changed;
+  }
+
+  // Columns of a dead life that its killer had not seen. `known`: versions that were listed when the life died.
+  void list_dead(const Working& working, Version killer, const ColumnVersions* known) {
+    ColumnSet lost;
+    Version newest;
+    for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
+      auto column = static_cast<ColumnIndex>(i);
+      Version version = working.life.columns.of(column);
+      if (context_.had_seen(killer, version) || (known && known->of(column) == version)) continue;
+      lost.add(column);
+      newest = std::max(newest, version);
+    }
+    if (!lost.empty()) list("update_deleted", "keep_delete", lost, working.values, {}, newest, killer);
+  }
+
+  void list_void(const IncomingLife& incoming) {
+    if (incoming.dead() || !incoming.has_values) return;
+    ColumnSet lost;
+    Version newest;
+    for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
+      Version version = incoming.columns.of(static_cast<ColumnIndex>(i));
+      if (version.hlc <= context_.prune_horizon) continue;
+      lost.add(static_cast<ColumnIndex>(i));
+      newest = std::max(newest, version);
+    }
+    if (!lost.empty()) list("update_missing", "skip", lost, incoming.values, {}, newest, {});
+  }
+
+  Row shown_values(const Working& shown, const std::vector<Working*>& alive) const {
+    Row row = shown.values;
+    if (context_.table.integer_key) return row;
+    for (std::size_t i = 0; i < row.size(); i++) {
+      const Working* newest = alive.back();
+      for (const Working* other : alive)
+        if (other->life.columns.of(static_cast<ColumnIndex>(i)) > newest->life.columns.of(static_cast<ColumnIndex>(i)))
+          newest = other;
+      row[i] = newest->values[i];
+    }
+    return row;
+  }
+
+  // Several living lives under one key: list the values that do not show.
+  void list_hidden_values(const std::vector<Working*>& alive) {
+    Row shown = shown_values(context_.table.integer_key ? *alive.front() : *alive.back(), alive);
+    const Working& winner = context_.table.integer_key ? *alive.front() : *alive.back();
+    for (const Working* working : alive) {
+      if (!working->changed && !winner.changed) continue;
+      ColumnSet lost;
+      for (std::size_t i = 0; i < shown.size(); i++)
+        if (!same_value(shown[i], working->values[i]) && working->values[i].kind != ValueKind::omitted)
+          lost.add(static_cast<ColumnIndex>(i));
+      if (working == &winner || lost.empty()) continue;
+      list("insert_exists", context_.table.integer_key ? "held" : "merged", lost, working->values, shown, working->life.newest(),
+           winner.life.newest());
+    }
+  }
+
+  void list(const char* type, const char* resolution, const ColumnSet& columns, RowView loser, RowView winner, Version loser_version,
+            Version winner_version) {
+    Loss loss;
+    loss.type = type;
+    loss.resolution = resolution;
+    loss.columns = columns;
+    loss.loser = OwnedRow(loser);
+    loss.winner = OwnedRow(winner);
+    loss.loser_version = loser_version;
+    loss.winner_version = winner_version;
+    losses_.push_back(std::move(loss));
+  }
+
+  RowState& state_;
+  RowView table_row_;
+  const MergeContext& context_;
+  std::vector<Loss>& losses_;
+  std::vector<Working> lives_;
+};
+
+}  // namespace
+
+bool merge_lives(RowState& state, std::span<IncomingLife> incoming, RowView table_row, const MergeContext& context,
+                 std::vector<Loss>& losses, std::optional<OwnedRow>& desired) {
+  Merger merger(state, table_row, context, losses);
+  bool changed = merger.merge(incoming);
+  desired = merger.finish(changed);
+  return changed;
+}
+
+}  // namespace rowmesh

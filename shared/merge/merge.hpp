@@ -1,0 +1,63 @@
+// Merging what comes with what is here (model 1.3 and 1.4). Pure: no store, no clock.
+#pragma once
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "shared/merge/fold.hpp"
+#include "shared/merge/row_state.hpp"
+
+namespace rowmesh {
+
+// A life as a document brings it, in this node's terms.
+struct IncomingLife {
+  Version birth, removed;
+  ColumnVersions columns;
+  std::unique_ptr<Move> moved;
+  bool has_values = false;
+  RowView values;  // all columns of the table in its order; omitted where the document has nothing
+
+  bool dead() const { return !removed.settled() || moved; }
+  Version death() const { return moved ? std::max(removed, moved->version) : removed; }
+};
+
+// Values that lost against others that their writer had not seen.
+struct Loss {
+  std::string type;        // as in ConflictRow
+  std::string resolution;
+  ColumnSet columns;
+  OwnedRow loser;          // full row; `columns` count
+  OwnedRow winner;         // full row, empty when a delete won
+  Version loser_version, winner_version;  // the newest of each
+};
+
+struct MergeContext {
+  const Table& table;
+  Hlc prune_horizon = 0;         // G, mine
+  Hlc sender_horizon = 0;        // G of the sender
+  Version truncated;             // T of the table, mine, the document's already taken in
+  Version sender_truncated;      // T of the table as the document says
+  bool copy = false;             // rows of a copy are taken in although nothing is known of them
+  // Had the writer of `winner` seen `loser`? (H14)
+  std::function<bool(Version winner, Version loser)> had_seen;
+};
+
+// Values of one life: its side values over the table's row.
+Row life_values(const Table& table, const Life& life, RowView table_row);
+// What the table ought to show of the key: nullopt is nothing. `table_row` may be empty when the table has none.
+std::optional<Row> desired_row(const Table& table, const RowState& state, Version truncated, RowView table_row);
+
+// Merges into `state`, which holds a life with settled birth if the table has a row of which nothing else is known. Afterwards
+// every life that the table does not show plainly has its values in `side` (views of `table_row` and of the document are
+// copied); the shown life has no side: the caller writes desired_row() to the table, or marks it hidden or quarantined.
+// `desired` receives that row; its texts belong to `state`, `table_row` or the document.
+// Returns true if the state changed.
+bool merge_lives(RowState& state, std::span<IncomingLife> incoming, RowView table_row, const MergeContext& context,
+                 std::vector<Loss>& losses, std::optional<OwnedRow>& desired);
+
+// Which life of `state` an incoming one is: its birth; nullopt: none, it is void. `*added`: it is new here.
+std::optional<Version> match_life(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
+                                  const MergeContext& context, bool* added);
+
+}  // namespace rowmesh

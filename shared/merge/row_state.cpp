@@ -1,0 +1,37 @@
+#include "shared/merge/row_state.hpp"
+
+namespace rowmesh {
+
+Life& Life::operator=(const Life& other) {
+  if (this == &other) return *this;
+  birth = other.birth;
+  removed = other.removed;
+  columns = other.columns;
+  moved = other.moved ? std::make_unique<Move>(*other.moved) : nullptr;
+  side = other.side ? std::make_unique<Side>(*other.side) : nullptr;
+  return *this;
+}
+
+Life* RowState::find(Version birth) {
+  for (Life& life : lives)
+    if (life.birth == birth) return &life;
+  return nullptr;
+}
+
+Life& RowState::add(Life life) {
+  auto at = std::lower_bound(lives.begin(), lives.end(), life.birth,
+                             [](const Life& here, const Version& birth) { return here.birth < birth; });
+  return *lives.insert(at, std::move(life));
+}
+
+bool RowState::has_side() const {
+  return std::any_of(lives.begin(), lives.end(), [](const Life& life) { return life.side != nullptr; });
+}
+
+Version RowState::newest() const {
+  Version newest;
+  for (const Life& life : lives) newest = std::max(newest, life.newest());
+  return newest;
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,109 @@
+// The unsettled metadata of one key: its lives (docs/model.md 1.1). A key without any has one implicit life: birth 0, all
+// columns settled.
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "shared/model/key.hpp"
+#include "shared/model/table.hpp"
+#include "shared/model/value.hpp"
+#include "shared/model/version.hpp"
+
+namespace rowmesh {
+
+// A version for each column: `base` for all that are not named in `changed`.
+struct ColumnVersions {
+  Version base;
+  std::vector<std::pair<ColumnIndex, Version>> changed;  // sorted by column, each different from base
+
+  Version of(ColumnIndex column) const {
+    auto at = find(column);
+    return at != changed.end() && at->first == column ? at->second : base;
+  }
+  void set(ColumnIndex column, Version version) {
+    auto at = changed.begin() + (find(column) - changed.cbegin());
+    bool here = at != changed.end() && at->first == column;
+    if (version == base) {
+      if (here) changed.erase(at);
+    } else if (here) {
+      at->second = version;
+    } else {
+      changed.insert(at, {column, version});
+    }
+  }
+  void set_all(Version version) {
+    base = version;
+    changed.clear();
+  }
+  Version newest() const {
+    Version newest = base;
+    for (auto& [column, version] : changed) newest = std::max(newest, version);
+    return newest;
+  }
+  bool operator==(const ColumnVersions&) const = default;
+
+ private:
+  std::vector<std::pair<ColumnIndex, Version>>::const_iterator find(ColumnIndex column) const {
+    return std::lower_bound(changed.begin(), changed.end(), column,
+                            [](const auto& entry, ColumnIndex wanted) { return entry.first < wanted; });
+  }
+};
+
+// The younger of two things that bore one number went to another key (model, rule 5).
+struct Move {
+  Version version;
+  Key to_key;
+  Version to_birth;
+  ColumnVersions seen;  // what the mover knew of the life
+};
+
+// Why a life's values are not (all) in the table.
+enum class SideKind : std::uint8_t {
+  merged,       // natural key with several lives: the table shows them merged, each life keeps its own values here
+  held,         // integer key: the younger life waits
+  hidden,       // a row with an older claim has one of its UNIQUE values
+  quarantined,  // the database refuses it
+};
+
+struct Side {
+  SideKind kind = SideKind::held;
+  ColumnSet columns;   // which values count: all, or for a refused update those that the table does not have
+  OwnedRow values;     // in the table's column order
+  std::vector<ColumnType> types;  // on the wire, per column; empty: the table's own
+  std::string code, reason;
+  std::uint64_t since_ms = 0;
+};
+
+struct Life {
+  Version birth;             // settled: it was there before anything that is still told apart
+  Version removed;           // highest delete that named this life; settled: none
+  ColumnVersions columns;
+  std::unique_ptr<Move> moved;
+  std::unique_ptr<Side> side;  // null: its values are the table's row
+
+  Life() = default;
+  explicit Life(Version born) : birth(born) { columns.base = born; }
+  Life(const Life& other) { *this = other; }
+  Life& operator=(const Life& other);
+  Life(Life&&) = default;
+  Life& operator=(Life&&) = default;
+
+  Version death() const { return moved ? std::max(removed, moved->version) : removed; }
+  bool dead(Version truncated) const { return !removed.settled() || moved || birth < truncated; }
+  Version newest() const { return std::max(std::max(birth, columns.newest()), death()); }
+};
+
+struct RowState {
+  std::vector<Life> lives;  // ascending by birth
+
+  Life* find(Version birth);
+  const Life* find(Version birth) const { return const_cast<RowState*>(this)->find(birth); }
+  Life& add(Life life);
+  bool has_side() const;
+  Version newest() const;
+};
+
+}  // namespace rowmesh

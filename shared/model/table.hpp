@@ -1,0 +1,67 @@
+// What the core knows of a replicated table.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rowmesh {
+
+using TableId = std::uint32_t;  // local to one node, given by its store, never re-used
+using ColumnIndex = std::uint16_t;
+
+// The type as named on the wire. `any`: SQLite columns whose declared type says nothing more.
+enum class ColumnType : std::uint8_t {
+  any, integer, real, boolean, numeric, text, bytes, date, time, timestamp, timestamptz, uuid, json, other,
+};
+const char* to_string(ColumnType type);
+ColumnType column_type_from(std::string_view name);  // unknown names become `other`
+
+struct Column {
+  std::string name;
+  ColumnType type = ColumnType::any;
+  std::string type_name;    // as the engine spells it, for messages and fingerprints
+  bool not_null = false;
+  bool has_default = false;
+};
+
+struct UniqueIndex {
+  std::string name;
+  std::vector<ColumnIndex> columns;  // indexes over expressions or with a condition have none here: they quarantine
+};
+
+enum class MergePolicy : std::uint8_t { column, row };
+
+struct Table {
+  TableId id = 0;
+  std::string wire_name;   // how nodes call it among each other
+  std::string local_name;  // for messages: schema.table in PostgreSQL
+  std::vector<Column> columns;  // without generated ones. The index of a column is stable as long as the table is described
+  std::vector<ColumnIndex> key;
+  std::vector<UniqueIndex> uniques;  // other than the key
+  MergePolicy merge = MergePolicy::column;
+  // One integer column is the key: two inserts under one number are then two different things (model, rule 5).
+  bool integer_key = false;
+
+  const Column* find_column(std::string_view name) const;
+  int column_index(std::string_view name) const;  // -1: none
+};
+
+// Which columns a change touched. Grows as needed; `all()` is every column there is.
+class ColumnSet {
+ public:
+  static ColumnSet all() { ColumnSet set; set.all_ = true; return set; }
+  void add(ColumnIndex column);
+  bool has(ColumnIndex column) const;
+  void merge(const ColumnSet& other);
+  bool is_all() const { return all_; }
+  bool empty() const { return !all_ && first_ == 0 && more_.empty(); }
+  void add_word(std::size_t word, std::uint64_t bits);  // 64 columns at once
+
+ private:
+  bool all_ = false;
+  std::uint64_t first_ = 0;           // columns 0 to 63: nearly every table
+  std::vector<std::uint64_t> more_;
+};
+
+}  // namespace rowmesh

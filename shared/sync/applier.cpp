@@ -1,0 +1,442 @@
+#include "shared/sync/applier.hpp"
+
+#include <algorithm>
+
+#include "shared/model/limits.hpp"
+
+namespace rowmesh {
+namespace {
+constexpr int attempts = 8;  // a row that a local writer keeps changing is tried so often before the sender is told to come again
+}
+
+bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
+  DocumentReader reader(body_, compressed_);
+  header_ = reader.header();
+  const NodeState& state = core_.state;
+  if (header_.node == core_.identity.node)
+    throw Refusal{"same_node", "both servers have the node id " + header_.node + ": one is a copy of the other; give it a new identity"};
+  std::uint64_t now_ms = core_.now_ms();
+  if (hlc_to_ms(header_.hlc) > now_ms + limits::clock_ahead_ms)
+    throw Refusal{"clock", "the sender's clock is " + std::to_string((hlc_to_ms(header_.hlc) - now_ms) / 1000) +
+                               " s ahead of this server's; set both by NTP"};
+  if (header_.kind == DocumentKind::copy) return true;
+  bool anything_new = false;
+  for (auto& [origin, to] : header_.to) {
+    if (origin == state.self) continue;
+    auto from = header_.from.find(origin);
+    Position begin = from == header_.from.end() ? Position{} : from->second;
+    auto here = state.applied.find(origin);
+    if (here == state.applied.end()) {
+      if (!accept_unknown(origin)) throw Refusal{"gap", "changes of origin " + to_hex(origin) + " are taken from that server itself"};
+      anything_new = true;
+      continue;
+    }
+    if (begin.number > here->second.number) throw Refusal{"gap", "changes before this document are missing here"};
+    if (begin.number == here->second.number && begin.tag != 0 && here->second.tag != 0 && begin.tag != here->second.tag)
+      throw Refusal{"history", "origin " + to_hex(origin) + " has another history than the one applied here: was it restored from a backup?"};
+    anything_new = anything_new || to.number > here->second.number;
+  }
+  if (anything_new && header_.horizon < state.prune_horizon)
+    throw Refusal{"stale", "the document was made before what has been forgotten here; it must be made anew"};
+  return anything_new;
+}
+
+void Applier::run(const std::function<void()>& breathe, CopySession* copy) {
+  copy_ = copy;
+  for (attempt_ = 0;; attempt_++) {
+    try {
+      once(breathe);
+      return;
+    } catch (const Raced&) {
+      core_.store.rollback();
+      core_.window.undo_changes();
+      if (attempt_ + 1 >= attempts)
+        throw Error(ErrorKind::transient, "raced", "a row is being changed here again and again; the document will be tried again");
+      core_.cut_alone();
+    } catch (...) {
+      core_.store.rollback();
+      core_.window.undo_changes();
+      throw;
+    }
+  }
+}
+
+void Applier::once(const std::function<void()>& breathe) {
+  DocumentReader reader(body_, compressed_);
+  header_ = reader.header();
+  state_ = core_.state;
+  mappings_.clear();
+  items_.clear();
+  touched_.clear();
+  deferred_.clear();
+  recheck_ = core_.recheck_hidden;
+  newest_ = 0;
+  rows_ = conflicts_ = 0;
+  // The first row comes after the tables that the document speaks of.
+  const WireRow* row = reader.next();
+  map_tables(reader.tables());
+  lock_tables();
+  core_.window.begin_changes();
+  for (auto& [origin, meta] : header_.metas) state_.take_meta(origin, meta);
+  state_.take_members(header_.members, header_.metas);
+  apply_truncates();
+  std::uint64_t slice_end_ms = core_.now_ms() + limits::apply_slice_ms;
+  for (; row; row = reader.next()) {
+    if (row->table >= mappings_.size()) map_tables(reader.tables());
+    if (!items_.empty() && (row->table != current_ || items_.size() >= limits::batch_rows)) {
+      flush_batch();
+      if (core_.now_ms() >= slice_end_ms) {
+        if (breathe) breathe();
+        slice_end_ms = core_.now_ms() + limits::apply_slice_ms;
+      }
+    }
+    current_ = row->table;
+    add(*row);
+  }
+  flush_batch();
+  resolve_uniques();
+  finish();
+}
+
+void Applier::map_tables(const std::vector<WireTable>& tables) {
+  for (std::size_t i = mappings_.size(); i < tables.size(); i++) {
+    const WireTable& wire = tables[i];
+    Mapping mapping;
+    mapping.table = core_.table_by_wire_name(wire.name);
+    if (!mapping.table)
+      throw Refusal{"schema", "table '" + wire.name + "' is not replicated here; create it and call add_table"};
+    const Table& table = *mapping.table;
+    for (const Column& column : table.columns) mapping.types.push_back(column.type);
+    std::size_t known = 0;
+    for (std::size_t column = 0; column < wire.columns.size(); column++) {
+      int local = table.column_index(wire.columns[column]);
+      if (local < 0)
+        throw Refusal{"schema", "table '" + wire.name + "' has no column '" + wire.columns[column] + "' here; add it"};
+      mapping.to_local.push_back(local);
+      mapping.types[static_cast<std::size_t>(local)] = wire.types[column];
+      known++;
+    }
+    mapping.complete = known == table.columns.size();
+    std::vector<int> wire_key;
+    mapping.integer_keys = true;
+    for (std::uint32_t column : wire.key) {
+      wire_key.push_back(mapping.to_local[column]);
+      mapping.key_types.push_back(wire.types[column]);
+    }
+    std::vector<int> own_key(table.key.begin(), table.key.end());
+    if (wire_key != own_key)
+      throw Refusal{"schema", "table '" + wire.name + "' has another primary key here; make the keys the same columns in the same order"};
+    for (ColumnIndex column : table.key) mapping.integer_keys &= table.columns[column].type == ColumnType::integer;
+    mappings_.push_back(std::move(mapping));
+  }
+}
+
+void Applier::lock_tables() {
+  std::vector<const Table*> tables;
+  for (const Mapping& mapping : mappings_) tables.push_back(mapping.table);
+  for (auto& [name, version] : header_.truncates)
+    if (const Table* table = core_.table_by_wire_name(name); table && std::find(tables.begin(), tables.end(), table) == tables.end())
+      tables.push_back(table);
+  for (TableId id : recheck_)
+    if (const Table* table = core_.table(id); table && std::find(tables.begin(), tables.end(), table) == tables.end())
+      tables.push_back(table);
+  std::sort(tables.begin(), tables.end(), [](auto left, auto right) { return left->id < right->id; });
+  // Every apply folds the local log first; under this transaction's locks nothing can come between.
+  for (int round = 0;; round++) {
+    core_.store.begin(TransactionKind::write, tables);
+    if (!core_.store.log_must_be_read()) return;
+    core_.store.rollback();
+    if (round >= 20) throw Error(ErrorKind::transient, "busy", "local writers leave no gap; the document will be tried again");
+    core_.cut_alone();
+    state_ = core_.state;
+    recheck_.insert(core_.recheck_hidden.begin(), core_.recheck_hidden.end());
+  }
+}
+
+// ---- rows of the document ----
+
+IncomingLife Applier::incoming(const WireLife& wire, const Mapping& mapping) {
+  const Table& table = *mapping.table;
+  IncomingLife life;
+  life.birth = wire.birth;
+  life.removed = wire.removed;
+  life.columns.base = wire.base;
+  newest_ = std::max({newest_, wire.birth.hlc, wire.removed.hlc, wire.base.hlc});
+  auto take_versions = [&](const std::vector<Version>& versions, ColumnVersions& out) {
+    for (std::size_t column = 0; column < versions.size(); column++) {
+      newest_ = std::max(newest_, versions[column].hlc);
+      out.set(static_cast<ColumnIndex>(mapping.to_local[column]), versions[column]);
+    }
+  };
+  if (!wire.versions.empty()) {
+    life.columns.base = {};
+    take_versions(wire.versions, life.columns);
+  }
+  if (wire.has_move) {
+    life.moved = std::make_unique<Move>();
+    life.moved->version = wire.move_version;
+    life.moved->to_birth = wire.move_birth;
+    life.moved->to_key = encode_key(wire.move_key);
+    newest_ = std::max(newest_, wire.move_version.hlc);
+    take_versions(wire.move_seen, life.moved->seen);
+  }
+  if (wire.has_values) {
+    auto row = arena_.row(table.columns.size());
+    if (!mapping.complete) std::fill(row.begin(), row.end(), Value::of_omitted());
+    for (std::size_t column = 0; column < wire.values.size(); column++)
+      row[static_cast<std::size_t>(mapping.to_local[column])] = arena_.keep(wire.values[column]);
+    life.has_values = true;
+    life.values = row;
+  }
+  return life;
+}
+
+void Applier::add(const WireRow& row) {
+  const Mapping& mapping = this->mapping();
+  Item& item = items_.emplace_back();
+  rows_++;
+  bool plain = mapping.integer_keys;
+  for (const Value& value : row.key) plain = plain && value.kind == ValueKind::integer;
+  if (plain) {
+    item.key = encode_key(row.key);
+  } else {
+    auto key = core_.store.canonical_key(*mapping.table, row.key, mapping.key_types, &item.unholdable);
+    item.key = key ? std::move(*key) : encode_key(row.key);
+  }
+  for (std::size_t i = 0; i < row.count; i++) item.lives.push_back(incoming(row.lives[i], mapping));
+}
+
+void Applier::flush_batch() {
+  if (items_.empty()) return;
+  auto before = [](const Item& left, const Item& right) { return left.key < right.key; };
+  if (!std::is_sorted(items_.begin(), items_.end(), before)) std::sort(items_.begin(), items_.end(), before);
+  keys_.clear();
+  for (Item& item : items_) {
+    if (!keys_.empty() && keys_.back() == item.key)
+      throw Error(ErrorKind::protocol, "twice", "a document names the key " + key_to_text(item.key) + " twice");
+    keys_.push_back(item.key);
+  }
+  const Table& table = *mapping().table;
+  bool unholdable = std::any_of(items_.begin(), items_.end(), [](const Item& item) { return !item.unholdable.empty(); });
+  if (!unholdable) {
+    core_.store.find_rows(table, keys_, found_);
+  } else {
+    found_.assign(items_.size(), {});
+    for (std::size_t i = 0; i < items_.size(); i++) {
+      if (!items_[i].unholdable.empty()) continue;
+      std::vector<FoundRow> one;
+      core_.store.find_rows(table, {&keys_[i], 1}, one);
+      found_[i] = one[0];
+    }
+  }
+  row_writes_.clear();
+  column_sets_.clear();
+  writes_.clear();
+  for (std::size_t i = 0; i < items_.size(); i++) decide(i, found_[i]);
+  carry_out_writes();
+  items_.clear();
+  arena_.clear();
+}
+
+MergeContext Applier::context(const Table& table) {
+  MergeContext context{table, {}, {}, {}, {}, false, [this](Version winner, Version loser) { return state_.had_seen(winner, loser); }};
+  context.prune_horizon = state_.prune_horizon;
+  context.sender_horizon = header_.prune_horizon;
+  context.truncated = state_.truncated(table.id);
+  if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end()) context.sender_truncated = at->second;
+  context.copy = header_.kind == DocumentKind::copy;
+  return context;
+}
+
+void Applier::decide(std::size_t index, const FoundRow& found) {
+  Item& item = items_[index];
+  const Table& table = *mapping().table;
+  if (found.newer_than_log) throw Raced{};
+  Entry* entry = core_.window.find(table.id, item.key);
+  bool known = entry && !entry->state.lives.empty();
+  // The window says what the table must hold; if it does not, a local writer was faster than the last cut. After some tries believe the
+  // table: somebody writes with triggers switched off.
+  if (known && item.unholdable.empty() && in_table(entry->state, table.integer_key, state_.truncated(table.id)) != found.exists &&
+      attempt_ < attempts / 2)
+    throw Raced{};
+  if (copy_ && !copy_->target_was_empty) {
+    copy_->seen.insert(item.key);
+    compare_copied(index, known ? entry : nullptr, found);
+    return;
+  }
+  if (item.unholdable.empty() && decide_plainly(item, known ? entry : nullptr, found)) return;
+  decide_generally(index, entry, found);
+}
+
+// The ordinary cases, without looking at the values of the row that is here. False: it is none of them.
+bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
+  const Table& table = *mapping().table;
+  if (item.lives.size() != 1) return false;
+  IncomingLife& life = item.lives[0];
+  Version truncated = state_.truncated(table.id);
+  if (life.moved || life.birth < truncated) return false;
+  std::size_t index = static_cast<std::size_t>(&item - items_.data());
+  if (life.dead()) {
+    // A delete of a row of which nothing unsettled is known.
+    if (entry || life.removed.hlc <= state_.prune_horizon || !life.birth.settled()) return false;
+    if (!header_.truncates.empty()) return false;
+    if (!found.exists) return true;  // known to be gone, and forgotten
+    Entry& fresh = core_.window.get(table.id, item.key);
+    Life gone;
+    gone.removed = life.removed;
+    fresh.state.lives.push_back(std::move(gone));
+    write(WriteKind::remove, fresh, index, found, {}, {});
+    return true;
+  }
+  if (!life.has_values) return false;
+  if (!entry) {
+    if (found.exists != life.birth.settled() && !(context(table).copy && !found.exists)) return false;
+    if (!found.exists && life.birth.hlc <= state_.prune_horizon && header_.kind != DocumentKind::copy) return false;
+    if (!found.exists) {
+      for (const Value& value : life.values)
+        if (value.kind == ValueKind::omitted && mapping().complete) return false;
+      bool settled = life.birth.settled() && life.columns == ColumnVersions{};
+      Entry& fresh = core_.window.get(table.id, item.key);
+      if (fresh.state.lives.empty()) fresh.state.lives.emplace_back();
+      fresh.state.lives[0].birth = life.birth;
+      fresh.state.lives[0].columns = life.columns;
+      (void)settled;
+      write(WriteKind::insert, fresh, index, found, life.values, {});
+      return true;
+    }
+    if (!header_.truncates.empty()) return false;
+    ColumnSet columns;
+    for (std::size_t i = 0; i < table.columns.size(); i++)
+      if (!life.columns.of(static_cast<ColumnIndex>(i)).settled()) columns.add(static_cast<ColumnIndex>(i));
+    Entry& fresh = core_.window.get(table.id, item.key);
+    Life merged;
+    merged.columns = life.columns;
+    fresh.state.lives.push_back(std::move(merged));
+    if (columns.empty()) {
+      touched_.push_back(&fresh);
+      return true;
+    }
+    write(WriteKind::update, fresh, index, found, life.values, columns);
+    return true;
+  }
+  auto& lives = entry->state.lives;
+  if (lives.size() != 1 || lives[0].birth != life.birth || lives[0].side || lives[0].dead(truncated) || !found.exists) return false;
+  ColumnSet columns;
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    auto column = static_cast<ColumnIndex>(i);
+    Version theirs = life.columns.of(column), ours = lives[0].columns.of(column);
+    if (theirs == ours) continue;
+    if (!state_.had_seen(std::max(theirs, ours), std::min(theirs, ours))) return false;
+    if (theirs > ours) {
+      if (life.values[i].kind == ValueKind::omitted && mapping().complete) return false;
+      columns.add(column);
+    }
+  }
+  if (columns.empty()) {
+    touched_.push_back(entry);
+    return true;
+  }
+  core_.window.touch(*entry);
+  for (std::size_t i = 0; i < table.columns.size(); i++)
+    if (columns.has(static_cast<ColumnIndex>(i)))
+      lives[0].columns.set(static_cast<ColumnIndex>(i), life.columns.of(static_cast<ColumnIndex>(i)));
+  write(WriteKind::update, *entry, index, found, life.values, columns);
+  return true;
+}
+
+void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& found) {
+  Item& item = items_[index];
+  const Table& table = *mapping().table;
+  OwnedRow table_row;
+  if (found.exists) {
+    KeyView key = item.key;
+    core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+      table_row = OwnedRow(row);
+      return true;
+    });
+    if (table_row.empty()) throw Raced{};
+  }
+  RowState state = entry ? entry->state : RowState{};
+  if (state.lives.empty() && found.exists) state.lives.emplace_back();
+  bool had_side = state.has_side();
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  bool changed = merge_lives(state, item.lives, table_row.view(), context(table), losses, desired);
+  for (const Loss& loss : losses) list(table, item.key, loss);
+  if (!changed && !entry) return;  // void, or nothing new about a settled row
+  Entry& here = core_.window.get(table.id, item.key);
+  core_.window.touch(here);
+  if (changed) here.state = std::move(state);
+  if (!changed) {
+    touched_.push_back(&here);
+    return;
+  }
+  if (had_side || here.state.has_side()) core_.mark_side(here);
+  if (!desired) {
+    if (found.exists)
+      write(WriteKind::remove, here, index, found, {}, {});
+    else
+      touched_.push_back(&here);
+    return;
+  }
+  if (!item.unholdable.empty()) {
+    quarantine(here, desired->view(), ColumnSet::all(), "22P02", item.unholdable, mapping().types);
+    touched_.push_back(&here);
+    return;
+  }
+  if (!found.exists) {
+    writes_.reserve(items_.size() + 1);
+    write(WriteKind::insert, here, index, found, desired->view(), {});
+  } else {
+    ColumnSet columns;
+    for (std::size_t i = 0; i < table.columns.size(); i++)
+      if ((*desired)[i].kind != ValueKind::omitted && !same_value((*desired)[i], table_row[i])) columns.add(static_cast<ColumnIndex>(i));
+    if (columns.empty()) {
+      touched_.push_back(&here);
+      return;
+    }
+    write(WriteKind::update, here, index, found, desired->view(), columns);
+  }
+  writes_.back().owned = std::move(*desired);
+  row_writes_.back().values = writes_.back().owned.view();
+}
+
+// A copy into a table that has rows: what is the same stays; what differs is refused, or becomes a change made here, so that everybody hears it.
+void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& found) {
+  Item& item = items_[index];
+  const Table& table = *mapping().table;
+  bool plain = item.lives.size() == 1 && !item.lives[0].dead() && item.lives[0].has_values;
+  if (!found.exists || !plain || copy_->mode == CopyMode::none) {
+    if (copy_->mode == CopyMode::fail && !entry && plain)
+      throw Refusal{"differs", "table '" + table.wire_name + "' has rows here, but not the row " + key_to_text(item.key) +
+                                   " of the source; say on_existing => 'source' or 'newer'"};
+    if (!decide_plainly(item, entry, found)) decide_generally(index, entry, found);
+    return;
+  }
+  OwnedRow table_row;
+  KeyView key = item.key;
+  core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+    table_row = OwnedRow(row);
+    return true;
+  });
+  IncomingLife& life = item.lives[0];
+  ColumnSet columns;
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    auto column = static_cast<ColumnIndex>(i);
+    if (life.values[i].kind == ValueKind::omitted || same_value(life.values[i], table_row[i])) continue;
+    Version ours = entry && !entry->state.lives.empty() ? entry->state.lives.back().columns.of(column) : Version{};
+    if (copy_->mode == CopyMode::newer && ours > life.columns.of(column)) continue;
+    columns.add(column);
+  }
+  if (columns.empty()) return;
+  if (copy_->mode == CopyMode::fail)
+    throw Refusal{"differs", "row " + key_to_text(item.key) + " of table '" + table.wire_name +
+                                 "' differs between the servers; say on_existing => 'source' or 'newer'"};
+  Entry& here = core_.window.get(table.id, item.key);
+  core_.window.touch(here);
+  if (here.state.lives.empty()) here.state.lives.emplace_back();
+  write(WriteKind::update, here, index, found, life.values, columns);
+  core_.store.note_local(table, LogOp::update, item.key, columns);
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,360 @@
+#include "shared/sync/core.hpp"
+
+#include <algorithm>
+
+#include "shared/codec/document.hpp"
+#include "shared/codec/packed.hpp"
+#include "shared/model/limits.hpp"
+
+namespace rowmesh {
+
+void Core::load_config() {
+  identity = store.identity();
+  tables_.clear();
+  by_wire_name_.clear();
+  for (Table& table : store.tables()) {
+    by_wire_name_[table.wire_name] = table.id;
+    tables_[table.id] = std::move(table);
+  }
+  if (state.self != identity.origin && state.self != 0)
+    log('w', "this node has a new incarnation: " + to_hex(identity.origin) + " instead of " + to_hex(state.self));
+  state.self = identity.origin;
+  Member& self = state.members[identity.origin];
+  self.node = identity.node;
+  self.name = identity.name;
+  self.left = false;
+}
+
+const Table* Core::table(TableId id) const {
+  auto at = tables_.find(id);
+  return at == tables_.end() ? nullptr : &at->second;
+}
+
+const Table* Core::table_by_wire_name(const std::string& name) const {
+  auto at = by_wire_name_.find(name);
+  return at == by_wire_name_.end() ? nullptr : table(at->second);
+}
+
+bool Core::cut(bool force) {
+  Batch batch;
+  touched_sides_.clear();
+  LogRead read = store.read_log([&](const LogEntry& entry) { fold(entry, batch); });
+  watermark = std::max(watermark, read.watermark);
+  state.hlc = std::max(state.hlc, store.clock().now());
+  last_cut_ms = now_ms();
+  if (!read.any && !force) return false;
+  std::sort(batch.entries.begin(), batch.entries.end());
+  batch.entries.erase(std::unique(batch.entries.begin(), batch.entries.end()), batch.entries.end());
+
+  // Numbers grow with time, so that they do not repeat although a crash may lose the last ones.
+  Position& position = state.applied[state.self];
+  position.number = std::max<PositionNumber>(position.number + 1, now_ms());
+  position.tag = services.random.next();
+  OriginMeta& meta = state.own_meta();
+  meta.position = position.number;
+  meta.watermark = watermark;
+  meta.horizon = std::max(meta.horizon, state.horizon(watermark));
+  meta.received.clear();
+  for (auto& [origin, other] : state.metas)
+    if (origin != state.self) meta.received[origin] = other.watermark;
+
+  PackedWriter data;
+  data.number(0);
+  data.number(position.number);
+  data.fixed64(position.tag);
+  data.fixed64(batch.newest);
+  batch.ends = {{state.self, position.number}};
+  Batch* added = nullptr;
+  if (batch.newest != 0) {
+    window.add_batch(std::move(batch));
+    added = window.newest_batch();
+  }
+  HistoryRecord record;
+  record.kind = HistoryKind::cut;
+  record.marker = read.marker;
+  record.data = data.take();
+  pending_.push_back({std::move(record), added});
+  refresh_side_values({}, touched_sides_);
+  return true;
+}
+
+bool Core::cut_alone(bool force) {
+  store.begin(TransactionKind::read);
+  bool moved = cut(force);
+  store.commit();
+  return moved;
+}
+
+void Core::fold(const LogEntry& log_entry, Batch& batch) {
+  const Table* table = this->table(log_entry.table);
+  if (!table) return;
+  Version version{log_entry.hlc, state.self};
+  batch.newest = std::max(batch.newest, log_entry.hlc);
+  counters.captured++;
+  if (log_entry.op == LogOp::truncate) {
+    fold_truncate(*table, version);
+    return;
+  }
+  Entry& entry = window.get(log_entry.table, log_entry.key);
+  Version truncated = state.truncated(table->id);
+  bool side = entry.state.has_side();
+  switch (log_entry.op) {
+    case LogOp::insert: fold_insert(entry.state, version, table->integer_key, truncated); break;
+    case LogOp::update:
+      fold_update(entry.state, version, log_entry.columns, table->columns.size(), table->merge == MergePolicy::row,
+                  table->integer_key, truncated);
+      if (side) touched_sides_[&entry].merge(log_entry.columns);
+      break;
+    case LogOp::remove: fold_remove(entry.state, version, table->integer_key, truncated); break;
+    case LogOp::truncate: break;
+  }
+  if (side) {
+    mark_side(entry);
+    if (log_entry.op != LogOp::update) touched_sides_[&entry];
+  }
+  // An insert over a row that waits: a second life whose elder keeps its values (H16 e).
+  if (log_entry.op != LogOp::insert) recheck_hidden.insert(table->id);
+  batch.entries.push_back(&entry);
+}
+
+void Core::fold_truncate(const Table& table, Version version) {
+  Version& truncated = state.truncates[table.id];
+  truncated = std::max(truncated, version);
+  window.for_each(table.id, [&](Entry& entry) {
+    auto& lives = entry.state.lives;
+    std::erase_if(lives, [&](const Life& life) { return life.birth == version; });
+    for (Life& life : lives) {
+      if (!life.side || !life.dead(truncated)) continue;
+      life.side = nullptr;
+      mark_side(entry);
+    }
+  });
+}
+
+// Local writes to rows of which some values lie in the side table: the table's row is newer now.
+void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*, ColumnSet>& touched) {
+  for (auto& [entry, columns] : touched) {
+    const Table& table = *this->table(entry->table);
+    Life* shown = shown_life(entry->state, table.integer_key, state.truncated(table.id));
+    if (!shown || !shown->side) continue;
+    Side& side = *shown->side;
+    if (side.kind == SideKind::quarantined && !side.columns.is_all()) {
+      ColumnSet left;
+      for (std::size_t i = 0; i < table.columns.size(); i++)
+        if (side.columns.has(static_cast<ColumnIndex>(i)) && !columns.has(static_cast<ColumnIndex>(i)))
+          left.add(static_cast<ColumnIndex>(i));
+      side.columns = left;
+      if (left.empty()) shown->side = nullptr;
+    } else if (side.kind == SideKind::merged) {
+      KeyView key = *entry->key;
+      store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+        for (std::size_t i = 0; i < row.size(); i++)
+          if (columns.has(static_cast<ColumnIndex>(i))) side.values.set(i, row[i]);
+        return true;
+      });
+    }
+  }
+}
+
+// ---- history ----
+
+namespace {
+constexpr std::uint64_t first_part = 1, next_part = 2;
+
+void pack_entry(PackedWriter& out, const Entry& entry) {
+  out.number(entry.table);
+  out.text(*entry.key);
+  out.state(entry.state, false);
+}
+}  // namespace
+
+std::vector<HistoryRecord> applied_records(const Batch& batch) {
+  std::vector<HistoryRecord> records;
+  PackedWriter out;
+  out.number(first_part);
+  out.number(batch.ends.size());
+  for (auto& [origin, position] : batch.ends) {
+    out.fixed64(origin);
+    out.number(position);
+  }
+  out.fixed64(batch.newest);
+  for (const Entry* entry : batch.entries) {
+    pack_entry(out, *entry);
+    if (out.size() < limits::history_chunk_bytes) continue;
+    records.push_back({0, HistoryKind::applied, {}, {}, out.take()});
+    out.number(next_part);
+  }
+  if (records.empty() || out.size() > 1) records.push_back({0, HistoryKind::applied, {}, {}, out.take()});
+  return records;
+}
+
+void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state_after) {
+  std::vector<HistoryRecord> records;
+  for (PendingRecord& pending : pending_) records.push_back(pending.record);
+  for (HistoryRecord& record : more) records.push_back(std::move(record));
+  if (!records.empty()) {
+    // The state goes with the last first-part record: continuations carry none.
+    std::size_t last = records.size() - 1;
+    while (last > 0 && records[last].kind == HistoryKind::applied && !records[last].data.empty() &&
+           records[last].data[0] == static_cast<char>(next_part))
+      last--;
+    records[last].state = state_after.encode();
+    last_sequence_ = store.append_history(records);
+  }
+  stored_sides_.clear();
+  for (Entry* entry : dirty_sides_) {
+    bool side = entry->state.has_side();
+    if (side)
+      store.put_side(side_row(*entry, last_sequence_));
+    else if (entry->side_stored)
+      store.remove_side(entry->table, *entry->key);
+    stored_sides_.emplace_back(entry, side);
+  }
+}
+
+void Core::written() {
+  for (PendingRecord& pending : pending_)
+    if (pending.batch) pending.batch->sequence = last_sequence_;
+  pending_.clear();
+  dirty_sides_.clear();
+  for (auto& [entry, side] : stored_sides_) {
+    entry->side_stored = side;
+    side ? (void)sides_.insert(entry) : (void)sides_.erase(entry);
+    window.forget_if_empty(*entry);
+  }
+  stored_sides_.clear();
+}
+
+void Core::flush() {
+  if (!pending()) return;
+  store.begin(TransactionKind::write);
+  write_pending({}, state);
+  store.commit();
+  written();
+}
+
+SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {
+  const Table* table = this->table(entry.table);
+  SideRow row;
+  row.table = entry.table;
+  row.key = *entry.key;
+  PackedWriter packed;
+  packed.fixed64(static_cast<std::uint64_t>(as_of));
+  packed.state(entry.state, true);
+  row.packed = packed.take();
+  const Life* chosen = nullptr;
+  for (const Life& life : entry.state.lives)
+    if (life.side && (!chosen || life.side->kind > chosen->side->kind)) chosen = &life;
+  constexpr const char* kinds[] = {"merged", "held", "hidden", "quarantined"};
+  row.kind = kinds[static_cast<std::size_t>(chosen->side->kind)];
+  row.reason = chosen->side->reason;
+  row.code = chosen->side->code;
+  row.since_ms = chosen->side->since_ms;
+  row.key_text = key_to_text(row.key);
+  row.origin = to_hex(chosen->newest().origin);
+  if (table) row.payload = row_to_json(*table, chosen->side->values.view(), &chosen->side->columns);
+  return row;
+}
+
+void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& open) {
+  if (!record.state.empty()) state = NodeState::decode(record.state);
+  last_sequence_ = std::max(last_sequence_, record.sequence);
+  PackedReader in(record.data);
+  std::uint64_t part = in.number();
+  if (part != next_part && open) {
+    if (open_batch.newest != 0) window.add_batch(std::move(open_batch));
+    open_batch = {};
+  }
+  open = true;
+  open_batch.sequence = record.sequence;
+  if (part == 0) {
+    open_batch.ends = {{state.self ? state.self : identity.origin, in.number()}};
+    in.fixed64();
+    open_batch.newest = in.fixed64();
+    return;
+  }
+  if (part == first_part) {
+    for (std::uint64_t left = in.number(); left > 0; left--) {
+      Origin origin = in.fixed64();
+      open_batch.ends.emplace_back(origin, in.number());
+    }
+    open_batch.newest = in.fixed64();
+  }
+  while (!in.done()) {
+    auto table = static_cast<TableId>(in.number());
+    Entry& entry = window.get(table, in.text());
+    RowState after = in.state(false);
+    if (entry.references == 0 && entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark)) after = entry.state;
+    for (Life& life : after.lives)
+      if (Life* before = entry.state.find(life.birth)) life.side = std::move(before->side);
+    entry.state = std::move(after);
+    open_batch.entries.push_back(&entry);
+  }
+}
+
+void Core::load_history() {
+  load_config();  // the tables; once more at the end, over the state that the history brings
+  for (SideRow& row : store.load_side()) {
+    PackedReader in(row.packed);
+    auto as_of = in.fixed64();
+    Entry& entry = window.get(row.table, row.key);
+    entry.state = in.state(true);
+    entry.side_stored = true;
+    entry.mark = static_cast<std::uint32_t>(as_of);  // until the history is read: records up to here are in it already
+    sides_.insert(&entry);
+  }
+  Batch open_batch;
+  bool open = false;
+  std::int64_t sequence = 0;
+  store.load_history(
+      [&](const HistoryRecord& record) {
+        sequence = record.sequence;
+        take_record(record, open_batch, open);
+      },
+      [&](const LogEntry& entry) {
+        Entry* known = window.find(entry.table, entry.key);
+        if (known && known->side_stored && sequence <= static_cast<std::int64_t>(known->mark)) {
+          open_batch.entries.push_back(known);
+          open_batch.newest = std::max(open_batch.newest, entry.hlc);
+          return;
+        }
+        fold(entry, open_batch);
+      });
+  for (Entry* entry : sides_) entry->mark = 0;
+  if (open && open_batch.newest != 0) window.add_batch(std::move(open_batch));
+  for (Batch& batch : window.batches()) {
+    std::sort(batch.entries.begin(), batch.entries.end());
+    auto end = std::unique(batch.entries.begin(), batch.entries.end());
+    for (auto twice = end; twice != batch.entries.end(); ++twice) (*twice)->references--;
+    batch.entries.erase(end, batch.entries.end());
+  }
+  touched_sides_.clear();
+  load_config();
+  state.hlc = std::max(state.hlc, store.clock().now());
+  store.clock().observe(state.hlc);
+  counters = {};
+  prune();
+}
+
+void Core::prune() {
+  state.advance_prune_horizon();
+  for (auto at = state.truncates.begin(); at != state.truncates.end();) {
+    if (at->second.hlc > state.prune_horizon) {
+      ++at;
+      continue;
+    }
+    window.drop_born_before(at->first, at->second);
+    at = state.truncates.erase(at);
+  }
+  if (!window.unsettled() || window.batches().front().newest > state.prune_horizon) return;
+  window.prune(state.prune_horizon, state.pruned);
+  std::int64_t keep_from = last_sequence_ + 1;
+  for (Batch& batch : window.batches())
+    if (batch.sequence != 0) {
+      keep_from = std::min(keep_from, batch.sequence);
+      break;
+    }
+  if (pending_.empty()) store.prune_history(keep_from - 1);
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,84 @@
+// What the parts of a node share: its store, its window, its state, and the step that both shipping and applying begin with, the cut.
+#pragma once
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "shared/merge/merge.hpp"
+#include "shared/merge/window.hpp"
+#include "shared/sync/node.hpp"
+#include "shared/sync/node_state.hpp"
+
+namespace rowmesh {
+
+struct Counters {
+  std::uint64_t captured = 0, applied = 0, conflicts = 0, refused_requests = 0, uncaptured = 0;
+};
+
+class Core {
+ public:
+  explicit Core(NodeServices services) : services(services), store(services.store) {}
+
+  void load_config();   // identity, tables; keeps what the window knows
+  void load_history();  // state, window and side rows, once
+
+  // In a read transaction: takes in what was committed here since. A new own position if there was anything, or if forced.
+  // Returns whether there is a new one.
+  bool cut(bool force);
+  // cut() in a transaction of its own.
+  bool cut_alone(bool force = false);
+  // Writes history records and side rows that wait for a write transaction, in one of their own.
+  void flush();
+  // In a write transaction: the same, with `more` behind them. Call written() once it is committed.
+  void write_pending(std::vector<HistoryRecord> more, const NodeState& state);
+  void written();
+  std::int64_t last_sequence() const { return last_sequence_; }
+  bool pending() const { return !pending_.empty() || !dirty_sides_.empty(); }
+
+  const Table* table(TableId id) const;
+  const Table* table_by_wire_name(const std::string& name) const;
+  const std::map<TableId, Table>& tables() const { return tables_; }
+
+  void mark_side(Entry& entry) { dirty_sides_.insert(&entry); }  // its side row must be written, or removed
+  // Rows hidden, held or quarantined, by table.
+  const std::set<Entry*>& sides() const { return sides_; }
+  void prune();
+  void log(char level, const std::string& text) { services.log(level, text); }
+  std::uint64_t now_ms() { return services.wall.now_ms(); }
+
+  NodeServices services;
+  Store& store;
+  Identity identity;
+  NodeState state;
+  Window window;
+  Counters counters;
+  Hlc watermark = 0;               // W of the last cut
+  std::set<TableId> recheck_hidden; // a value may have become free
+  std::uint64_t last_cut_ms = 0;
+
+ private:
+  void fold(const LogEntry& entry, Batch& batch);
+  void fold_truncate(const Table& table, Version version);
+  void refresh_side_values(const std::vector<Entry*>& entries, const std::map<Entry*, ColumnSet>& columns);
+  void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
+  SideRow side_row(const Entry& entry, std::int64_t as_of);
+
+  std::map<TableId, Table> tables_;
+  std::map<std::string, TableId> by_wire_name_;
+  struct PendingRecord {
+    HistoryRecord record;
+    Batch* batch;
+  };
+  std::vector<PendingRecord> pending_;
+  std::set<Entry*> dirty_sides_, sides_;
+  std::map<Entry*, ColumnSet> touched_sides_;  // during a cut: columns of side rows that changed here
+  std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
+  std::int64_t last_sequence_ = 0;
+};
+
+// The data of an `applied` record: the positions it leads to and each key's state afterwards.
+std::vector<HistoryRecord> applied_records(const Batch& batch);
+
+}  // namespace rowmesh

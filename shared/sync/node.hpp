@@ -1,0 +1,58 @@
+// A node: everything that rowmesh does apart from storing and sending bytes. Driven by events, deterministic, one thread.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "shared/http/message.hpp"
+#include "shared/sync/status.hpp"
+#include "shared/sync/store.hpp"
+
+namespace rowmesh {
+
+struct NodeServices {
+  Store& store;
+  WallClock& wall;
+  Random& random;
+  HttpClient& client;
+  // Lines for the engine's log. level: 'i' info, 'w' warning, 'e' error.
+  std::function<void(char level, const std::string& text)> log;
+  // Called between slices of a long apply so that the listener stays alive; may call Node::handle (which then answers from memory or queues).
+  std::function<void()> breathe;
+};
+
+class Node : public HttpHandler {
+ public:
+  explicit Node(NodeServices services);
+  ~Node() override;
+
+  void start();  // loads configuration, history and side rows. Throws Error
+  // Something may have been committed here, or configuration changed, or time has come. Returns the time (ms since 1970) at which it wants
+  // to be called again at the latest. Catches and reports errors of the store; what it throws is a bug.
+  std::uint64_t tick();
+  // wait(): makes a new position at the next tick even if nothing changed; NodeStatus::wait_cut counts them.
+  void force_cut();
+
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override;
+  HttpResponse handle(const HttpRequest& request) override;
+
+  NodeStatus status() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// test_server: one row per check. Synchronous for the caller: `exchange` sends a request and waits for the answer.
+struct ServerCheck {
+  std::string check;
+  bool ok = false;
+  std::string detail;
+  std::uint64_t ms = 0;
+};
+using Exchange = std::function<HttpResponse(const std::string& url_base, HttpRequest request)>;
+std::vector<ServerCheck> test_server(const ServerConfig& server, const Identity& self, const std::vector<Table>& tables,
+                                     const Exchange& exchange, WallClock& wall, Random& random);
+
+}  // namespace rowmesh

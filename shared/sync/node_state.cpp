@@ -1,0 +1,182 @@
+#include "shared/sync/node_state.hpp"
+
+#include <algorithm>
+
+#include "shared/codec/packed.hpp"
+#include "shared/model/error.hpp"
+
+namespace rowmesh {
+
+Hlc NodeState::horizon(Hlc own_watermark) const {
+  Hlc horizon = own_watermark;
+  for (auto& [origin, member] : members) {
+    if (origin == self || member.left) continue;
+    auto at = metas.find(origin);
+    horizon = std::min(horizon, at == metas.end() ? 0 : at->second.watermark);
+  }
+  return horizon;
+}
+
+bool NodeState::advance_prune_horizon() {
+  Hlc lowest = ~Hlc{0};
+  for (auto& [origin, member] : members) {
+    if (member.left && origin != self) continue;
+    auto at = metas.find(origin);
+    lowest = std::min(lowest, at == metas.end() ? 0 : at->second.horizon);
+  }
+  if (members.empty() || lowest <= prune_horizon) return false;
+  prune_horizon = lowest;
+  return true;
+}
+
+void NodeState::take_meta(Origin origin, const OriginMeta& meta) {
+  if (origin == self) return;
+  auto [at, added] = metas.try_emplace(origin, meta);
+  if (added || meta.position <= at->second.position) return;
+  at->second = meta;
+  if (auto member = members.find(origin); member != members.end()) member->second.left = false;
+}
+
+void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::map<Origin, OriginMeta>& their_metas) {
+  for (auto& [origin, member] : theirs) {
+    auto [here, added] = members.try_emplace(origin, member);
+    if (added || origin == self || !member.left || here->second.left) continue;
+    auto said = their_metas.find(origin);
+    auto known = metas.find(origin);
+    PositionNumber said_position = said == their_metas.end() ? 0 : said->second.position;
+    if (known == metas.end() || said_position >= known->second.position) here->second.left = true;
+  }
+}
+
+bool NodeState::had_seen(Version winner, Version loser) const {
+  if (loser.settled() || loser.origin == winner.origin) return true;
+  auto meta = metas.find(winner.origin);
+  if (meta == metas.end()) return false;
+  auto seen = meta->second.received.find(loser.origin);
+  return seen != meta->second.received.end() && seen->second >= loser.hlc;
+}
+
+namespace {
+
+void pack_vector(PackedWriter& out, const Vector& vector) {
+  out.number(vector.size());
+  for (auto& [origin, position] : vector) {
+    out.fixed64(origin);
+    out.number(position.number);
+    out.fixed64(position.tag);
+  }
+}
+
+Vector unpack_vector(PackedReader& in) {
+  Vector vector;
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    Origin origin = in.fixed64();
+    PositionNumber number = in.number();
+    vector[origin] = {number, in.fixed64()};
+  }
+  return vector;
+}
+
+void pack_meta(PackedWriter& out, const OriginMeta& meta) {
+  out.number(meta.position);
+  out.fixed64(meta.watermark);
+  out.fixed64(meta.horizon);
+  out.number(meta.received.size());
+  for (auto& [origin, hlc] : meta.received) {
+    out.fixed64(origin);
+    out.fixed64(hlc);
+  }
+}
+
+OriginMeta unpack_meta(PackedReader& in) {
+  OriginMeta meta;
+  meta.position = in.number();
+  meta.watermark = in.fixed64();
+  meta.horizon = in.fixed64();
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    Origin origin = in.fixed64();
+    meta.received[origin] = in.fixed64();
+  }
+  return meta;
+}
+
+constexpr std::uint64_t state_format = 1;
+
+}  // namespace
+
+std::string NodeState::encode() const {
+  PackedWriter out;
+  out.number(state_format);
+  out.fixed64(self);
+  out.fixed64(hlc);
+  pack_vector(out, applied);
+  out.number(metas.size());
+  for (auto& [origin, meta] : metas) {
+    out.fixed64(origin);
+    pack_meta(out, meta);
+  }
+  out.number(members.size());
+  for (auto& [origin, member] : members) {
+    out.fixed64(origin);
+    out.text(member.node);
+    out.text(member.name);
+    out.number(member.left);
+  }
+  out.fixed64(prune_horizon);
+  out.number(truncates.size());
+  for (auto& [table, version] : truncates) {
+    out.number(table);
+    out.version(version);
+  }
+  out.number(pruned.size());
+  for (auto& [origin, position] : pruned) {
+    out.fixed64(origin);
+    out.number(position);
+  }
+  out.number(servers.size());
+  for (auto& [id, server] : servers) {
+    out.fixed64(static_cast<std::uint64_t>(id));
+    out.text(server.node);
+    out.fixed64(server.origin);
+    pack_vector(out, server.applied);
+  }
+  return out.take();
+}
+
+NodeState NodeState::decode(const std::string& bytes) {
+  PackedReader in(bytes);
+  if (in.number() != state_format)
+    throw Error(ErrorKind::corrupt, "bad_state", "the stored state was written by another version of rowmesh; install that version");
+  NodeState state;
+  state.self = in.fixed64();
+  state.hlc = in.fixed64();
+  state.applied = unpack_vector(in);
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    Origin origin = in.fixed64();
+    state.metas[origin] = unpack_meta(in);
+  }
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    Member& member = state.members[in.fixed64()];
+    member.node = in.text();
+    member.name = in.text();
+    member.left = in.number() != 0;
+  }
+  state.prune_horizon = in.fixed64();
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    auto table = static_cast<TableId>(in.number());
+    state.truncates[table] = in.version();
+  }
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    Origin origin = in.fixed64();
+    state.pruned[origin] = in.number();
+  }
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    KnownServer& server = state.servers[static_cast<std::int64_t>(in.fixed64())];
+    server.node = in.text();
+    server.origin = in.fixed64();
+    server.applied = unpack_vector(in);
+  }
+  return state;
+}
+
+}  // namespace rowmesh

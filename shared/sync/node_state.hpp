@@ -1,0 +1,48 @@
+// What a node knows of itself and of the others apart from rows. Small; written whole with every history record, so that it moves
+// in the same transaction as the rows it speaks of.
+#pragma once
+#include <map>
+#include <string>
+
+#include "shared/codec/document.hpp"
+
+namespace rowmesh {
+
+// A server of ours that we have met.
+struct KnownServer {
+  std::string node;   // UUID
+  Origin origin = 0;
+  Vector applied;     // what it last said to have applied
+};
+
+struct NodeState {
+  Origin self = 0;
+  Hlc hlc = 0;
+  Vector applied;                       // own newest position included
+  std::map<Origin, OriginMeta> metas;   // own included
+  std::map<Origin, Member> members;     // own included
+  Hlc prune_horizon = 0;                // G
+  std::map<TableId, Version> truncates; // T
+  std::map<Origin, PositionNumber> pruned;  // per origin: the log up to here is gone
+  std::map<std::int64_t, KnownServer> servers;
+
+  Version truncated(TableId table) const {
+    auto at = truncates.find(table);
+    return at == truncates.end() ? Version{} : at->second;
+  }
+  OriginMeta& own_meta() { return metas[self]; }
+  // H: min of the watermarks received from all members (model 1.5). `own_watermark`: W at this snapshot.
+  Hlc horizon(Hlc own_watermark) const;
+  // G: min of the horizons that all members reported; never goes back. True if it moved.
+  bool advance_prune_horizon();
+  // Takes over what a document or hello says of an origin if it is newer. A member that left and goes on writing is back.
+  void take_meta(Origin origin, const OriginMeta& meta);
+  void take_members(const std::map<Origin, Member>& members, const std::map<Origin, OriginMeta>& metas);
+  // H14: had the writer of `winner` seen `loser`?
+  bool had_seen(Version winner, Version loser) const;
+
+  std::string encode() const;
+  static NodeState decode(const std::string& bytes);  // throws Error(corrupt)
+};
+
+}  // namespace rowmesh

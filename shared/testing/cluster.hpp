@@ -1,0 +1,42 @@
+// N nodes with their stores, clocks and network in one process, under one seed: writes at random while everything
+// breaks, then heals and checks that all are equal and nothing is lost.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "shared/sync/node.hpp"
+#include "shared/testing/ledger.hpp"
+#include "shared/testing/memory_store.hpp"
+#include "shared/testing/simulated_network.hpp"
+
+namespace rowmesh::testing {
+
+enum class Topology : std::uint8_t { mesh, star, chain, ring };
+const char* to_string(Topology topology);
+
+struct Plan {
+  std::uint64_t seed = 1;
+  std::size_t nodes = 3;
+  Topology topology = Topology::mesh;
+  unsigned transactions = 40;  // of the whole cluster
+  // What may happen. Off: to narrow a failure down.
+  bool integer_keys = true, natural_keys = true, uniques = true, truncates = true, prepared = true;
+  bool crashes = true, partitions = true, weather = true, races = true, skew = true, refusals = true, pull = true;
+  bool mixed = true;  // some stores behave as SQLite
+
+  static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
+  std::string text() const;
+};
+
+struct Outcome {
+  std::string failure;      // empty: all is well
+  std::uint64_t trace = 0;  // hash over everything that happened
+  std::uint64_t commits = 0, requests = 0, crashes = 0, conflicts = 0, virtual_ms = 0, healing_ms = 0;
+  std::vector<std::string> story;  // if asked for
+};
+
+Outcome run_plan(const Plan& plan, bool keep_story = false);
+
+}  // namespace rowmesh::testing

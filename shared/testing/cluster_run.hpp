@@ -1,0 +1,64 @@
+// The inside of run_plan().
+#pragma once
+#include "shared/testing/cluster.hpp"
+#include "shared/testing/workload.hpp"
+
+namespace rowmesh::testing {
+
+struct SkewedWall : WallClock {
+  explicit SkewedWall(const std::uint64_t& now_ms) : now(now_ms) {}
+  std::uint64_t now_ms() override { return static_cast<std::uint64_t>(static_cast<std::int64_t>(now) + skew_ms); }
+  const std::uint64_t& now;
+  std::int64_t skew_ms = 0;
+};
+
+struct SimulatedNode {
+  SimulatedNode(const std::uint64_t& now_ms, std::uint64_t seed) : wall(now_ms), random(seed), workload(store) {}
+  SkewedWall wall;
+  SeededRandom random;
+  std::unique_ptr<MemoryStore> store;
+  std::unique_ptr<Node> node;  // null: down
+  Workload workload;
+  std::uint64_t wake_ms = 0;
+  bool writing = false;
+};
+
+class ClusterRun {
+ public:
+  ClusterRun(const Plan& plan, bool keep_story);
+  Outcome run();
+
+ private:
+  static constexpr std::uint64_t start_ms = 1'700'000'000'000;
+
+  void build_node(std::size_t i);
+  void link();
+  void start(std::size_t i);
+  void stop(std::size_t i);
+  void tick(std::size_t i);
+  void guarded(std::size_t& at, const std::function<void()>& action);
+  void reach(std::size_t i, Point point);
+  void transact(std::size_t i);
+  void disturb();
+  void step_until(std::uint64_t until_ms);
+  void heal();
+  void fail(const std::string& why);
+  void tell(const std::string& line);
+  std::string difference() const;
+  void check();
+  void check_rest();
+
+  Plan plan_;
+  SeededRandom random_;
+  bool keep_story_;
+  bool healing_ = false;
+  std::uint64_t now_ms_ = start_ms;
+  std::uint64_t steps_ = 0;
+  Outcome outcome_;
+  SimulatedNetwork network_;
+  Ledger ledger_;
+  std::vector<std::unique_ptr<SimulatedNode>> nodes_;
+  std::vector<std::pair<std::size_t, std::size_t>> edges_;
+};
+
+}  // namespace rowmesh::testing

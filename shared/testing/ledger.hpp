@@ -1,0 +1,61 @@
+// Nothing that was committed may be lost without a trace. Every value that the workload writes is unique, so its fate
+// can be looked up in the end: it is there, or somebody replaced or removed it who had seen it, or it is listed as a
+// conflict.
+#pragma once
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "shared/model/value.hpp"
+
+namespace rowmesh::testing {
+
+class Ledger {
+ public:
+  // What one transaction did; taken over when it commits.
+  struct Page {
+    std::vector<std::string> written;
+    std::vector<std::string> seen_gone;  // replaced or removed by somebody who saw them
+  };
+  static void wrote(Page& page, const Value& value) {
+    if (value.kind == ValueKind::text && value.text.starts_with("v")) page.written.emplace_back(value.text);
+  }
+  static void saw_go(Page& page, RowView row) {
+    for (const Value& value : row)
+      if (value.kind == ValueKind::text && value.text.starts_with("v")) page.seen_gone.emplace_back(value.text);
+  }
+  // Of a JSON object: what the side table shows of a row.
+  static void saw_go(Page& page, const std::string& json) {
+    for (std::string& value : values_in(json)) page.seen_gone.push_back(std::move(value));
+  }
+  void take(const Page& page, const std::string& who) {
+    for (auto& value : page.written) written_[value] = who;
+    gone_.insert(page.seen_gone.begin(), page.seen_gone.end());
+  }
+
+  // Written values of which `present` and `listed` know nothing.
+  std::vector<std::string> lost(const std::set<std::string>& present, const std::set<std::string>& listed) const {
+    std::vector<std::string> lost;
+    for (auto& [value, who] : written_)
+      if (!gone_.count(value) && !present.count(value) && !listed.count(value)) lost.push_back(value + " of " + who);
+    return lost;
+  }
+
+  // The workload's values in a text: v and digits, in quotes.
+  static std::vector<std::string> values_in(const std::string& text) {
+    std::vector<std::string> values;
+    for (std::size_t at = text.find("\"v"); at != std::string::npos; at = text.find("\"v", at + 2)) {
+      std::size_t end = text.find_first_not_of("0123456789", at + 2);
+      if (end != std::string::npos && end > at + 2 && text[end] == '"')
+        values.push_back(text.substr(at + 1, end - at - 1));
+    }
+    return values;
+  }
+
+ private:
+  std::map<std::string, std::string> written_;
+  std::set<std::string> gone_;
+};
+
+}  // namespace rowmesh::testing

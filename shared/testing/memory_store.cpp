@@ -1,0 +1,294 @@
+#include "shared/testing/memory_store.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace rowmesh::testing {
+
+MemoryStore::MemoryStore(Identity identity, WallClock& wall, Flavour flavour)
+    : identity_(std::move(identity)), flavour_(flavour), clock_(wall, 0) {}
+
+MemoryStore::~MemoryStore() = default;
+
+// ---- configuration
+
+const Table& MemoryStore::create_table(Table table) {
+  table.id = static_cast<TableId>(tables_.size()) + 1;
+  if (table.local_name.empty()) table.local_name = table.wire_name;
+  generation_++;
+  return (tables_[table.id] = Stored{table, {}, {}}).table;
+}
+
+void MemoryStore::add_check(const std::string& table, std::string name, Check holds) {
+  stored(table).checks.emplace_back(std::move(name), std::move(holds));
+  generation_++;
+}
+
+void MemoryStore::remove_checks(const std::string& table) {
+  stored(table).checks.clear();
+  generation_++;
+}
+
+std::int64_t MemoryStore::add_server(ServerConfig server) {
+  server.id = ++last_server_;
+  for (auto record = history_.rbegin(); record != history_.rend() && server.start_state.empty(); ++record)
+    server.start_state = record->state;
+  servers_.push_back(std::move(server));
+  generation_++;
+  return last_server_;
+}
+
+void MemoryStore::change_server(std::int64_t id, const std::function<void(ServerConfig&)>& change) {
+  for (ServerConfig& server : servers_)
+    if (server.id == id) change(server);
+  generation_++;
+}
+
+void MemoryStore::remove_server(std::int64_t id) {
+  std::erase_if(servers_, [id](const ServerConfig& server) { return server.id == id; });
+  generation_++;
+}
+
+void MemoryStore::set(const std::string& name, const std::string& value) {
+  settings_[name] = value;
+  generation_++;
+}
+
+std::string MemoryStore::setting(const std::string& name) {
+  auto found = settings_.find(name);
+  return found == settings_.end() ? "" : found->second;
+}
+
+std::int64_t MemoryStore::request(std::string kind, std::string argument) {
+  requests_.push_back({++last_request_, std::move(kind), std::move(argument)});
+  return last_request_;
+}
+
+void MemoryStore::finish_request(std::int64_t id) {
+  need_transaction(true, "finish_request");
+  auto found =
+      std::find_if(requests_.begin(), requests_.end(), [id](const Request& request) { return request.id == id; });
+  if (found == requests_.end()) return;
+  undo_.push_back([this, request = *found] { requests_.push_back(request); });
+  requests_.erase(found);
+}
+
+std::vector<Table> MemoryStore::tables() {
+  std::vector<Table> tables;
+  for (auto& [id, stored] : tables_) tables.push_back(stored.table);
+  return tables;
+}
+
+MemoryStore::Stored& MemoryStore::stored(TableId id) {
+  auto found = tables_.find(id);
+  if (found == tables_.end()) throw Error(ErrorKind::bug, "no_table", "no table has the id " + std::to_string(id));
+  return found->second;
+}
+
+const MemoryStore::Stored& MemoryStore::stored(const std::string& name) const {
+  for (auto& [id, stored] : tables_)
+    if (stored.table.wire_name == name) return stored;
+  throw Error(ErrorKind::bug, "no_table", "no table is called " + name);
+}
+
+MemoryStore::Stored& MemoryStore::stored(const std::string& name) {
+  return const_cast<Stored&>(std::as_const(*this).stored(name));
+}
+
+const Table& MemoryStore::table(const std::string& name) const { return stored(name).table; }
+const std::map<Key, MemoryStore::StoredRow>& MemoryStore::rows(const std::string& table) const {
+  return stored(table).rows;
+}
+
+// ---- transactions of the core
+
+void MemoryStore::reach(Point point) {
+  if (on_point) on_point(point);
+}
+
+void MemoryStore::need_transaction(bool write, const char* call) const {
+  if (open_ == Open::none || (write && open_ != Open::write))
+    throw Error(ErrorKind::bug, "no_transaction",
+                std::string(call) + " outside of a " + (write ? "write " : "") + "transaction");
+}
+
+void MemoryStore::run_back(Undo& undo) noexcept {
+  for (auto step = undo.rbegin(); step != undo.rend(); ++step) (*step)();
+  undo.clear();
+}
+
+void MemoryStore::begin(TransactionKind kind, std::span<const Table* const> locked) {
+  if (open_ != Open::none) throw Error(ErrorKind::bug, "nested", "begin inside of a transaction");
+  reach(Point::at_begin);
+  if (local_) throw Error(ErrorKind::transient, "55P03", "another transaction is writing");
+  for (const Table* table : locked)
+    for (auto& [id, prepared] : prepared_)
+      if (prepared.truncated.count(table->id))
+        throw Error(ErrorKind::transient, "55P03", "a prepared transaction truncates " + table->local_name);
+  open_ = kind == TransactionKind::read ? Open::read : Open::write;
+  given_before_ = given_;
+}
+
+void MemoryStore::commit() {
+  need_transaction(false, "commit");
+  reach(Point::before_commit);
+  if (open_ == Open::write) {
+    for (HistoryRecord& record : history_waiting_) history_.push_back(std::move(record));
+    history_waiting_.clear();
+    if (!noted_.empty()) {
+      for (Entry& entry : noted_) {
+        auto& rows = stored(entry.table).rows;
+        if (auto row = rows.find(entry.key); row != rows.end()) row->second.written = last_transaction_ + 1;
+      }
+      Hlc version = clock_.tick();
+      for (Entry& entry : noted_) entry.hlc = version;
+      enter_log(std::move(noted_), ++last_transaction_);
+    }
+  }
+  undo_.clear();
+  noted_.clear();
+  locked_rows_ = false;
+  open_ = Open::none;
+  reach(Point::after_commit);
+}
+
+void MemoryStore::rollback() noexcept {
+  if (open_ == Open::none) return;
+  run_back(undo_);
+  noted_.clear();
+  locked_rows_ = false;
+  given_ = given_before_;
+  open_ = Open::none;
+}
+
+void MemoryStore::crash() {
+  rollback();
+  abort_local();
+  history_waiting_.clear();
+}
+
+// ---- the log
+
+void MemoryStore::give(const Entry& entry, const LogVisitor& visit) const {
+  visit({entry.table, entry.op, entry.key, entry.columns, entry.hlc});
+}
+
+void MemoryStore::enter_log(std::vector<Entry> entries, std::uint64_t transaction) {
+  for (Entry& entry : entries) {
+    entry.transaction = transaction;
+    log_.push_back(std::move(entry));
+  }
+}
+
+LogRead MemoryStore::read_log(const LogVisitor& visit) {
+  need_transaction(false, "read_log");
+  reach(Point::at_read_log);
+  LogRead read;
+  for (const Entry& entry : log_) {
+    if (entry.transaction <= given_) continue;
+    read.any = true;
+    give(entry, visit);
+  }
+  given_ = last_transaction_;
+  read.watermark = clock_.now();
+  for (auto& [id, prepared] : prepared_)
+    if (!prepared.entries.empty()) read.watermark = std::min(read.watermark, prepared.entries.front().hlc - 1);
+  read.marker = std::to_string(given_);
+  return read;
+}
+
+bool MemoryStore::log_must_be_read() {
+  need_transaction(true, "log_must_be_read");
+  return std::any_of(log_.begin(), log_.end(), [this](const Entry& entry) {
+    return entry.transaction > given_ && (flavour_ == Flavour::single_writer || entry.op == LogOp::truncate);
+  });
+}
+
+void MemoryStore::note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) {
+  need_transaction(true, "note_local");
+  noted_.push_back({0, table.id, op, Key(key), columns, 0});
+}
+
+// ---- history, side rows, conflicts
+
+std::int64_t MemoryStore::append_history(std::span<const HistoryRecord> records) {
+  need_transaction(false, "append_history");
+  if (open_ == Open::read) {
+    for (const HistoryRecord& record : records) {
+      history_waiting_.push_back(record);
+      history_waiting_.back().sequence = ++last_history_;
+    }
+    return last_history_;
+  }
+  std::vector<HistoryRecord> waiting = std::move(history_waiting_);
+  history_waiting_.clear();
+  undo_.push_back([this, size = history_.size(), waiting] {
+    history_.resize(size);
+    history_waiting_ = waiting;
+  });
+  for (HistoryRecord& record : waiting) history_.push_back(std::move(record));
+  for (const HistoryRecord& record : records) {
+    history_.push_back(record);
+    history_.back().sequence = ++last_history_;
+  }
+  return last_history_;
+}
+
+void MemoryStore::load_history(const std::function<void(const HistoryRecord&)>& record, const LogVisitor& entry) {
+  history_waiting_.clear();
+  given_ = forgotten_;
+  auto next = log_.begin();
+  for (const HistoryRecord& stored : history_) {
+    record(stored);
+    if (stored.kind != HistoryKind::cut || stored.marker.empty()) continue;
+    given_ = std::stoull(stored.marker);
+    for (; next != log_.end() && next->transaction <= given_; ++next) give(*next, entry);
+  }
+}
+
+void MemoryStore::prune_history(std::int64_t sequence) {
+  for (const HistoryRecord& record : history_)
+    if (record.sequence <= sequence && record.kind == HistoryKind::cut && !record.marker.empty())
+      forgotten_ = std::max<std::uint64_t>(forgotten_, std::stoull(record.marker));
+  std::erase_if(history_, [sequence](const HistoryRecord& record) { return record.sequence <= sequence; });
+  while (!log_.empty() && log_.front().transaction <= forgotten_) log_.pop_front();
+}
+
+std::int64_t MemoryStore::put_side(const SideRow& row) {
+  need_transaction(true, "put_side");
+  auto at = std::make_pair(row.table, row.key);
+  auto found = side_.find(at);
+  std::optional<SideRow> old;
+  if (found != side_.end()) old = found->second;
+  undo_.push_back([this, at, old] {
+    if (old)
+      side_[at] = *old;
+    else
+      side_.erase(at);
+  });
+  SideRow& here = side_[at] = row;
+  here.id = old ? old->id : ++last_side_;
+  return here.id;
+}
+
+void MemoryStore::remove_side(TableId table, KeyView key) {
+  need_transaction(true, "remove_side");
+  auto found = side_.find({table, Key(key)});
+  if (found == side_.end()) return;
+  undo_.push_back([this, old = *found] { side_.insert(old); });
+  side_.erase(found);
+}
+
+std::vector<SideRow> MemoryStore::load_side() {
+  std::vector<SideRow> rows;
+  for (auto& [key, row] : side_) rows.push_back(row);
+  return rows;
+}
+
+void MemoryStore::add_conflict(const ConflictRow& conflict) {
+  need_transaction(true, "add_conflict");
+  undo_.push_back([this, size = conflicts_.size()] { conflicts_.resize(size); });
+  conflicts_.push_back(conflict);
+}
+
+}  // namespace rowmesh::testing

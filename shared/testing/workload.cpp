@@ -1,0 +1,225 @@
+#include "shared/testing/workload.hpp"
+
+#include "shared/testing/cluster.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+constexpr const char* codes[] = {"ann", "bob", "cid", "dora"};
+constexpr const char* tags[] = {"red", "blue", "green"};
+
+Value text(const std::string& value) { return Value::of_text(value); }
+
+}  // namespace
+
+void Workload::create_tables(MemoryStore& store, bool uniques) {
+  Table things;
+  things.wire_name = "things";
+  things.columns = {{"id", ColumnType::integer, "integer", true, false},
+                    {"a", ColumnType::text, "text", false, false},
+                    {"b", ColumnType::text, "text", false, false}};
+  things.key = {0};
+  things.integer_key = true;
+  store.create_table(things);
+  Table names;
+  names.wire_name = "names";
+  names.columns = {{"code", ColumnType::text, "text", true, false},
+                   {"a", ColumnType::text, "text", false, false},
+                   {"b", ColumnType::text, "text", false, false},
+                   {"tag", ColumnType::text, "text", false, false}};
+  names.key = {0};
+  if (uniques) names.uniques = {{"names_tag", {3}}};
+  store.create_table(names);
+}
+
+// A constraint that only this node has, for a while: about one value in eight breaks it.
+void Workload::toggle_check(MemoryStore& store, SeededRandom& random) {
+  const char* table = random.chance(500) ? "things" : "names";
+  if (random.chance(600)) return store.remove_checks(table);
+  auto digit = static_cast<char>('0' + random.below(8));
+  store.add_check(table, "no_" + std::string(1, digit), [digit](RowView row) {
+    return row[1].kind != ValueKind::text || row[1].text.empty() || row[1].text.back() != digit;
+  });
+}
+
+std::string Workload::difference(const MemoryStore& left, const MemoryStore& right, const std::string& table) {
+  auto show = [](RowView row) {
+    std::string line;
+    for (const Value& value : row)
+      line += (line.empty() ? "" : ",") + (value.is_null()                    ? "-"
+                                           : value.kind == ValueKind::integer ? std::to_string(value.integer)
+                                                                              : std::string(value.text));
+    return "(" + line + ")";
+  };
+  auto& here = left.rows(table);
+  auto& there = right.rows(table);
+  for (auto& [key, row] : here) {
+    auto other = there.find(key);
+    if (other == there.end()) return show(row.values.view()) + " is missing";
+    for (std::size_t i = 0; i < row.values.size(); i++)
+      if (!same_value(row.values[i], other->second.values[i]))
+        return show(row.values.view()) + " is " + show(other->second.values.view());
+  }
+  for (auto& [key, row] : there)
+    if (!here.count(key)) return show(row.values.view()) + " is too much";
+  return "";
+}
+
+std::string Workload::fresh() {
+  std::string value = "v" + std::to_string(node_ * 1000000 + ++values_);
+  page_.written.push_back(value);
+  return value;
+}
+
+void Workload::insert(const std::string& table, const OwnedRow& row) {
+  store_->insert(table, row.view());
+  story_ += " +" + table.substr(0, 1) + key_to_text(key_of(store_->table(table), row.view())) + "=" +
+            std::string(row[1].text) + "," + std::string(row[2].text);
+}
+
+void Workload::update(const std::string& table, const Key& key, std::size_t column, const Value& value) {
+  OwnedRow row = store_->rows(table).at(key).values;
+  Row old = {row[column]};
+  Ledger::saw_go(page_, old);
+  row.set(column, value);
+  store_->update(table, decode_key(key), row.view());
+  story_ += " ~" + table.substr(0, 1) + key_to_text(key) + "." + std::to_string(column) + "=" +
+            (value.is_null() ? "-" : std::string(value.text));
+}
+
+void Workload::remove(const std::string& table, const Key& key) {
+  Ledger::saw_go(page_, store_->rows(table).at(key).values.view());
+  // Under a natural key a delete takes every life that was known here, also what does not show.
+  if (table == "names")
+    for (auto& side : store_->load_side())
+      if (side.table == store_->table(table).id && side.key == key) Ledger::saw_go(page_, side.payload);
+  store_->remove(table, decode_key(key));
+  story_ += " -" + table.substr(0, 1) + key_to_text(key);
+}
+
+void Workload::change_things(SeededRandom& random) {
+  auto& rows = store_->rows("things");
+  std::uint64_t what = random.below(100);
+  if (rows.empty() || what < 45) {
+    // The table's maximum plus one: what two sites in step both take.
+    std::int64_t id = rows.empty() ? 1 : decode_key(rows.rbegin()->first)[0].integer + 1;
+    std::string a = fresh(), b = fresh();
+    Row row = {Value::of_integer(id), text(a), text(b)};
+    return insert("things", OwnedRow(row));
+  }
+  auto chosen = std::next(rows.begin(), static_cast<std::ptrdiff_t>(random.below(rows.size())));
+  Key key = chosen->first;
+  if (what < 80) {
+    std::size_t column = 1 + random.below(2);
+    std::string value = fresh();
+    return update("things", key, column, text(value));
+  }
+  if (what < 90) return remove("things", key);
+  // A key change: delete and insert.
+  OwnedRow row = chosen->second.values;
+  row.set(0, Value::of_integer(decode_key(rows.rbegin()->first)[0].integer + 1 +
+                               static_cast<std::int64_t>(random.below(3))));
+  store_->update("things", decode_key(key), row.view());
+  story_ += " >t" + key_to_text(key) + " to " + std::to_string(row[0].integer);
+}
+
+void Workload::replace_name(const Key& key, OwnedRow row) {
+  remove("names", key);
+  insert("names", row);
+}
+
+void Workload::change_names(const Plan& plan, SeededRandom& random) {
+  auto& rows = store_->rows("names");
+  Row key_values = {Value::of_text(codes[random.below(std::size(codes))])};
+  Key key = encode_key(key_values);
+  Value tag =
+      plan.uniques && random.chance(600) ? Value::of_text(tags[random.below(std::size(tags))]) : Value::of_null();
+  auto here = rows.find(key);
+  std::uint64_t what = random.below(1000);
+  std::string a = fresh(), b = fresh();
+  Row row = {key_values[0], text(a), text(b), tag};
+  if (here == rows.end()) return insert("names", OwnedRow(row));
+  if (what < 330) {
+    page_.written.pop_back();  // only one of the two is used
+    return update("names", key, 1 + random.below(2), text(a));
+  }
+  page_.written.pop_back();
+  page_.written.pop_back();
+  if (what < 550) return update("names", key, 3, tag);
+  if (what < 800) return remove("names", key);
+  if (what < 850) {
+    Row other = {Value::of_text(codes[random.below(std::size(codes))])};
+    if (rows.count(encode_key(other))) return;
+    OwnedRow moved = here->second.values;
+    moved.set(0, other[0]);
+    store_->update("names", key_values, moved.view());
+    story_ += " >n" + key_to_text(key) + " to " + std::string(other[0].text);
+    return;
+  }
+  if (what < 930 || !plan.truncates) {
+    page_.written.push_back(a);
+    page_.written.push_back(b);
+    return replace_name(key, OwnedRow(row));
+  }
+  if (what < 950) truncate_names();
+}
+
+void Workload::truncate_names() {
+  for (auto& [key, row] : store_->rows("names")) Ledger::saw_go(page_, row.values.view());
+  for (auto& side : store_->load_side())
+    if (side.table == store_->table("names").id) Ledger::saw_go(page_, side.payload);
+  store_->truncate("names");
+  story_ += " truncate n";
+}
+
+std::string Workload::end_prepared(Ledger& ledger, SeededRandom& random) {
+  auto chosen = std::next(prepared_.begin(), static_cast<std::ptrdiff_t>(random.below(prepared_.size())));
+  auto [id, what] = *chosen;
+  bool abort = random.chance(200);
+  if (abort)
+    store_->abort_prepared(id);
+  else
+    store_->commit_prepared(id);  // throws from inside the core's transaction: another time
+  prepared_.erase(chosen);
+  if (abort) return "";
+  ledger.take(what.first, "node " + std::to_string(node_));
+  return "(prepared)" + what.second;
+}
+
+std::string Workload::operator()(const Plan& plan, Ledger& ledger, SeededRandom& random, std::size_t node) {
+  node_ = node;
+  if (!prepared_.empty() && random.chance(500)) {
+    try {
+      return end_prepared(ledger, random);
+    } catch (const Error&) {
+      return "";
+    }
+  }
+  page_ = {};
+  story_.clear();
+  try {
+    store_->begin_local();
+    for (std::uint64_t left = 1 + random.below(3); left > 0; left--) {
+      if (plan.integer_keys && (!plan.natural_keys || random.chance(500)))
+        change_things(random);
+      else
+        change_names(plan, random);
+    }
+    if (plan.prepared && random.chance(60)) {
+      prepared_[store_->prepare_local()] = {page_, story_};
+      return "";
+    }
+    store_->commit_local();
+  } catch (const Error&) {
+    store_->abort_local();
+    return "";
+  }
+  ledger.take(page_, "node " + std::to_string(node));
+  return story_;
+}
+
+void Workload::finish(Ledger& ledger, SeededRandom& random) {
+  while (!prepared_.empty()) end_prepared(ledger, random);
+}
+
+}  // namespace rowmesh::testing

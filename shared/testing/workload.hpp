@@ -1,0 +1,49 @@
+// Random transactions as applications make them, over two tables: `things` (a number the engine hands out) and `names`
+// (a natural key and a UNIQUE column).
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "shared/testing/ledger.hpp"
+#include "shared/testing/memory_store.hpp"
+#include "shared/testing/simulated_network.hpp"
+
+namespace rowmesh::testing {
+
+struct Plan;
+
+class Workload {
+ public:
+  explicit Workload(std::unique_ptr<MemoryStore>& store) : store_(store) {}
+
+  static void create_tables(MemoryStore& store, bool uniques);
+  static void toggle_check(MemoryStore& store, SeededRandom& random);
+  // Empty: the table's rows are the same in both.
+  static std::string difference(const MemoryStore& left, const MemoryStore& right, const std::string& table);
+
+  // One transaction on this node, or the end of one that was prepared. Returns what it did; empty: nothing, or it was
+  // refused.
+  std::string operator()(const Plan& plan, Ledger& ledger, SeededRandom& random, std::size_t node);
+  void finish(Ledger& ledger, SeededRandom& random);  // ends all prepared transactions
+
+ private:
+  std::string end_prepared(Ledger& ledger, SeededRandom& random);
+  void change_things(SeededRandom& random);
+  void change_names(const Plan& plan, SeededRandom& random);
+  void truncate_names();
+  void replace_name(const Key& key, OwnedRow row);
+  void insert(const std::string& table, const OwnedRow& row);
+  void update(const std::string& table, const Key& key, std::size_t column, const Value& value);
+  void remove(const std::string& table, const Key& key);
+  std::string fresh();
+
+  std::unique_ptr<MemoryStore>& store_;
+  std::size_t node_ = 0;
+  std::uint64_t values_ = 0;
+  Ledger::Page page_;
+  std::string story_;
+  std::map<std::uint64_t, std::pair<Ledger::Page, std::string>> prepared_;
+};
+
+}  // namespace rowmesh::testing
