@@ -11,6 +11,10 @@
 
 #include "pg_ext/pg_prelude.hpp"
 
+extern "C" {
+#include "access/attnum.h"
+}
+
 namespace rowmesh {
 
 struct PgColumn {

@@ -60,24 +60,25 @@ void release_pins(TableAccess* access) {
   ExecClearTuple(access->slot);
   if (access->lock_slot) ExecClearTuple(access->lock_slot);
   if (access->write_slot) ExecClearTuple(access->write_slot);
-  if (access->point) index_rescan(access->point, nullptr, 0, nullptr, 0);
-  if (access->range) index_rescan(access->range, nullptr, 0, nullptr, 0);
+  if (access->point) index_rescan(access->point, nullptr, access->point->numberOfKeys, nullptr, 0);
+  if (access->range) index_rescan(access->range, nullptr, access->range->numberOfKeys, nullptr, 0);
+}
+
+void make_point_scan(TableAccess* access, Snapshot snapshot) {
+  if (access->point) return;
+  for (const PgKeyPart& part : access->table->key)
+    ScanKeyEntryInitialize(&access->point_keys[part.index_attribute - 1], 0, part.index_attribute, BTEqualStrategyNumber, InvalidOid,
+                           part.collation, part.equal, 0);
+  access->point = index_beginscan(access->heap, access->index, snapshot, static_cast<int>(access->table->key.size()), 0);
 }
 
 void start_point_scan(TableAccess* access, Snapshot snapshot, const Datum* key) {
+  make_point_scan(access, snapshot);
   PgTable& table = *access->table;
-  int count = static_cast<int>(table.key.size());
-  for (int i = 0; i < count; i++) {
-    const PgKeyPart& part = table.key[static_cast<std::size_t>(i)];
-    // Index columns are scanned in the index's order, whatever the order of the key.
-    ScanKeyData* scan_key = &access->point_keys[part.index_attribute - 1];
-    if (!access->point)
-      ScanKeyEntryInitialize(scan_key, 0, part.index_attribute, BTEqualStrategyNumber, InvalidOid, part.collation, part.equal, key[i]);
-    scan_key->sk_argument = key[i];
-  }
-  if (!access->point) access->point = index_beginscan(access->heap, access->index, snapshot, count, 0);
+  // Index columns are scanned in the index's order, whatever the order of the key.
+  for (std::size_t i = 0; i < table.key.size(); i++) access->point_keys[table.key[i].index_attribute - 1].sk_argument = key[i];
   access->point->xs_snapshot = snapshot;
-  index_rescan(access->point, access->point_keys, count, nullptr, 0);
+  index_rescan(access->point, access->point_keys, static_cast<int>(table.key.size()), nullptr, 0);
 }
 
 void start_range_scan(TableAccess* access, Snapshot snapshot, Datum first, Datum last) {
@@ -106,6 +107,14 @@ void key_to_datums(PgTable& table, const Value* values, Datum* datums) {
   for (std::size_t i = 0; i < table.key.size(); i++) {
     bool is_null;
     datums[i] = value_to_datum(table.key_io(i), values[i], table.key_io(i).wire, &is_null);
+  }
+}
+
+bool integer_fits(const PgTable& table, std::int64_t number) {
+  switch (table.columns[table.key[0].column].io.form) {
+    case PgForm::int2: return number >= PG_INT16_MIN && number <= PG_INT16_MAX;
+    case PgForm::int4: return number >= PG_INT32_MIN && number <= PG_INT32_MAX;
+    default: return true;
   }
 }
 

@@ -7,6 +7,7 @@
 #include "pg_ext/pg_prelude.hpp"
 
 extern "C" {
+#include "access/genam.h"
 #include "access/relscan.h"
 #include "access/skey.h"
 #include "executor/executor.h"
@@ -37,6 +38,8 @@ void close_table(TableAccess* access);
 // Scans must not keep buffers pinned when a subtransaction ends ("buffer is not owned by resource owner").
 void release_pins(TableAccess* access);
 
+// Makes the point scan. Needed before a subtransaction that uses it: what it holds must belong to the transaction itself.
+void make_point_scan(TableAccess* access, Snapshot snapshot);
 // Positions the point scan at the key given as datums. Then index_getnext_slot(access->point, ...).
 void start_point_scan(TableAccess* access, Snapshot snapshot, const Datum* key);
 void start_range_scan(TableAccess* access, Snapshot snapshot, Datum first, Datum last);
@@ -45,6 +48,8 @@ void start_range_scan(TableAccess* access, Snapshot snapshot, Datum first, Datum
 bool integer_of_key(KeyView key, std::int64_t* number);
 // The values of the key columns as datums, in CurrentMemoryContext.
 void key_to_datums(PgTable& table, const Value* values, Datum* datums);
+// Whether the key column's type holds the number at all.
+bool integer_fits(const PgTable& table, std::int64_t number);
 Datum integer_key_datum(const PgTable& table, std::int64_t number);
 std::int64_t integer_key_number(const PgTable& table, Datum datum);
 

@@ -1,7 +1,6 @@
 #include "pg_ext/types.hpp"
 
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -246,7 +245,7 @@ Datum integer_to_datum(TypeIo& io, std::int64_t number) {
     default: break;
   }
   char text[24];
-  std::snprintf(text, sizeof text, "%lld", static_cast<long long>(number));
+  snprintf(text, sizeof text, "%lld", static_cast<long long>(number));
   return by_input(io, text);
 }
 
@@ -361,7 +360,7 @@ Datum value_to_datum(TypeIo& io, const Value& value, ColumnType wire, bool* is_n
         return 0;
       case ValueKind::integer: {
         char text[24];
-        std::snprintf(text, sizeof text, "%lld", static_cast<long long>(value.integer));
+        snprintf(text, sizeof text, "%lld", static_cast<long long>(value.integer));
         return by_input(io, text);
       }
       case ValueKind::boolean: return by_input(io, pstrdup(value.integer ? "1" : "0"));

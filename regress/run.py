@@ -89,35 +89,37 @@ def unit(pattern):
     return total
 
 
-def regress_with(runner, names, cases):
+def regress_with(runner, names):
     """pg_regress or pg_isolation_regress against a throw-away server."""
+    if not names:
+        return Counts()
+    if not (BUILD / "pg_ext" / "rowmesh.so").exists():
+        print(f"  {runner}: left out, the PostgreSQL extension is not built here")
+        return Counts(skipped=len(names))
     from nodes import PostgresServer, pg_tool   # only here: the unit suite runs without PostgreSQL's client library
     with PostgresServer("regress") as server:
-        output = server.folder / "output"
-        output.mkdir()
-        server.give(output)
+        output = LOGS / "regress"
+        output.mkdir(parents=True, exist_ok=True)
         command = [pg_tool(runner), f"--inputdir={HERE}", f"--outputdir={output}", f"--host={server.folder}",
                    f"--port={server.port}", "--user=postgres", "--dbname=rowmesh_regress", f"--bindir={server.bindir}", *names]
-        code, text = run_logged(runner, command, 300, **server.as_owner())
-        diffs = output / "regression.diffs"
-        if diffs.exists():
-            text += diffs.read_text(errors="replace")
-        passed = len(re.findall(r"^(?:test |ok )\S.*(?:\.\.\.|-) .*?ok\b|^(?:test|\s+)\s*\S+\s+\.\.\. ok", text, re.M))
-        failed = len(re.findall(r"\.\.\. FAILED|^not ok", text, re.M))
-        if code != 0:
-            show_failure(runner, text, 80)
-            failed = max(failed, 1)
-        return Counts(passed, failed, max(0, cases - passed - failed) if code == 0 else 0)
+        code, text = run_logged(runner, command, 300)
+    diffs = output / "regression.diffs"
+    passed = len(re.findall(r"\.\.\. ok\b|^ok \d", text, re.M))   # before PostgreSQL 16, and since
+    failed = len(re.findall(r"\.\.\. FAILED|^not ok \d", text, re.M))
+    if code != 0:
+        show_failure(runner, text + (diffs.read_text(errors="replace") if diffs.exists() else ""), 80)
+        failed = max(failed, 1)
+    return Counts(passed, failed)
 
 
 def regress(pattern):
     names = sorted(p.stem for p in (HERE / "sql").glob("*.sql") if not pattern or pattern in p.stem)
-    return regress_with("pg_regress", names, len(names)) if names else Counts()
+    return regress_with("pg_regress", names)
 
 
 def isolation(pattern):
     names = sorted(p.stem for p in (HERE / "specs").glob("*.spec") if not pattern or pattern in p.stem)
-    return regress_with("pg_isolation_regress", names, len(names)) if names else Counts()
+    return regress_with("pg_isolation_regress", names)
 
 
 def cluster(pattern):

@@ -78,7 +78,7 @@ prepare_build() {
   local log=$build/build.log
   mkdir -p "$build"
   if [ ! -f "$build/build.ninja" ]; then
-    cmake -G Ninja -S "$top" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$log" 2>&1 || {
+    cmake -G Ninja -S "$top" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo ${ROWMESH_CMAKE_FLAGS:-} >"$log" 2>&1 || {
       tail -n 30 "$log" >&2
       die "cmake could not prepare the build; the whole output is in $log."
     }
@@ -93,6 +93,7 @@ prepare_build() {
 # PostgreSQL before 18 reads extensions from its own folders only, so they must be put there.
 prepare_install() {
   local stamp=$build/installed.sum
+  [ -e "$build/pg_ext/rowmesh.so" ] || return 0   # built for SQLite alone
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(install_state)" ] && return
   as_root cmake --install "$build" --component postgresql >"$build/install.log" 2>&1 || {
     tail -n 10 "$build/install.log" >&2

@@ -13,7 +13,7 @@ std::string lower(std::string_view text) {
 }
 
 void read_columns(sqlite3* db, TableInfo& info) {
-  Statement query(db, "PRAGMA main.table_xinfo(" + quoted(info.name) + ")");
+  Statement query(db, "PRAGMA main.table_xinfo(" + quoted_name(info.name) + ")");
   std::vector<std::pair<int, std::size_t>> key;
   while (query.step()) {
     ColumnInfo column;
@@ -42,7 +42,7 @@ void read_columns(sqlite3* db, TableInfo& info) {
 IndexInfo read_index(sqlite3* db, const std::string& name) {
   IndexInfo index;
   index.name = name;
-  Statement columns(db, "PRAGMA main.index_xinfo(" + quoted(name) + ")");
+  Statement columns(db, "PRAGMA main.index_xinfo(" + quoted_name(name) + ")");
   while (columns.step()) {
     if (columns.integer(5) == 0) continue;  // the row's own key at the end
     index.columns.push_back(columns.integer(1) < 0 ? "" : columns.string(2));
@@ -58,7 +58,7 @@ void read_indexes(sqlite3* db, TableInfo& info) {
   bool has_primary_index = false;
   std::vector<IndexInfo> found;
   {
-    Statement query(db, "PRAGMA main.index_list(" + quoted(info.name) + ")");
+    Statement query(db, "PRAGMA main.index_list(" + quoted_name(info.name) + ")");
     while (query.step()) {
       if (query.integer(2) == 0) continue;
       IndexInfo index;
@@ -99,9 +99,9 @@ bool null_in_key(sqlite3* db, const TableInfo& info) {
   std::string condition;
   for (std::size_t at : info.key) {
     if (info.columns[at].not_null) continue;
-    condition += (condition.empty() ? "" : " OR ") + quoted(info.columns[at].name) + " IS NULL";
+    condition += (condition.empty() ? "" : " OR ") + quoted_name(info.columns[at].name) + " IS NULL";
   }
-  return !condition.empty() && query_integer(db, "SELECT 1 FROM main." + quoted(info.name) + " WHERE " + condition + " LIMIT 1") == 1;
+  return !condition.empty() && query_integer(db, "SELECT 1 FROM main." + quoted_name(info.name) + " WHERE " + condition + " LIMIT 1") == 1;
 }
 
 struct Numbered {

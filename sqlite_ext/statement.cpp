@@ -65,7 +65,7 @@ void throw_error(sqlite3* db, int code, const std::string& what) {
   throw Error(kind_of(code), code_name(extended), text);
 }
 
-std::string quoted(std::string_view identifier) {
+std::string quoted_name(std::string_view identifier) {
   std::string text = "\"";
   for (char letter : identifier) {
     if (letter == '"') text += '"';

@@ -20,7 +20,7 @@ namespace rowmesh::sqlite {
 std::string code_name(int extended_code);
 
 // "name" with quotes, for any identifier.
-std::string quoted(std::string_view identifier);
+std::string quoted_name(std::string_view identifier);
 // 'text' with quotes.
 std::string quoted_text(std::string_view text);
 

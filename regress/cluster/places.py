@@ -24,6 +24,10 @@ def sqlite_extension():
     return str(BUILD / "sqlite_ext" / "rowmesh")
 
 
+def built(engine):
+    return (BUILD / {"postgresql": "pg_ext", "sqlite": "sqlite_ext"}[engine] / "rowmesh.so").exists()
+
+
 def pg_config(what):
     return subprocess.check_output(["pg_config", f"--{what}"], text=True).strip()
 
@@ -53,10 +57,15 @@ def new_folder(label):
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"rowmesh-{label}-"))
     folder.chmod(0o755)
     give(folder)
-    process = os.getpid()
     if not os.environ.get("ROWMESH_KEEP"):
-        atexit.register(lambda: os.getpid() == process and shutil.rmtree(folder, ignore_errors=True))
+        at_end(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def at_end(function, *args, **named):
+    """When this process ends, and not when a fork of it does. Last in, first out."""
+    process = os.getpid()
+    atexit.register(lambda: os.getpid() == process and function(*args, **named))
 
 
 _given = set()

@@ -50,6 +50,8 @@ class PostgresServer:
                                   "shared_preload_libraries": preload} | (settings or {})
         with open(self.data / "postgresql.conf", "a") as conf:
             conf.writelines(f"{key} = '{value}'\n" for key, value in chosen.items())
+        if not os.environ.get("ROWMESH_KEEP"):
+            places.at_end(self.stop, "immediate")   # also when a test is ended in the middle of its work
         self.start()
 
     def _pg_ctl(self, *arguments, check=True):
@@ -78,7 +80,9 @@ class PostgresServer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: [pid for pid in family if alive(pid)], lambda left: not left, "the killed server is gone")
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        # Where nobody collects the dead (a container), their process ids still seem to be in use, and the locks to be held.
+        for lock in (self.data / "postmaster.pid", self.folder / f".s.PGSQL.{self.port}.lock", self.folder / f".s.PGSQL.{self.port}"):
+            lock.unlink(missing_ok=True)
         self.running = False
 
     def postmaster(self):

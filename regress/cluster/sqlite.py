@@ -22,7 +22,8 @@ class SqliteNode:
         self.folder = places.new_folder(name)
         self.file = str(self.folder / "app.db")
         if file:
-            shutil.copyfile(file, self.file)
+            with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, contextlib.closing(sqlite3.connect(self.file)) as copy:
+                source.backup(copy)   # with what is still in its write-ahead log
         self.port = places.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = self.folder / "host.log"

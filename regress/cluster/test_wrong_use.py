@@ -58,6 +58,7 @@ class WrongUse(ClusterTest):
         self.wait_equal([one, two])
 
     def test_a_server_without_the_preload_line(self):
+        self.need("postgresql")
         with PostgresServer("bare", preload="") as server, contextlib.closing(server.connect()) as connection:
             with self.assertRaises(psycopg2.Error) as caught:
                 connection.cursor().execute("CREATE EXTENSION rowmesh")

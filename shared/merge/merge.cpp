@@ -43,8 +43,8 @@ struct Working {
 class Merger {
  public:
   Merger(RowState& state, RowView table_row, const MergeContext& context, std::vector<Loss>& losses)
-      : state_(state), table_row_(table_row), context_(context), losses_(losses) {
-    for (Life& life : state.lives) {
+      : before_(state), state_(state), context_(context), losses_(losses) {
+    for (const Life& life : before_.lives) {
       Working working;
       working.values = life_values(context.table, life, life_has_row(life) ? table_row : RowView());
       working.was_alive = !life.dead(context.truncated);
@@ -106,7 +106,7 @@ class Merger {
 
  private:
   bool life_has_row(const Life& life) const {
-    return &life == shown_life(state_, context_.table.integer_key, context_.truncated);
+    return &life == shown_life(before_, context_.table.integer_key, context_.truncated);
   }
 
   Working* find(Version birth) {
@@ -158,13 +158,24 @@ class Merger {
     if (life.dead(context_.truncated)) {
       Version killer = std::max(life.death(), life.birth < context_.truncated ? context_.truncated : Version{});
       if (changed) list_dead(mine, killer, mine.was_alive ? nullptr : &before);
-      return changed;
+      // What was here was listed when the life died, unless it dies only now.
+      lost_mine = mine.was_alive ? unseen_by(killer, lost_mine, before) : ColumnSet();
+      lost_theirs = unseen_by(killer, lost_theirs, incoming.columns);
     }
     if (!lost_mine.empty())
       list("update_origin_differs", "apply_remote", lost_mine, before_values, mine.values, newest_mine, newest_theirs);
     if (!lost_theirs.empty() && incoming.has_values)
       list("update_origin_differs", "keep_local", lost_theirs, incoming.values, mine.values, newest_theirs, newest_mine);
     return changed;
+  }
+
+  ColumnSet unseen_by(Version killer, const ColumnSet& columns, const ColumnVersions& versions) const {
+    ColumnSet unseen;
+    for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
+      auto column = static_cast<ColumnIndex>(i);
+      if (columns.has(column) && !context_.had_seen(killer, versions.of(column))) unseen.add(column);
+    }
+    return unseen;
   }
 
   // Columns of a dead life that its killer had not seen. `known`: versions that were listed when the life died.
@@ -236,8 +247,8 @@ class Merger {
     losses_.push_back(std::move(loss));
   }
 
+  const RowState before_;  // the values in `lives_` are views of its side values, or of the document
   RowState& state_;
-  RowView table_row_;
   const MergeContext& context_;
   std::vector<Loss>& losses_;
   std::vector<Working> lives_;

@@ -77,7 +77,9 @@ void Applier::once(const std::function<void()>& breathe) {
   map_tables(reader.tables());
   lock_tables();
   core_.window.begin_changes();
-  for (auto& [origin, meta] : header_.metas) state_.take_meta(origin, meta);
+  // A copy speaks of later moments than the one that its taker will stand at: the position at which it began.
+  if (header_.kind == DocumentKind::changes)
+    for (auto& [origin, meta] : header_.metas) state_.take_meta(origin, meta);
   state_.take_members(header_.members, header_.metas);
   apply_truncates();
   std::uint64_t slice_end_ms = core_.now_ms() + limits::apply_slice_ms;

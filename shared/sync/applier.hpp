@@ -66,7 +66,16 @@ class Applier {
     OwnedRow desired;
     std::vector<ColumnType> types;
   };
-  struct Candidate;
+  // A row that takes part in the decision who may have a UNIQUE value.
+  struct Candidate {
+    Entry* entry = nullptr;  // null: a settled row
+    Key key;
+    OwnedRow desired;
+    OwnedRow table_row;      // empty: the table does not hold it
+    std::vector<ColumnType> types;
+    Version claim;
+    bool shown = true;
+  };
 
   void once(const std::function<void()>& breathe);
   void map_tables(const std::vector<WireTable>& tables);
@@ -87,6 +96,10 @@ class Applier {
   void list(const Table& table, KeyView key, const Loss& loss);
   void resolve_uniques();
   void resolve_uniques_of(const Table& table, std::vector<Deferred> deferred);
+  std::vector<Candidate> candidates(const Table& table, std::vector<Deferred> deferred);
+  Version claim(const Table& table, const Entry* entry, RowView row) const;
+  void show(const Table& table, Candidate& candidate);
+  void hide(const Table& table, Candidate& candidate);
   void finish();
   MergeContext context(const Table& table);
   const Mapping& mapping() const { return mappings_[current_]; }

@@ -337,6 +337,7 @@ void Core::load_history() {
 }
 
 void Core::prune() {
+  if (hold_prune) return;
   state.advance_prune_horizon();
   for (auto at = state.truncates.begin(); at != state.truncates.end();) {
     if (at->second.hlc > state.prune_horizon) {

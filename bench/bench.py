@@ -1,0 +1,200 @@
+"""./dev bench: what capturing costs the application that writes, as ratios to the same work without rowmesh, taken in one run."""
+import argparse
+import io
+import os
+import pathlib
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / "regress" / "cluster"))
+import places  # noqa: E402
+from nodes import PostgresNode, PostgresServer, SqliteNode  # noqa: E402
+
+PEERS = TOP.parent / "shared" / "bench" / "peers"
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
+TABLE = """CREATE TABLE item (id bigint PRIMARY KEY, grp integer NOT NULL, val numeric(12,2) NOT NULL, name text NOT NULL,
+           ts timestamptz NOT NULL, flag boolean NOT NULL)"""
+ROW = "i, i % 100, i / 100.0, 'name of item ' || i, timestamptz '2026-01-01' + i * interval '1 second', i % 2 = 0"
+
+
+class Side:
+    """One of the two databases of a pair: with rowmesh or without."""
+
+    def __init__(self, node, captured):
+        self.node, self.captured = node, captured
+
+    def timed(self, *statements):
+        started = time.perf_counter()
+        for statement in statements:
+            self.node.run(statement)
+        return time.perf_counter() - started
+
+
+def medians(sides, measure, repeat):
+    """Alternating order, so that what changes with time hits both."""
+    seen = {side: [] for side in sides}
+    for turn in range(repeat):
+        for side in (sides if turn % 2 == 0 else sides[::-1]):
+            seen[side].append(measure(side))
+    return [statistics.median(seen[side]) for side in sides]
+
+
+def row(title, bare, with_rowmesh, unit, aim, higher_is_better=False):
+    ratio = with_rowmesh / bare
+    met = ratio >= aim if higher_is_better else ratio <= aim
+    print(f"{title:34} {bare:11.3f} {with_rowmesh:11.3f} {unit:8} {ratio:6.2f}   {'at least' if higher_is_better else 'at most'} {aim:.2f} "
+          f"{'met' if met else 'MISSED'}", flush=True)
+    return met
+
+
+def postgres_bulk(sides, rows, repeat):
+    def measured(prepare, *statements):
+        def measure(side):
+            for statement in prepare:
+                side.node.run(statement)
+            side.node.run("CHECKPOINT")
+            return side.timed(*statements)
+        return medians(sides, measure, repeat)
+
+    fill = f"INSERT INTO item SELECT {ROW} FROM generate_series(1, {rows}) i"
+    empty = "TRUNCATE item"
+    results = [row(f"INSERT of {rows} rows", *measured([empty], fill), "s", 1.25),
+               row(f"UPDATE of {rows} rows", *measured([empty, fill], "UPDATE item SET grp = grp + 1"), "s", 1.25)]
+
+    lines = io.StringIO("".join(f"{i}\t{i % 100}\t{i / 100}\tname of item {i}\t2026-01-01 00:00:00+00\tt\n" for i in range(1, rows + 1)))
+
+    def copy(side):
+        side.node.run(empty)
+        side.node.run("CHECKPOINT")
+        lines.seek(0)
+        started = time.perf_counter()
+        with side.node.connection.cursor() as cursor:
+            cursor.copy_expert("COPY item FROM STDIN", lines)
+        return time.perf_counter() - started
+
+    results.append(row(f"COPY of {rows} rows", *medians(sides, copy, repeat), "s", 1.25))
+    results.append(row(f"DELETE of {rows} rows", *measured([empty, fill], "DELETE FROM item"), "s", 2.0))
+    return results
+
+
+def postgres_singles(sides, count, repeat):
+    def measure(side):
+        side.node.run("TRUNCATE item")
+        with side.node.connection.cursor() as cursor:
+            started = time.perf_counter()
+            for id in range(count):
+                cursor.execute("INSERT INTO item VALUES (%s, 1, 1.5, 'name', now(), true)", (id,))
+            return time.perf_counter() - started
+    return row(f"{count} single commits", *medians(sides, measure, repeat), "s", 1.25)
+
+
+def pgbench(sides, scale, seconds, repeat):
+    def tool(side, *arguments):
+        server = side.node.server
+        done = subprocess.run([f"{server.bindir}/pgbench", "-h", str(server.folder), "-p", str(server.port), "-U", "postgres", "-n", *arguments,
+                               side.node.database], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=places.tidy_environment())
+        if done.returncode:
+            raise SystemExit(f"pgbench: {done.stdout[-1500:]}")
+        return done.stdout
+
+    for side in sides:
+        tool(side, "-i", "-q", "-s", str(scale))
+        side.node.run("ALTER TABLE pgbench_history ADD COLUMN hid bigserial PRIMARY KEY")
+        if side.captured:
+            side.node.call("add_table", "*")
+
+    def measure(side):
+        out = tool(side, "-N", "-c", "4", "-j", "2", "-T", str(seconds))
+        return float(next(line for line in out.splitlines() if line.startswith("tps")).split("=")[1].split()[0])
+    return row("pgbench -N -c 4 -j 2", *medians(sides, measure, repeat), "tps", 0.92, higher_is_better=True)
+
+
+def sqlite_figures(rows, singles, repeat):
+    bare, node = SqliteNode("bare"), SqliteNode("captured")
+    sides = [Side(bare, False), Side(node, True)]
+    try:
+        for side in sides:
+            side.node.run("CREATE TABLE item (id INTEGER PRIMARY KEY, grp INTEGER NOT NULL, val NUMERIC NOT NULL, name TEXT NOT NULL)")
+            side.node.run("PRAGMA synchronous = NORMAL")
+        node.begin()
+        node.call("add_table", "*")
+        node.stop()   # the worker would be measured too: only the writer's own cost is asked for
+
+        def cpu():
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            return usage.ru_utime + usage.ru_stime
+
+        def bulk(side):
+            side.node.run("DELETE FROM item")
+            started = cpu()
+            side.node.run("BEGIN")
+            side.node.connection.executemany("INSERT INTO item VALUES (?, ?, ?, ?)", ((i, i % 100, i / 100, f"name of item {i}") for i in range(rows)))
+            side.node.run("COMMIT")
+            return cpu() - started
+
+        def single(side):
+            side.node.run("DELETE FROM item")
+            started = time.perf_counter()
+            for id in range(singles):
+                side.node.run("INSERT INTO item VALUES (?, 1, 1.5, 'name')", id)
+            return time.perf_counter() - started
+
+        return [row(f"SQLite INSERT of {rows} rows, CPU", *medians(sides, bulk, repeat), "s", 2.2),
+                row(f"SQLite {singles} single commits", *medians(sides, single, repeat), "s", 1.4)]
+    finally:
+        bare.close()
+        node.close()
+
+
+def postgres_figures(quick, repeat):
+    with PostgresServer("bench", settings=SETTINGS) as server:
+        sides = [Side(PostgresNode("bare", server, "bare"), False), Side(PostgresNode("captured", server, "captured"), True)]
+        for side in sides:
+            side.node.run(TABLE)
+        sides[1].node.run("CREATE EXTENSION rowmesh")
+        sides[1].node.call("add_table", "item")
+        rows, singles = (20000, 2000) if quick else (200000, 20000)
+        results = postgres_bulk(sides, rows, repeat)
+        results.append(postgres_singles(sides, singles, max(1, repeat // 2)))
+        results.append(pgbench(sides, 1 if quick else 10, 2 if quick else 8, repeat))
+        for side in sides:
+            side.node.disconnect()
+    return results
+
+
+def run_peers(more):
+    if not (PEERS / "bench.py").exists():
+        raise SystemExit(f"The comparison with other systems is not here: {PEERS}")
+    out = pathlib.Path(os.environ.get("ROWMESH_BUILD", TOP / "build")) / "peers"
+    arguments = more or ["--systems", "rowmesh,native"]
+    subprocess.run([sys.executable, str(PEERS / "bench.py"), "--out", str(out), *arguments], check=True)
+    subprocess.run([sys.executable, str(PEERS / "report.py"), str(out)], check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description="What capturing costs the application that writes.")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes: shows that the bench works")
+    parser.add_argument("--peers", action="store_true", help="the comparison with other replication systems; arguments after -- go to it")
+    parser.add_argument("--repeat", type=int, help="pairs per figure")
+    parser.add_argument("--only", choices=["postgresql", "sqlite"])
+    chosen, more = parser.parse_known_args()
+    if chosen.peers:
+        return run_peers([argument for argument in more if argument != "--"])
+    repeat = chosen.repeat or (1 if chosen.quick else 5)
+    print(f"SQLite {sqlite3.sqlite_version}, {places.pg_config('version')}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
+    print(f"{'':34} {'without':>11} {'rowmesh':>11} {'':8} {'ratio':>6}   aim")
+    results = []
+    if chosen.only != "sqlite":
+        results += postgres_figures(chosen.quick, repeat)
+    if chosen.only != "postgresql":
+        results += sqlite_figures(*((20000, 500) if chosen.quick else (200000, 5000)), repeat)
+    print(f"{sum(results)} of {len(results)} aims met")
+
+
+if __name__ == "__main__":
+    main()

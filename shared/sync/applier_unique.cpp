@@ -1,0 +1,177 @@
+// UNIQUE values go to rows in order of claim (model 1.3, rule 4): a pure function of the rows' state, so that every node hides the same
+// ones whatever the order of arrival. Only rows that collide, directly or through others, are looked at.
+#include <algorithm>
+
+#include "shared/sync/applier.hpp"
+
+namespace rowmesh {
+namespace {
+
+// The values of a unique index as comparable bytes; nullopt if one is null, for then nothing collides.
+std::optional<Key> unique_values(const UniqueIndex& index, RowView row) {
+  Row values;
+  for (ColumnIndex column : index.columns) {
+    if (column >= row.size() || row[column].is_null() || row[column].kind == ValueKind::omitted) return std::nullopt;
+    values.push_back(row[column]);
+  }
+  return values.empty() ? std::nullopt : std::optional(encode_key(values));
+}
+
+}  // namespace
+
+void Applier::resolve_uniques() {
+  std::set<TableId> with_hidden;
+  for (Entry* entry : core_.sides())
+    for (const Life& life : entry->state.lives)
+      if (life.side && life.side->kind == SideKind::hidden) with_hidden.insert(entry->table);
+  std::set<TableId> tables;
+  for (TableId id : recheck_)
+    if (with_hidden.contains(id)) tables.insert(id);
+  for (auto& [id, deferred] : deferred_) tables.insert(id);
+  for (TableId id : tables) {
+    const Table* table = core_.table(id);
+    if (table) resolve_uniques_of(*table, std::move(deferred_[id]));
+  }
+}
+
+// The highest version among the non-null values that must be unique.
+Version Applier::claim(const Table& table, const Entry* entry, RowView row) const {
+  Version claim;
+  if (!entry) return claim;
+  Version truncated = state_.truncated(table.id);
+  for (const UniqueIndex& index : table.uniques)
+    for (ColumnIndex column : index.columns) {
+      if (column >= row.size() || row[column].is_null()) continue;
+      for (const Life& life : entry->state.lives)
+        if (!life.dead(truncated)) claim = std::max(claim, life.columns.of(column));
+    }
+  return claim;
+}
+
+std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vector<Deferred> deferred) {
+  std::vector<Candidate> all;
+  std::set<Key> known;
+  auto row_of = [&](const Key& key) {
+    OwnedRow row;
+    KeyView view = key;
+    core_.store.read_rows(table, {&view, 1}, [&](std::size_t, KeyView, RowView here) {
+      row = OwnedRow(here);
+      return true;
+    });
+    return row;
+  };
+  auto add = [&](Entry* entry, const Key& key, OwnedRow desired, OwnedRow table_row, std::vector<ColumnType> types) {
+    if (!known.insert(key).second) return;
+    Candidate candidate;
+    candidate.entry = entry;
+    candidate.key = key;
+    candidate.claim = claim(table, entry, desired.view());
+    candidate.desired = std::move(desired);
+    candidate.table_row = std::move(table_row);
+    candidate.types = std::move(types);
+    all.push_back(std::move(candidate));
+  };
+  for (Deferred& row : deferred) add(row.entry, *row.entry->key, std::move(row.desired), row_of(*row.entry->key), std::move(row.types));
+  for (Entry* entry : core_.sides()) {
+    const Life* shown = entry->table == table.id ? shown_life(entry->state, table.integer_key, state_.truncated(table.id)) : nullptr;
+    if (shown && shown->side && shown->side->kind == SideKind::hidden)
+      add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), {})), {}, shown->side->types);
+  }
+  for (std::size_t i = 0; i < all.size(); i++)  // grows while it runs: closure over collisions
+    for (std::size_t index = 0; index < table.uniques.size(); index++) {
+      if (!unique_values(table.uniques[index], all[i].desired.view())) continue;
+      auto other = core_.store.find_unique(table, index, all[i].desired.view());
+      if (!other || known.contains(*other)) continue;
+      OwnedRow row = row_of(*other);
+      if (row.empty()) continue;
+      add(core_.window.find(table.id, *other), *other, OwnedRow(row.view()), OwnedRow(row.view()), {});
+    }
+  return all;
+}
+
+void Applier::resolve_uniques_of(const Table& table, std::vector<Deferred> deferred) {
+  std::vector<Candidate> all = candidates(table, std::move(deferred));
+  std::sort(all.begin(), all.end(), [](const Candidate& left, const Candidate& right) {
+    return left.claim != right.claim ? left.claim < right.claim : left.key < right.key;
+  });
+  std::set<std::pair<std::size_t, Key>> taken;
+  for (Candidate& candidate : all) {
+    std::vector<std::pair<std::size_t, Key>> wanted;
+    for (std::size_t index = 0; index < table.uniques.size(); index++)
+      if (auto values = unique_values(table.uniques[index], candidate.desired.view())) wanted.emplace_back(index, std::move(*values));
+    candidate.shown = std::none_of(wanted.begin(), wanted.end(), [&](auto& value) { return taken.contains(value); });
+    if (candidate.shown) taken.insert(wanted.begin(), wanted.end());
+  }
+  // Vacate first, then put, so that values may change hands among rows without a violation in passing.
+  for (Candidate& candidate : all) {
+    if (candidate.table_row.empty()) continue;
+    bool same = candidate.shown;
+    for (std::size_t i = 0; same && i < candidate.desired.size() && i < candidate.table_row.size(); i++)
+      same = candidate.desired[i].kind == ValueKind::omitted || same_value(candidate.desired[i], candidate.table_row[i]);
+    if (same) continue;
+    KeyView key = candidate.key;
+    core_.store.find_rows(table, {&key, 1}, found_);
+    if (!found_[0].exists || found_[0].newer_than_log) throw Raced{};
+    RowWrite removal{WriteKind::remove, key, found_[0].handle, {}, nullptr};
+    core_.store.write_rows(table, {}, {&removal, 1}, results_);
+    if (results_[0].status != WriteResult::ok) throw Raced{};
+    for (std::size_t i = 0; i < candidate.desired.size(); i++)
+      if (candidate.desired[i].kind == ValueKind::omitted) candidate.desired.set(i, candidate.table_row[i]);
+    candidate.table_row = {};
+  }
+  for (Candidate& candidate : all) {
+    if (!candidate.shown)
+      hide(table, candidate);
+    else if (candidate.table_row.empty())
+      show(table, candidate);
+  }
+}
+
+void Applier::show(const Table& table, Candidate& candidate) {
+  RowWrite insert{WriteKind::insert, candidate.key, 0, candidate.desired.view(), nullptr};
+  std::vector<ColumnType> types = candidate.types;
+  if (types.empty())
+    for (const Column& column : table.columns) types.push_back(column.type);
+  core_.store.write_rows(table, types, {&insert, 1}, results_);
+  WriteResult result = results_[0];
+  if (result.status == WriteResult::raced) throw Raced{};
+  Entry& entry = core_.window.get(table.id, candidate.key);
+  core_.window.touch(entry);
+  if (entry.state.lives.empty()) entry.state.lives.emplace_back();
+  touched_.push_back(&entry);
+  if (result.status != WriteResult::ok) {
+    quarantine(entry, candidate.desired.view(), ColumnSet::all(), result.code.empty() ? "23505" : result.code,
+               result.reason.empty() ? "another row has a value that must be unique" : result.reason, types);
+    return;
+  }
+  Life* shown = shown_life(entry.state, table.integer_key, state_.truncated(table.id));
+  if (!shown || !shown->side || shown->side->kind == SideKind::merged) return;
+  shown->side = nullptr;
+  core_.mark_side(entry);
+}
+
+void Applier::hide(const Table& table, Candidate& candidate) {
+  Entry& entry = core_.window.get(table.id, candidate.key);
+  if (entry.state.lives.empty()) {
+    core_.window.touch(entry);
+    entry.state.lives.emplace_back();
+  }
+  touched_.push_back(&entry);
+  Life* shown = shown_life(entry.state, table.integer_key, state_.truncated(table.id));
+  if (!shown || (shown->side && shown->side->kind == SideKind::hidden)) return;
+  core_.window.touch(entry);
+  auto side = std::make_unique<Side>();
+  side->kind = SideKind::hidden;
+  side->columns = ColumnSet::all();
+  side->values = shown->side ? std::move(shown->side->values) : OwnedRow(candidate.desired.view());
+  side->types = candidate.types;
+  side->reason = "a row with an older claim has a value that must be unique; this one comes back when the value is free";
+  side->code = "23505";
+  side->since_ms = core_.now_ms();
+  shown->side = std::move(side);
+  core_.mark_side(entry);
+  Loss loss{"multiple_unique", "hidden", ColumnSet::all(), OwnedRow(candidate.desired.view()), {}, candidate.claim, {}};
+  list(table, candidate.key, loss);
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,207 @@
+// The writing half of the applier: carrying out what was decided, quarantine, lists of losers, truncates, and the commit.
+#include <algorithm>
+
+#include "shared/codec/document.hpp"
+#include "shared/model/limits.hpp"
+#include "shared/sync/applier.hpp"
+
+namespace rowmesh {
+
+void Applier::write(WriteKind kind, Entry& entry, std::size_t index, const FoundRow& found, RowView values, ColumnSet columns) {
+  RowWrite row;
+  row.kind = kind;
+  row.key = *entry.key;
+  row.handle = found.handle;
+  row.values = values;
+  if (kind == WriteKind::update) {
+    column_sets_.push_back(std::make_unique<ColumnSet>(std::move(columns)));
+    row.columns = column_sets_.back().get();
+  }
+  row_writes_.push_back(row);
+  writes_.push_back({&entry, index, {}});
+}
+
+void Applier::carry_out_writes() {
+  if (row_writes_.empty()) return;
+  const Mapping& mapping = this->mapping();
+  const Table& table = *mapping.table;
+  core_.store.write_rows(table, mapping.types, row_writes_, results_);
+  for (std::size_t i = 0; i < row_writes_.size(); i++) {
+    Entry& entry = *writes_[i].entry;
+    const RowWrite& row = row_writes_[i];
+    const WriteResult& result = results_[i];
+    touched_.push_back(&entry);
+    if (row.kind != WriteKind::insert) recheck_.insert(table.id);
+    switch (result.status) {
+      case WriteResult::ok:
+        core_.counters.applied++;
+        break;
+      case WriteResult::raced: throw Raced{};
+      case WriteResult::unique: {
+        // Decided at the end, when all other rows of the document are in place: values may only have changed hands.
+        OwnedRow desired(row.values);
+        if (row.kind == WriteKind::update) {
+          core_.store.read_rows(table, {&row.key, 1}, [&](std::size_t, KeyView, RowView here) {
+            for (std::size_t column = 0; column < here.size(); column++)
+              if (!row.columns->has(static_cast<ColumnIndex>(column))) desired.set(column, here[column]);
+            return true;
+          });
+        }
+        deferred_[table.id].push_back({&entry, std::move(desired), mapping.types});
+        break;
+      }
+      case WriteResult::refused:
+        if (row.kind == WriteKind::remove)
+          throw Error(ErrorKind::transient, result.code, "a row of " + table.local_name + " cannot be removed: " + result.reason);
+        quarantine(entry, row.values, row.kind == WriteKind::insert ? ColumnSet::all() : *row.columns, result.code, result.reason,
+                   mapping.types);
+        break;
+    }
+  }
+}
+
+void Applier::quarantine(Entry& entry, RowView values, const ColumnSet& columns, const std::string& code, const std::string& reason,
+                         const std::vector<ColumnType>& types) {
+  const Table& table = *core_.table(entry.table);
+  Life* shown = shown_life(entry.state, table.integer_key, state_.truncated(table.id));
+  if (!shown) return;
+  if (core_.sides().size() >= limits::side_rows)
+    throw Error(ErrorKind::transient, "quarantine_full",
+                "the quarantine holds " + std::to_string(limits::side_rows) + " rows; see what refuses them, then retry or discard");
+  core_.window.touch(entry);
+  bool merged = shown->side && shown->side->kind == SideKind::merged;
+  auto side = std::make_unique<Side>();
+  side->kind = SideKind::quarantined;
+  side->columns = merged ? ColumnSet::all() : columns;
+  side->values = merged ? std::move(shown->side->values) : OwnedRow(values);
+  side->types = types;
+  side->code = code;
+  side->reason = reason;
+  side->since_ms = core_.now_ms();
+  shown->side = std::move(side);
+  core_.mark_side(entry);
+}
+
+void Applier::list(const Table& table, KeyView key, const Loss& loss) {
+  auto version_text = [](Version version) {
+    return version.settled() ? std::string("settled") : std::to_string(hlc_to_ms(version.hlc)) + "/" + to_hex(version.origin);
+  };
+  ConflictRow row;
+  row.time_ms = core_.now_ms();
+  row.table = table.local_name;
+  row.key_text = key_to_text(key);
+  row.type = loss.type;
+  row.resolution = loss.resolution;
+  if (!loss.winner.empty()) row.winner = row_to_json(table, loss.winner.view(), &loss.columns);
+  row.loser = row_to_json(table, loss.loser.view(), &loss.columns);
+  row.winner_version = version_text(loss.winner_version);
+  row.loser_version = version_text(loss.loser_version);
+  core_.store.add_conflict(row);
+  conflicts_++;
+}
+
+// ---- truncates ----
+
+void Applier::apply_truncates() {
+  for (auto& [name, version] : header_.truncates) {
+    const Table* table = core_.table_by_wire_name(name);
+    if (!table || version <= state_.truncated(table->id) || version.hlc <= state_.prune_horizon) continue;
+    remove_born_before(*table, version);
+    state_.truncates[table->id] = version;
+    newest_ = std::max(newest_, version.hlc);
+    recheck_.insert(table->id);
+  }
+}
+
+// Row by row rather than by TRUNCATE: rows that were born later, and such as a local writer has just made, stay.
+void Applier::remove_born_before(const Table& table, Version truncated) {
+  MergeContext rules = context(table);
+  core_.window.for_each(table.id, [&](Entry& entry) {
+    for (Life& life : entry.state.lives) {
+      if (life.dead(rules.truncated) || !(life.birth < truncated) || life.newest().settled()) continue;
+      Version newest = life.newest();
+      if (!rules.had_seen(truncated, newest)) {
+        OwnedRow row;
+        KeyView key = *entry.key;
+        core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView here) {
+          row = OwnedRow(here);
+          return true;
+        });
+        Loss loss{"update_truncated", "keep_delete", ColumnSet::all(), OwnedRow(life_values(table, life, row.view())), {}, newest, truncated};
+        list(table, *entry.key, loss);
+      }
+      if (life.side) {
+        core_.window.touch(entry);
+        life.side = nullptr;
+        core_.mark_side(entry);
+      }
+    }
+  });
+  Key after;
+  for (bool more = true; more;) {
+    std::vector<Key> keys;
+    more = false;
+    core_.store.scan_rows(table, after, [&](std::size_t, KeyView key, RowView) {
+      keys.emplace_back(key);
+      more = keys.size() >= limits::batch_rows;
+      return !more;
+    });
+    if (keys.empty()) break;
+    after = keys.back();
+    std::sort(keys.begin(), keys.end());
+    std::vector<KeyView> doomed;
+    for (const Key& key : keys) {
+      Entry* entry = core_.window.find(table.id, key);
+      const Life* shown = entry ? shown_life(entry->state, table.integer_key, rules.truncated) : nullptr;
+      if (!shown || shown->birth < truncated) doomed.push_back(key);
+    }
+    core_.store.find_rows(table, doomed, found_);
+    std::vector<RowWrite> removals;
+    for (std::size_t i = 0; i < doomed.size(); i++) {
+      if (found_[i].newer_than_log) throw Raced{};
+      if (found_[i].exists) removals.push_back({WriteKind::remove, doomed[i], found_[i].handle, {}, nullptr});
+    }
+    core_.store.write_rows(table, {}, removals, results_);
+    for (const WriteResult& result : results_)
+      if (result.status != WriteResult::ok) throw Raced{};
+  }
+}
+
+// ---- the end ----
+
+void Applier::finish() {
+  for (auto& [origin, to] : header_.to) {
+    if (origin == state_.self || header_.kind == DocumentKind::copy) continue;
+    Position& applied = state_.applied[origin];
+    if (to.number > applied.number) applied = to;
+  }
+  core_.store.clock().observe(header_.hlc);
+  state_.hlc = std::max({state_.hlc, header_.hlc, core_.store.clock().now()});
+
+  Batch batch;
+  if (header_.kind == DocumentKind::changes)
+    for (auto& [origin, to] : header_.to) {
+      if (origin == state_.self) continue;
+      batch.ends.emplace_back(origin, to.number);
+      if (auto meta = header_.metas.find(origin); meta != header_.metas.end()) newest_ = std::max(newest_, meta->second.watermark);
+    }
+  std::sort(touched_.begin(), touched_.end());
+  touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
+  batch.entries = touched_;
+  batch.newest = newest_;
+  bool keep = !batch.entries.empty() || !header_.truncates.empty();
+  core_.write_pending(applied_records(batch), state_);
+  core_.store.commit();
+
+  core_.window.keep_changes();
+  core_.state = std::move(state_);
+  if (keep) {
+    batch.sequence = core_.last_sequence();
+    core_.window.add_batch(std::move(batch));
+  }
+  core_.written();
+  core_.counters.conflicts += conflicts_;
+  core_.recheck_hidden.clear();
+}
+
+}  // namespace rowmesh

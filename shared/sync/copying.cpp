@@ -1,0 +1,253 @@
+// Copies: the taker pulls a table piece by piece, each piece one document. Changes are refused meanwhile; they come afterwards from the
+// position at which the copy began, so what changed behind the copy's back comes again. Drawn in shared/sync/README.md.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "shared/model/limits.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+
+using nlohmann::json;
+constexpr std::uint64_t piece_timeout_ms = 120000;
+
+std::string hex_of(const std::string& bytes) {
+  std::string hex;
+  for (unsigned char byte : bytes) {
+    hex.push_back("0123456789abcdef"[byte >> 4]);
+    hex.push_back("0123456789abcdef"[byte & 15]);
+  }
+  return hex;
+}
+
+std::string bytes_of(const std::string& hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) bytes.push_back(static_cast<char>(from_hex(hex.substr(i, 2))));
+  return bytes;
+}
+
+std::string query_part(const std::string& query, const std::string& name) {
+  std::size_t begin = ("&" + query).find("&" + name + "=");
+  if (begin == std::string::npos) return "";
+  begin += name.size() + 1;
+  return query.substr(begin, query.find('&', begin) - begin);
+}
+
+CopyMode mode_of(const std::string& name) {
+  if (name == "source") return CopyMode::source;
+  return name == "newer" ? CopyMode::newer : CopyMode::fail;
+}
+
+}  // namespace
+
+void Node::Impl::begin_copy(const Request& request) {
+  for (const Copy& copy : copies)
+    if (copy.request == request.id) return;
+  json argument = json::parse(request.argument, nullptr, false);
+  std::string server = argument.is_object() ? argument.value("server", "") : "";
+  for (auto& [id, peer] : peers) {
+    if (peer.config.name != server) continue;
+    std::string table = argument.contains("table") && argument["table"].is_string() ? argument["table"].get<std::string>() : "";
+    add_copy(request.id, peer, argument.value("direction", "pull") != "push", table, mode_of(argument.value("on_existing", "fail")));
+    return;
+  }
+  in_transaction([&] { core.store.finish_request(request.id); });
+}
+
+void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode) {
+  Copy copy;
+  copy.request = request;
+  copy.peer = peer.config.id;
+  copy.pull = pull;
+  copy.mode = mode;
+  for (auto& [id, known] : core.tables())
+    if (table.empty() || table == known.wire_name || table == known.local_name) copy.tables.push_back(known.wire_name);
+  copy.tables_in_all = copy.tables.size();
+  copies.push_back(std::move(copy));
+}
+
+void Node::Impl::go_on_copying() {
+  if (copies.empty()) return;
+  Copy& copy = copies.front();
+  auto found = peers.find(copy.peer);
+  if (found == peers.end() || !found->second.config.enabled) return end_copy("the server was removed or disabled");
+  Peer& peer = found->second;
+  if (!peer.met || peer.in_flight || peer.retry_at_ms > core.now_ms()) return;
+  HttpRequest request;
+  if (!copy.pull) {
+    request.method = "POST";
+    request.path = "/rowmesh/v1/copy";
+    constexpr const char* modes[] = {"fail", "fail", "source", "newer"};
+    request.body = std::make_shared<Body>(json{{"tables", copy.tables}, {"on_existing", modes[static_cast<int>(copy.mode)]}}.dump());
+    send(peer, std::move(request), piece_timeout_ms, [this](Peer& answered, HttpResponse response) {
+      if (response.status != 202) failed(answered, response);
+      end_copy(response.status == 202 ? "" : answered.last_error);
+    });
+    return;
+  }
+  while (!copy.tables.empty() && !peer.tables.contains(copy.tables.front())) copy.tables.erase(copy.tables.begin());
+  if (copy.tables.empty()) return end_copy("");
+  const Table* table = core.table_by_wire_name(copy.tables.front());
+  if (!table) return end_copy("table '" + copy.tables.front() + "' is not replicated here any more");
+  if (!copy.begun) {
+    copy.begun = true;
+    copy.session = {};
+    copy.session.mode = copy.mode;
+    core.store.begin(TransactionKind::read);
+    core.store.scan_rows(*table, {}, [&](std::size_t, KeyView, RowView) {
+      copy.session.target_was_empty = false;
+      return false;
+    });
+    core.store.commit();
+  }
+  request.method = "GET";
+  request.path = "/rowmesh/v1/rows";
+  request.query = "table=" + hex_of(copy.tables.front()) + "&after=" + hex_of(copy.after);
+  sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
+  peer.in_flight = true;
+  auto queue = answers;
+  core.services.client.send(peer.config.url, std::move(request), piece_timeout_ms, limits::body_bytes,
+                            [this, queue, id = peer.config.id, generation = peer.generation](HttpResponse response) {
+                              queue->push_back({id, generation, std::move(response),
+                                                [this](Peer& answered, HttpResponse piece) { take_copied(answered, std::move(piece)); }});
+                            });
+}
+
+void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
+  if (copies.empty()) return;
+  Copy& copy = copies.front();
+  if (response.status != 200) return failed(peer, response);  // and again from the same row, when it is back
+  auto encoding = response.headers.find("content-encoding");
+  Applier applier(core, response.body, encoding != response.headers.end() && encoding->second == "zstd");
+  try {
+    applier.check([](Origin) { return true; });
+    if (copy.start.empty()) {
+      copy.start = applier.header().to;
+      copy.start_metas = applier.header().metas;
+    }
+    in_store = true;
+    applier.run(core.services.breathe, &copy.session);
+    in_store = false;
+    copy.rows += applier.rows();
+    peer.rows_received += applier.rows();
+    auto last = response.headers.find("x-rowmesh-last");
+    if (applier.header().copy_more && last != response.headers.end()) {
+      copy.after = bytes_of(last->second);
+    } else {
+      end_table(copy);
+    }
+    if (copy.tables.empty()) end_copy("");
+  } catch (const Refusal& refusal) {
+    in_store = false;
+    end_copy(refusal.text);
+  } catch (const Error& error) {
+    in_store = false;
+    core.store.rollback();
+    core.window.undo_changes();
+    if (error.kind() != ErrorKind::transient) return end_copy(error.what());
+    core.log('i', std::string("copying: ") + error.what());
+  }
+}
+
+// Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships them.
+void Node::Impl::end_table(Copy& copy) {
+  const Table* table = core.table_by_wire_name(copy.tables.front());
+  if (table && !copy.session.target_was_empty && copy.mode != CopyMode::newer) {
+    in_transaction([&] {
+      std::vector<Key> extra;
+      core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
+        if (!copy.session.seen.contains(Key(key))) extra.emplace_back(key);
+        return true;
+      });
+      if (extra.empty()) return;
+      if (copy.mode == CopyMode::fail)
+        throw Refusal{"differs", "table '" + table->wire_name + "' has rows here that the source lacks, such as " + key_to_text(extra.front()) +
+                                     "; say on_existing => 'source' or 'newer'"};
+      std::sort(extra.begin(), extra.end());
+      std::vector<KeyView> keys(extra.begin(), extra.end());
+      std::vector<FoundRow> found;
+      core.store.find_rows(*table, keys, found);
+      std::vector<RowWrite> removals;
+      for (std::size_t i = 0; i < keys.size(); i++)
+        if (found[i].exists && !found[i].newer_than_log) removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
+      std::vector<WriteResult> results;
+      core.store.write_rows(*table, {}, removals, results);
+      for (const RowWrite& removal : removals) core.store.note_local(*table, LogOp::remove, removal.key, {});
+    });
+  }
+  copy.tables.erase(copy.tables.begin());
+  copy.after.clear();
+  copy.begun = false;
+}
+
+void Node::Impl::end_copy(const std::string& failure) {
+  Copy copy = std::move(copies.front());
+  copies.pop_front();
+  auto peer = peers.find(copy.peer);
+  std::string name = peer == peers.end() ? "?" : peer->second.config.name;
+  core.log(failure.empty() ? 'i' : 'w', failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
+                                                        : "copy with server '" + name + "' ended: " + failure);
+  if (peer != peers.end() && !failure.empty()) peer->second.blocked = "copy: " + failure;
+  in_transaction([&] {
+    if (failure.empty()) {
+      for (auto& [origin, position] : copy.start) {
+        if (origin == core.state.self) continue;
+        Position& applied = core.state.applied[origin];
+        if (position.number > applied.number) applied = position;
+      }
+      for (auto& [origin, meta] : copy.start_metas) core.state.take_meta(origin, meta);
+    }
+    if (copy.request != 0) core.store.finish_request(copy.request);
+  });
+}
+
+// ---- the other side ----
+
+HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
+  (void)peer;
+  if (in_store) return refuse(503, "busy", "a long document is being applied here; ask again");
+  const Table* table = core.table_by_wire_name(bytes_of(query_part(request.query, "table")));
+  if (!table) return refuse(409, "schema", "the table is not replicated on the source; call add_table there");
+  in_store = true;
+  HttpResponse response;
+  try {
+    Key last;
+    core.store.begin(TransactionKind::read);
+    core.cut(core.state.applied[core.state.self].number == 0);
+    MadeDocument made = make_copy_document(core, *table, bytes_of(query_part(request.query, "after")), false, &last);
+    core.store.commit();
+    response.status = 200;
+    response.headers["content-type"] = "application/x-ndjson";
+    response.headers["x-rowmesh-last"] = hex_of(last);
+    response.body = made.body;
+    peer.rows_sent += made.rows;
+  } catch (...) {
+    core.store.rollback();
+    in_store = false;
+    throw;
+  }
+  in_store = false;
+  return response;
+}
+
+HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
+  json argument = json::parse(request.body ? request.body->text(limits::control_body_bytes) : "", nullptr, false);
+  if (!argument.is_object() || !argument.contains("tables")) return refuse(400, "bad_request", "the tables to copy are missing");
+  if (peer.config.url.empty()) return refuse(409, "forbidden", "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
+  if (!peer.takes()) return refuse(403, "forbidden", "this server takes nothing from you (direction 'push')");
+  CopyMode mode = mode_of(argument.value("on_existing", "fail"));
+  Copy copy;
+  copy.peer = peer.config.id;
+  copy.mode = mode;
+  for (auto& name : argument["tables"])
+    if (name.is_string() && core.table_by_wire_name(name.get<std::string>())) copy.tables.push_back(name.get<std::string>());
+  copy.tables_in_all = copy.tables.size();
+  copies.push_back(std::move(copy));
+  HttpResponse response;
+  response.status = 202;
+  response.body = std::make_shared<Body>("{}");
+  return response;
+}
+
+}  // namespace rowmesh

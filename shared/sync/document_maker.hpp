@@ -1,0 +1,41 @@
+// Makes the documents that are shipped: what a server lacks, read in one snapshot of the store.
+#pragma once
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "shared/codec/document.hpp"
+#include "shared/sync/core.hpp"
+
+namespace rowmesh {
+
+struct DocumentOrder {
+  Vector from;                       // per origin that is to be sent: what the server has
+  std::set<std::string> left_out;    // wire names of tables that it does not replicate
+  bool compress = false;
+  bool whole = false;                // big settled values as well
+
+  auto operator<=>(const DocumentOrder& other) const = delete;
+  bool same(const DocumentOrder& other) const {
+    return from == other.from && left_out == other.left_out && compress == other.compress && whole == other.whole;
+  }
+};
+
+struct MadeDocument {
+  std::shared_ptr<Body> body;
+  Vector to;
+  std::uint64_t rows = 0;
+  bool compressed = false;
+};
+
+// In the read transaction whose cut was just made: "p to q" always ends at the snapshot that read the rows (model, H9).
+MadeDocument make_document(Core& core, const DocumentOrder& order);
+
+// One piece of a copy: rows of `table` after `after`, in key order. `*last`: key of the last row. In a read transaction after a cut.
+MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, bool compress, Key* last);
+
+DocumentHeader make_header(const Core& core);
+
+}  // namespace rowmesh

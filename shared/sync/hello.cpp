@@ -1,0 +1,122 @@
+#include "shared/sync/hello.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace rowmesh {
+namespace {
+
+using nlohmann::json;
+
+json to_json(const Progress& progress) {
+  json applied = json::object();
+  for (auto& [origin, position] : progress.applied) applied[to_hex(origin)] = {position.number, to_hex(position.tag)};
+  json direct = json::array();
+  for (Origin origin : progress.direct) direct.push_back(to_hex(origin));
+  return {{"applied", applied}, {"direct", direct}, {"open", progress.accepts_unknown}, {"busy", progress.busy}};
+}
+
+Progress progress_of(const json& from) {
+  Progress progress;
+  for (auto& [origin, position] : from.at("applied").items())
+    progress.applied[from_hex(origin)] = {position.at(0).get<PositionNumber>(), from_hex(position.at(1).get<std::string>())};
+  for (auto& origin : from.at("direct")) progress.direct.insert(from_hex(origin.get<std::string>()));
+  progress.accepts_unknown = from.at("open").get<bool>();
+  progress.busy = from.at("busy").get<bool>();
+  return progress;
+}
+
+template <typename Read>
+auto strictly(const std::string& text, Read read) {
+  try {
+    return read(json::parse(text));
+  } catch (const json::exception& error) {
+    throw Error(ErrorKind::protocol, "bad_answer", std::string("the other side answered something that is not rowmesh's: ") + error.what());
+  }
+}
+
+}  // namespace
+
+std::string progress_to_json(const Progress& progress, std::uint64_t rows, std::uint64_t conflicts) {
+  json out = to_json(progress);
+  out["rows"] = rows;
+  out["conflicts"] = conflicts;
+  return out.dump();
+}
+
+Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::uint64_t* conflicts) {
+  return strictly(text, [&](const json& from) {
+    *rows = from.value("rows", std::uint64_t{0});
+    *conflicts = from.value("conflicts", std::uint64_t{0});
+    return progress_of(from);
+  });
+}
+
+std::string hello_to_json(const Hello& hello) {
+  json tables = json::array();
+  for (auto& table : hello.tables)
+    tables.push_back({{"name", table.name}, {"columns", table.columns}, {"key", table.key}, {"integer_key", table.integer_key}});
+  json out = to_json(hello.progress);
+  out["protocol"] = {hello.protocol_min, hello.protocol_max};
+  out["node"] = hello.node;
+  out["name"] = hello.name;
+  out["version"] = hello.version;
+  out["origin"] = to_hex(hello.origin);
+  out["clock_ms"] = hello.clock_ms;
+  out["tables"] = tables;
+  return out.dump();
+}
+
+Hello hello_from_json(const std::string& text) {
+  return strictly(text, [](const json& from) {
+    Hello hello;
+    hello.protocol_min = from.at("protocol").at(0).get<int>();
+    hello.protocol_max = from.at("protocol").at(1).get<int>();
+    hello.node = from.at("node").get<std::string>();
+    hello.name = from.at("name").get<std::string>();
+    hello.version = from.at("version").get<std::string>();
+    hello.origin = from_hex(from.at("origin").get<std::string>());
+    hello.clock_ms = from.at("clock_ms").get<std::uint64_t>();
+    hello.progress = progress_of(from);
+    for (auto& table : from.at("tables"))
+      hello.tables.push_back({table.at("name").get<std::string>(), table.at("columns").get<std::vector<std::string>>(),
+                              table.at("key").get<std::vector<std::string>>(), table.at("integer_key").get<bool>()});
+    return hello;
+  });
+}
+
+std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress) {
+  json out = progress ? to_json(*progress) : json::object();
+  out["error"] = error;
+  out["text"] = text;
+  return out.dump();
+}
+
+void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress) {
+  json from = json::parse(body, nullptr, false);
+  if (!from.is_object()) return;
+  try {
+    *error = from.value("error", "");
+    *text = from.value("text", "");
+    if (from.contains("applied")) *progress = progress_of(from);
+  } catch (const std::exception&) {
+    // Half of an answer of ours is none.
+    error->clear();
+    text->clear();
+  }
+}
+
+std::string table_misfit(const Table& ours, const Hello& theirs) {
+  for (auto& table : theirs.tables) {
+    if (table.name != ours.wire_name) continue;
+    std::vector<std::string> key;
+    for (ColumnIndex column : ours.key) key.push_back(ours.columns[column].name);
+    if (key != table.key) return "table '" + ours.wire_name + "' has another primary key there; make the keys the same columns in the same order";
+    for (const Column& column : ours.columns)
+      if (std::find(table.columns.begin(), table.columns.end(), column.name) == table.columns.end())
+        return "table '" + ours.wire_name + "' has no column '" + column.name + "' there; add it";
+    return "";
+  }
+  return "table '" + ours.wire_name + "' is not replicated there; create it and call add_table";
+}
+
+}  // namespace rowmesh

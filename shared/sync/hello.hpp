@@ -1,0 +1,45 @@
+// The small JSON answers between servers (docs/protocol.md): hello and the answer to a document.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "shared/sync/core.hpp"
+#include "shared/sync/peer.hpp"
+
+namespace rowmesh {
+
+struct Progress {  // in hello and in every answer to a document
+  Vector applied;
+  std::set<Origin> direct;
+  bool accepts_unknown = true;
+  bool busy = false;
+};
+
+struct Hello {
+  int protocol_min = 1, protocol_max = 1;
+  std::string node, name, version;
+  Origin origin = 0;
+  std::uint64_t clock_ms = 0;
+  Progress progress;
+  struct HelloTable {
+    std::string name;
+    std::vector<std::string> columns;
+    std::vector<std::string> key;
+    bool integer_key = false;
+  };
+  std::vector<HelloTable> tables;
+};
+
+std::string progress_to_json(const Progress& progress, std::uint64_t rows, std::uint64_t conflicts);
+std::string hello_to_json(const Hello& hello);
+std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress);
+// Throw Error(protocol) on anything else.
+Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::uint64_t* conflicts);
+Hello hello_from_json(const std::string& text);
+// `error` and `text` of an error answer; empty strings if it is none of ours (a proxy's page, say).
+void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress);
+
+// Why a table of ours does not fit theirs, as a sentence; empty: it fits.
+std::string table_misfit(const Table& ours, const Hello& theirs);
+
+}  // namespace rowmesh

@@ -1,0 +1,204 @@
+#include "shared/sync/node.hpp"
+
+#include <algorithm>
+
+#include "shared/model/limits.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+constexpr std::uint64_t heartbeat_ms = 1000;  // while something is unsettled
+constexpr std::uint64_t idle_cut_ms = 1000;   // the log is read at least so often, also when nobody is there to ship to
+constexpr std::uint64_t flush_ms = 100;       // positions may wait so long for their history record
+constexpr std::uint64_t status_ms = 100;
+}  // namespace
+
+Node::Node(NodeServices services) : impl_(std::make_unique<Impl>(std::move(services))) {}
+Node::~Node() = default;
+void Node::start() { impl_->start(); }
+std::uint64_t Node::tick() { return impl_->tick(); }
+void Node::force_cut() { impl_->force = true; }
+HttpResponse Node::check(const HttpRequest& head, std::uint64_t& body_limit) { return impl_->check(head, body_limit); }
+HttpResponse Node::handle(const HttpRequest& request) { return impl_->handle(request); }
+NodeStatus Node::status() const { return impl_->status(); }
+
+void Node::Impl::start() {
+  core.load_history();
+  reload_if_changed();
+}
+
+void Node::Impl::guarded(const char* doing, const std::function<void()>& work) {
+  try {
+    in_store = true;
+    work();
+    blocked.clear();
+  } catch (const Error& error) {
+    core.store.rollback();
+    core.window.undo_changes();
+    if (error.kind() != ErrorKind::transient) blocked = std::string(doing) + ": " + error.what();
+    core.log(error.kind() == ErrorKind::transient ? 'i' : 'e', std::string(doing) + ": " + error.what());
+    next_wake_ms = std::min(next_wake_ms, core.now_ms() + 200);
+  } catch (const Refusal& refusal) {
+    core.log('w', std::string(doing) + ": " + refusal.text);
+  }
+  in_store = false;
+}
+
+std::uint64_t Node::Impl::tick() {
+  if (in_store) return core.now_ms() + 1;
+  next_wake_ms = core.now_ms() + idle_cut_ms;
+  guarded("reading the configuration", [&] { reload_if_changed(); });
+  take_answers();
+  guarded("applying", [&] { apply_queued(); });
+  guarded("carrying out a request", [&] { carry_out_requests(); });
+  guarded("copying", [&] { go_on_copying(); });
+  guarded("shipping", [&] { ship(); });
+  guarded("writing the history", [&] {
+    if (!core.pending() || core.now_ms() < next_flush_ms) return;
+    core.flush();
+    next_flush_ms = core.now_ms() + flush_ms;
+  });
+  guarded("forgetting what is settled", [&] { core.prune(); });
+  if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
+  for (auto& [id, peer] : peers)
+    if (peer.ships() && !peer.in_flight && peer.retry_at_ms > core.now_ms()) next_wake_ms = std::min(next_wake_ms, peer.retry_at_ms);
+  if (core.now_ms() >= next_status_ms) {
+    guarded("publishing the status", [&] { core.store.publish_status(status()); });
+    next_status_ms = core.now_ms() + status_ms;
+  } else {
+    next_wake_ms = std::min(next_wake_ms, next_status_ms);
+  }
+  return next_wake_ms;
+}
+
+void Node::Impl::reload_if_changed() {
+  std::uint64_t generation = core.store.config_generation();
+  if (generation == config_generation) return;
+  core.load_config();
+  sync_peers(core.store.servers());
+  enabled = core.store.setting("enabled") != "off";
+  config_generation = generation;
+  next_retry_ms = core.now_ms();  // a changed schema may take what it refused
+}
+
+void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
+  std::map<std::int64_t, Peer> before = std::move(peers);
+  peers.clear();
+  for (const ServerConfig& config : servers) {
+    auto old = before.find(config.id);
+    Peer peer = old == before.end() ? Peer{} : std::move(old->second);
+    bool moved = peer.config.url != config.url || peer.config.secret != config.secret || peer.config.enabled != config.enabled;
+    peer.config = config;
+    if (!config.start_state.empty()) {
+      NodeState then = NodeState::decode(config.start_state);
+      auto own = then.applied.find(core.state.self);
+      if (own != then.applied.end()) peer.start = own->second;
+    }
+    if (moved) {
+      peer.met = peer.in_flight = false;
+      peer.retry_at_ms = 0;
+      peer.failures = 0;
+      peer.blocked.clear();
+      peer.generation++;
+    }
+    peers[config.id] = std::move(peer);
+    if (old != before.end()) before.erase(old);
+  }
+  // A server that was removed is no member any more: nobody waits for it to confirm anything.
+  for (auto at = core.state.servers.begin(); at != core.state.servers.end();) {
+    if (peers.contains(at->first)) {
+      ++at;
+      continue;
+    }
+    if (auto member = core.state.members.find(at->second.origin); member != core.state.members.end()) member->second.left = true;
+    at = core.state.servers.erase(at);
+  }
+  core.hold_prune = false;
+  for (auto& [id, peer] : peers)
+    if (known(peer).origin == 0) core.hold_prune = true;
+}
+
+void Node::Impl::take_answers() {
+  while (!answers->empty()) {
+    Answer answer = std::move(answers->front());
+    answers->pop_front();
+    auto peer = peers.find(answer.peer);
+    if (peer == peers.end() || peer->second.generation != answer.generation) continue;
+    peer->second.in_flight = false;
+    try {
+      answer.done(peer->second, std::move(answer.response));
+    } catch (const Error& error) {
+      HttpResponse failure;
+      failure.error = error.what();
+      failed(peer->second, failure);
+    }
+  }
+}
+
+bool Node::Impl::heartbeat_due() {
+  if (!core.window.unsettled()) return false;
+  std::uint64_t due = hlc_to_ms(core.state.own_meta().watermark) + heartbeat_ms;
+  if (due <= core.now_ms()) return true;
+  next_wake_ms = std::min(next_wake_ms, due);
+  return false;
+}
+
+std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
+  if (!enabled || !peer.config.enabled) return "disabled";
+  if (!copies.empty() && copies.front().peer == peer.config.id) return "copying";
+  if (!peer.blocked.empty()) return "blocked";
+  if (peer.needs_copy) return "needs copy";
+  if (peer.failures > 0) return "backing off";
+  if (!peer.met && !peer.config.url.empty()) return "catching up";
+  return queued_keys > 1000 || peer.busy ? "catching up" : "streaming";
+}
+
+NodeStatus Node::Impl::status() {
+  NodeStatus status;
+  status.time_ms = core.now_ms();
+  status.position = core.state.applied[core.state.self].number;
+  status.unsettled = core.window.size();
+  status.side_rows = core.sides().size();
+  for (const Entry* entry : core.sides())
+    for (const Life& life : entry->state.lives)
+      if (life.side && life.side->kind == SideKind::quarantined) status.quarantined++;
+  status.captured = core.counters.captured;
+  status.applied = core.counters.applied;
+  status.conflicts = core.counters.conflicts;
+  status.refused_requests = core.counters.refused_requests;
+  status.wait_cut = forced_cuts;
+  status.blocked = blocked;
+  for (auto& [id, peer] : peers) {
+    ServerStatus server;
+    Position acked = peer.start;
+    auto& applied = known(peer).applied;
+    if (auto at = applied.find(core.state.self); at != applied.end()) acked = at->second;
+    server.id = id;
+    server.name = peer.config.name;
+    server.url = peer.config.url;
+    server.direction = peer.config.direction == Direction::both ? "both" : peer.config.direction == Direction::push ? "push" : "pull";
+    server.enabled = peer.config.enabled;
+    server.queued = core.window.count_after(core.state.self, acked.number);
+    if (Hlc oldest = core.window.oldest_after(core.state.self, acked.number))
+      server.lag_ms = status.time_ms - std::min(status.time_ms, hlc_to_ms(oldest));
+    server.state = state_of(peer, server.queued);
+    server.last_success_ms = peer.last_success_ms;
+    server.last_error = !peer.blocked.empty() ? peer.blocked : peer.last_error;
+    if (server.last_error.empty() && !peer.left_out.empty())
+      server.last_error = "not replicated there, so not shipped: " + *peer.left_out.begin() +
+                          (peer.left_out.size() > 1 ? " and " + std::to_string(peer.left_out.size() - 1) + " more" : "");
+    server.rows_sent = peer.rows_sent;
+    server.rows_received = peer.rows_received;
+    server.conflicts = peer.conflicts;
+    server.acked = acked.number;
+    if (!copies.empty() && copies.front().peer == id) {
+      const Copy& copy = copies.front();
+      server.progress = "table " + std::to_string(copy.tables_in_all - copy.tables.size() + 1) + " of " + std::to_string(copy.tables_in_all) +
+                        ", " + std::to_string(copy.rows) + " rows so far";
+    }
+    status.servers.push_back(std::move(server));
+  }
+  return status;
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,117 @@
+// The inside of Node, in five files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
+// requests.cpp (what people asked for by SQL), copying.cpp.
+#pragma once
+#include <deque>
+#include <map>
+#include <memory>
+
+#include "shared/http/auth.hpp"
+#include "shared/sync/applier.hpp"
+#include "shared/sync/document_maker.hpp"
+#include "shared/sync/hello.hpp"
+
+namespace rowmesh {
+
+class Node::Impl {
+ public:
+  explicit Impl(NodeServices services) : core(services) {}
+
+  void start();
+  std::uint64_t tick();
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit);
+  HttpResponse handle(const HttpRequest& request);
+  NodeStatus status();
+  bool force = false;
+
+ private:
+  // node.cpp
+  void reload_if_changed();
+  void sync_peers(const std::vector<ServerConfig>& servers);
+  void take_answers();
+  void guarded(const char* doing, const std::function<void()>& work);
+  bool heartbeat_due();
+  std::string state_of(const Peer& peer, std::uint64_t queued);
+
+  // shipping.cpp
+  void greet(Peer& peer);
+  void take_hello(Peer& peer, const Hello& hello);
+  void ship();
+  bool wants_anything(const Peer& peer, DocumentOrder& order);
+  void send_document(Peer& peer, const MadeDocument& made);
+  void take_progress(Peer& peer, const Progress& progress);
+  void failed(Peer& peer, const HttpResponse& response);
+  void send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done);
+  void met(const std::string& node, const std::string& name, Origin origin);
+  KnownServer& known(const Peer& peer) { return core.state.servers[peer.config.id]; }
+
+  // receiving.cpp
+  Peer* peer_of(const HttpRequest& head);
+  HttpResponse answer_hello(const HttpRequest& request, Peer& peer);
+  HttpResponse answer_changes(const HttpRequest& request, Peer& peer);
+  HttpResponse apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe);
+  void apply_queued();
+  Progress progress();
+  HttpResponse refuse(int status, const std::string& error, const std::string& text);
+
+  // requests.cpp
+  void carry_out_requests();
+  void in_transaction(const std::function<void()>& work);
+  void retry(std::int64_t number);    // of the list, 0: all
+  void discard(std::int64_t number);
+  void retry_entry(Entry& entry);
+  void discard_entry(Entry& entry);
+
+  // copying.cpp
+  struct Copy {
+    std::int64_t request = 0;  // 0: the other side asked for it
+    std::int64_t peer = 0;
+    bool pull = true;
+    CopyMode mode = CopyMode::fail;
+    std::vector<std::string> tables;  // wire names still to come, the current one first
+    std::size_t tables_in_all = 0;
+    Key after;
+    CopySession session;
+    Vector start;
+    std::map<Origin, OriginMeta> start_metas;
+    std::uint64_t rows = 0;
+    bool begun = false;
+  };
+  void begin_copy(const Request& request);
+  void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
+  void go_on_copying();
+  void take_copied(Peer& peer, HttpResponse response);
+  void end_table(Copy& copy);
+  void end_copy(const std::string& failure);
+  HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
+  HttpResponse answer_copy(const HttpRequest& request, Peer& peer);
+
+  Core core;
+  std::map<std::int64_t, Peer> peers;
+  std::uint64_t config_generation = ~std::uint64_t{0};
+  bool enabled = true;
+  std::string blocked;
+  ReplayGuard replay_guard;
+
+  struct Answer {
+    std::int64_t peer;
+    std::uint64_t generation;
+    HttpResponse response;
+    std::function<void(Peer&, HttpResponse)> done;
+  };
+  // Shared with the callbacks of requests under way, which may outlive the node.
+  std::shared_ptr<std::deque<Answer>> answers = std::make_shared<std::deque<Answer>>();
+
+  struct Queued {
+    std::shared_ptr<const Body> body;
+    bool compressed;
+  };
+  std::map<std::int64_t, Queued> queued;  // long documents, at most one a server
+  std::map<std::int64_t, Refusal> refusals;  // of such documents: told when the sender comes again
+  std::deque<Copy> copies;                // one after the other
+  std::int64_t applying = 0;              // the server whose long document is being applied
+  bool in_store = false;                  // a transaction is open: requests are answered from memory
+  std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_retry_ms = 0, forced_cuts = 0;
+  std::uint64_t next_wake_ms = 0;
+};
+
+}  // namespace rowmesh

@@ -1,0 +1,209 @@
+// What comes in: who may ask, and what is answered.
+#include <nlohmann/json.hpp>
+
+#include "shared/model/limits.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+
+HttpResponse answer(int status, std::string body) {
+  HttpResponse response;
+  response.status = status;
+  response.headers["content-type"] = "application/json";
+  response.body = std::make_shared<Body>(std::move(body));
+  return response;
+}
+
+std::string header_of(const HttpRequest& request, const char* name) {
+  auto at = request.headers.find(name);
+  return at == request.headers.end() ? "" : at->second;
+}
+
+// "origin=HEX" of a query that has nothing else.
+Origin origin_of(const HttpRequest& request) {
+  constexpr std::string_view name = "origin=";
+  return request.query.starts_with(name) ? from_hex(request.query.substr(name.size())) : 0;
+}
+
+}  // namespace
+
+HttpResponse Node::Impl::refuse(int status, const std::string& error, const std::string& text) {
+  core.counters.refused_requests++;
+  return answer(status, error_to_json(error, text, nullptr));
+}
+
+Peer* Node::Impl::peer_of(const HttpRequest& head) {
+  std::string node = header_of(head, "x-rowmesh-node");
+  for (auto& [id, peer] : peers)
+    if (!node.empty() && known(peer).node == node) return &peer;
+  return nullptr;
+}
+
+HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limit) {
+  body_limit = 0;
+  if (head.method == "GET" && (head.path == "/rowmesh/v1/ping" || head.path == "/health")) return {};
+  bool changes = head.method == "POST" && head.path == "/rowmesh/v1/changes";
+  bool small = (head.method == "GET" && (head.path == "/rowmesh/v1/hello" || head.path == "/rowmesh/v1/rows")) ||
+               (head.method == "POST" && head.path == "/rowmesh/v1/copy");
+  if (!changes && !small)
+    return refuse(404, "not_found", "there is nothing at this address; the protocol is described in docs/protocol.md");
+  std::string node = header_of(head, "x-rowmesh-node");
+  Peer* peer = peer_of(head);
+  AuthResult result = AuthResult::missing;
+  if (peer) {
+    result = check_signature(head, peer->config.secret, core.now_ms(), replay_guard);
+  } else if (!node.empty()) {
+    // Its first request: which of the servers that we have not met yet has this secret?
+    result = AuthResult::bad_signature;
+    for (auto& [id, candidate] : peers) {
+      if (!known(candidate).node.empty()) continue;
+      AuthResult tried = check_signature(head, candidate.config.secret, core.now_ms(), replay_guard);
+      if (tried == AuthResult::bad_signature) continue;
+      result = tried;
+      peer = &candidate;
+      break;
+    }
+    if (!peer) return refuse(401, "unknown_server", "this server does not know you, or the secrets differ; call add_server there with the same secret");
+  }
+  switch (result) {
+    case AuthResult::ok: break;
+    case AuthResult::missing: return refuse(401, "missing_signature", "the request is not signed");
+    case AuthResult::bad_signature: return refuse(401, "bad_signature", "the secrets of the two servers differ; set the same one on both");
+    case AuthResult::too_old: return refuse(401, "too_old", "the request's time is more than 5 minutes off; set the clocks of both servers by NTP");
+    case AuthResult::replayed: return refuse(401, "replayed", "the request was made before");
+  }
+  if (!peer->config.enabled || !enabled) return refuse(503, "disabled", "replication with you is switched off here; call enable_server or enable");
+  if (known(*peer).node.empty()) known(*peer).node = node;
+  if (changes) {
+    if (!peer->takes()) return refuse(403, "forbidden", "this server only ships to you and takes nothing from you (direction 'push')");
+    body_limit = limits::body_bytes;
+  } else {
+    body_limit = limits::control_body_bytes;
+  }
+  return {};
+}
+
+HttpResponse Node::Impl::handle(const HttpRequest& request) {
+  if (request.path == "/rowmesh/v1/ping") {
+    nlohmann::json out = {{"rowmesh", ROWMESH_VERSION}, {"node", core.identity.node}, {"protocol", {1, 1}}, {"clock_ms", core.now_ms()}};
+    return answer(200, out.dump());
+  }
+  if (request.path == "/health") {
+    bool well = blocked.empty();
+    nlohmann::json out = {{"status", well ? "ok" : "blocked"}, {"node", core.identity.node}, {"reason", blocked}};
+    return answer(well ? 200 : 503, out.dump());
+  }
+  Peer* peer = peer_of(request);
+  if (!peer) return refuse(401, "unknown_server", "this server does not know you");
+  try {
+    if (request.path == "/rowmesh/v1/hello") return answer_hello(request, *peer);
+    if (!digest_matches(request)) return refuse(400, "bad_digest", "the body is not the one that was signed");
+    if (request.path == "/rowmesh/v1/rows") return answer_rows(request, *peer);
+    if (request.path == "/rowmesh/v1/copy") return answer_copy(request, *peer);
+    return answer_changes(request, *peer);
+  } catch (const Refusal& refusal) {
+    core.counters.refused_requests++;
+    Progress now = progress();
+    return answer(409, error_to_json(refusal.error, refusal.text, &now));
+  } catch (const Error& error) {
+    bool transient = error.kind() == ErrorKind::transient;
+    core.log(transient ? 'i' : 'w', "a document of server '" + peer->config.name + "' was not applied: " + error.what());
+    return answer(transient ? 503 : error.kind() == ErrorKind::protocol ? 400 : 500, error_to_json(error.code(), error.what(), nullptr));
+  }
+}
+
+HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer& peer) {
+  Origin origin = origin_of(request);
+  if (origin != 0) {
+    known(peer).origin = origin;
+    met(known(peer).node, "", origin);
+  }
+  peer.last_received_ms = core.now_ms();
+  Hello hello;
+  hello.node = core.identity.node;
+  hello.name = core.identity.name;
+  hello.version = ROWMESH_VERSION;
+  hello.origin = core.state.self;
+  hello.clock_ms = core.now_ms();
+  hello.progress = progress();
+  hello.progress.busy = applying == peer.config.id || queued.contains(peer.config.id);
+  for (auto& [id, table] : core.tables()) {
+    Hello::HelloTable described{table.wire_name, {}, {}, table.integer_key};
+    for (const Column& column : table.columns) described.columns.push_back(column.name);
+    for (ColumnIndex column : table.key) described.key.push_back(table.columns[column].name);
+    hello.tables.push_back(std::move(described));
+  }
+  return answer(200, hello_to_json(hello));
+}
+
+HttpResponse Node::Impl::answer_changes(const HttpRequest& request, Peer& peer) {
+  bool compressed = header_of(request, "content-encoding") == "zstd";
+  if (!request.body) return refuse(400, "empty", "a document is missing");
+  peer.last_received_ms = core.now_ms();
+  // Rows that change while they are copied come again from the position at which the copy began.
+  if (!copies.empty()) return refuse(503, "copying", "a copy is being taken in here; changes follow when it is done");
+  if (auto refused = refusals.extract(peer.config.id)) throw refused.mapped();
+  if (!in_store && request.body->size() <= limits::inline_apply_bytes) {
+    in_store = true;
+    std::shared_ptr<const Body> body = request.body;
+    try {
+      HttpResponse done = apply_now(peer, body, compressed, {});
+      in_store = false;
+      return done;
+    } catch (...) {
+      in_store = false;
+      throw;
+    }
+  }
+  // A long one is applied in slices beside the listener; the sender asks by hello when it is done.
+  queued[peer.config.id] = {request.body, compressed};
+  Progress now = progress();
+  now.busy = true;
+  return answer(202, progress_to_json(now, 0, 0));
+}
+
+HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe) {
+  Applier applier(core, std::move(body), compressed);
+  bool open = progress().accepts_unknown;
+  bool anything = applier.check([&](Origin origin) {
+    if (origin == applier.header().sender) return true;
+    for (auto& [id, other] : peers)
+      if (known(other).origin == origin) return false;
+    return open;
+  });
+  if (applier.header().node != known(peer).node)
+    throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");
+  known(peer).origin = applier.header().sender;
+  met(known(peer).node, "", applier.header().sender);
+  if (anything) {
+    applier.run(breathe);
+    peer.rows_received += applier.rows();
+    peer.conflicts += applier.conflicts();
+  }
+  return answer(200, progress_to_json(progress(), applier.rows(), applier.conflicts()));
+}
+
+void Node::Impl::apply_queued() {
+  while (!queued.empty()) {
+    auto first = queued.begin();
+    applying = first->first;
+    Queued document = std::move(first->second);
+    queued.erase(first);
+    auto peer = peers.find(applying);
+    try {
+      if (peer != peers.end()) apply_now(peer->second, document.body, document.compressed, core.services.breathe);
+    } catch (const Refusal& refusal) {
+      // The sender sees at its next hello that nothing moved, sends again, and is told the reason then.
+      refusals[applying] = refusal;
+      core.log('w', "a document of server '" + peer->second.config.name + "' was not taken: " + refusal.text);
+    } catch (const Error& error) {
+      core.store.rollback();
+      core.window.undo_changes();
+      core.log('w', "a document of server '" + peer->second.config.name + "' was not applied: " + error.what());
+    }
+    applying = 0;
+  }
+}
+
+}  // namespace rowmesh

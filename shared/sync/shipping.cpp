@@ -1,0 +1,211 @@
+// What goes out: greeting servers, making one document for all who lack the same, and what their answers mean.
+#include <algorithm>
+
+#include "shared/model/limits.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+constexpr std::uint64_t hello_every_ms = 5000;    // so that both sides know that the link lives
+constexpr std::uint64_t hello_timeout_ms = 10000;
+constexpr std::uint64_t document_timeout_ms = 60000;  // and a second for each megabyte
+constexpr std::uint64_t busy_ms = 20;
+constexpr std::uint64_t direct_for_ms = 15000;    // an origin is "direct" while it was heard itself within this time
+}  // namespace
+
+std::uint64_t backoff_ms(std::uint32_t failures, std::uint64_t random) {
+  std::uint64_t whole = std::min<std::uint64_t>(30000, 250ull << std::min<std::uint32_t>(failures, 10));
+  return whole / 2 + random % (whole / 2);
+}
+
+void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done) {
+  sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
+  peer.in_flight = true;
+  auto queue = answers;
+  core.services.client.send(peer.config.url, std::move(request), timeout_ms, limits::control_body_bytes,
+                            [queue, id = peer.config.id, generation = peer.generation, done = std::move(done)](HttpResponse response) {
+                              queue->push_back({id, generation, std::move(response), done});
+                            });
+}
+
+void Node::Impl::greet(Peer& peer) {
+  HttpRequest request;
+  request.method = "GET";
+  request.path = "/rowmesh/v1/hello";
+  request.query = "origin=" + to_hex(core.state.self);
+  peer.last_hello_ms = core.now_ms();
+  send(peer, std::move(request), hello_timeout_ms, [this](Peer& answered, HttpResponse response) {
+    if (response.status != 200) {
+      failed(answered, response);
+      return;
+    }
+    take_hello(answered, hello_from_json(response.body ? response.body->text(limits::control_body_bytes) : ""));
+  });
+}
+
+void Node::Impl::met(const std::string& node, const std::string& name, Origin origin) {
+  for (auto& [other, member] : core.state.members)
+    if (member.node == node && other != origin) member.left = true;  // an earlier incarnation: a closed origin holds nothing back
+  auto [member, added] = core.state.members.try_emplace(origin, Member{node, name, false});
+  if (!name.empty()) member->second.name = name;
+  // Nothing that is not settled yet may be forgotten before it has spoken for itself (model, H16 h).
+  core.state.metas.try_emplace(origin, OriginMeta{0, core.state.prune_horizon, core.state.prune_horizon, {}});
+}
+
+void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
+  if (hello.protocol_min > 1 || hello.protocol_max < 1) {
+    peer.blocked = "it speaks protocol " + std::to_string(hello.protocol_min) + " to " + std::to_string(hello.protocol_max) +
+                   ", this server speaks 1; install versions that fit";
+  } else if (hello.node == core.identity.node) {
+    peer.blocked = "it has this server's own node id: the address is this server's own, or one database is a copy of the other";
+  } else if (std::uint64_t now_ms = core.now_ms(); now_ms > hello.clock_ms + limits::own_clock_ahead_ms) {
+    peer.blocked = "this server's clock is " + std::to_string((now_ms - hello.clock_ms) / 1000) + " s ahead of its clock; set both by NTP";
+  } else {
+    peer.blocked.clear();
+  }
+  if (!peer.blocked.empty()) {
+    peer.retry_at_ms = core.now_ms() + backoff_ms(++peer.failures, core.services.random.next());
+    return;
+  }
+  KnownServer& server = known(peer);
+  if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
+  server.node = hello.node;
+  server.origin = hello.origin;
+  met(hello.node, hello.name, hello.origin);
+  core.hold_prune = std::any_of(peers.begin(), peers.end(), [&](auto& other) { return known(other.second).origin == 0; });
+  peer.tables.clear();
+  peer.left_out.clear();
+  for (auto& table : hello.tables) peer.tables.insert(table.name);
+  for (auto& [id, table] : core.tables())
+    if (!peer.tables.contains(table.wire_name)) peer.left_out.insert(table.wire_name);
+  peer.met = true;
+  take_progress(peer, hello.progress);
+}
+
+void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
+  known(peer).applied = progress.applied;
+  peer.direct = progress.direct;
+  peer.accepts_unknown = progress.accepts_unknown;
+  peer.busy = progress.busy;
+  if (peer.busy) {
+    peer.met = false;  // ask again rather than send
+    peer.retry_at_ms = core.now_ms() + busy_ms;
+    next_wake_ms = std::min(next_wake_ms, peer.retry_at_ms);
+    return;
+  }
+  peer.failures = 0;
+  peer.retry_at_ms = 0;
+  peer.last_error.clear();
+  peer.last_success_ms = core.now_ms();
+}
+
+void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
+  std::string error, text, body = response.body ? response.body->text(limits::control_body_bytes) : "";
+  Progress progress;
+  error_from_json(body, &error, &text, &progress);
+  peer.met = false;
+  if (!progress.applied.empty()) known(peer).applied = progress.applied;
+  if (response.status == 0)
+    peer.last_error = response.error;
+  else if (error.empty())
+    peer.last_error = "it answered " + std::to_string(response.status) + ", but not as rowmesh does; is the URL right, or a proxy in between?";
+  else
+    peer.last_error = text;
+  bool person = error == "bad_signature" || error == "unknown_server" || error == "schema" || error == "same_node" || error == "history" ||
+                error == "clock" || error == "forbidden";
+  peer.blocked = person ? peer.last_error : "";
+  std::uint64_t wait = backoff_ms(peer.failures++, core.services.random.next());
+  if ((error == "gap" || error == "stale") && peer.failures <= 3) wait = 0;
+  peer.retry_at_ms = core.now_ms() + wait;
+  if (peer.failures == 1 || (peer.failures & (peer.failures - 1)) == 0)
+    core.log('i', "server '" + peer.config.name + "': " + peer.last_error);
+}
+
+bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
+  const KnownServer& server = known(peer);
+  for (auto& [origin, position] : core.state.applied) {
+    if (origin == server.origin || position.number == 0) continue;
+    auto there = server.applied.find(origin);
+    bool heard = there != server.applied.end();
+    if (origin != core.state.self && (peer.direct.contains(origin) || (!heard && !peer.accepts_unknown))) continue;
+    Position from = heard ? there->second : origin == core.state.self ? peer.start : Position{};
+    if (position.number > from.number) order.from[origin] = from;
+  }
+  order.left_out = peer.left_out;
+  return !order.from.empty();
+}
+
+void Node::Impl::ship() {
+  std::uint64_t now_ms = core.now_ms();
+  std::vector<Peer*> ready;
+  for (auto& [id, peer] : peers) {
+    if (!enabled || !peer.ships() || peer.in_flight || peer.retry_at_ms > now_ms) continue;
+    if (!peer.met || now_ms > peer.last_hello_ms + hello_every_ms)
+      greet(peer);
+    else
+      ready.push_back(&peer);
+  }
+  bool forced = force || heartbeat_due();
+  if (ready.empty() && !forced && now_ms < core.last_cut_ms + 1000) return;
+
+  std::vector<std::pair<DocumentOrder, MadeDocument>> made;
+  std::vector<std::pair<Peer*, std::size_t>> to_send;
+  core.store.begin(TransactionKind::read);
+  core.cut(forced);
+  if (force) forced_cuts++;
+  force = false;
+  for (Peer* peer : ready) {
+    DocumentOrder order;
+    if (!wants_anything(*peer, order)) continue;
+    // What it lacks must still be here. Judged by versions, not by positions (model, H16 i).
+    for (auto& [origin, from] : order.from) {
+      auto pruned = core.state.pruned.find(origin);
+      auto meta = core.state.metas.find(known(*peer).origin);
+      bool heard = known(*peer).applied.contains(origin);
+      Hlc received = 0;
+      if (meta != core.state.metas.end() && meta->second.received.contains(origin)) received = meta->second.received.at(origin);
+      if (heard && pruned != core.state.pruned.end() && pruned->second > from.number && received < core.state.prune_horizon) peer->needs_copy = true;
+    }
+    if (peer->needs_copy) continue;
+    auto same = std::find_if(made.begin(), made.end(), [&](auto& one) { return one.first.same(order); });
+    if (same == made.end()) {
+      made.emplace_back(order, make_document(core, order));
+      same = made.end() - 1;
+    }
+    to_send.emplace_back(peer, static_cast<std::size_t>(same - made.begin()));
+  }
+  core.store.commit();
+  for (auto& [peer, index] : to_send) send_document(*peer, made[index].second);
+}
+
+void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
+  HttpRequest request;
+  request.method = "POST";
+  request.path = "/rowmesh/v1/changes";
+  request.headers["content-type"] = "application/x-ndjson";
+  if (made.compressed) request.headers["content-encoding"] = "zstd";
+  request.body = made.body;
+  std::uint64_t timeout_ms = document_timeout_ms + made.body->size() / 1000;
+  send(peer, std::move(request), timeout_ms, [this, rows = made.rows](Peer& answered, HttpResponse response) {
+    if (response.status != 200 && response.status != 202) {
+      failed(answered, response);
+      return;
+    }
+    std::uint64_t applied = 0, conflicts = 0;
+    take_progress(answered, progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "", &applied, &conflicts));
+    answered.rows_sent += rows;
+  });
+}
+
+Progress Node::Impl::progress() {
+  Progress progress;
+  progress.applied = core.state.applied;
+  for (auto& [id, peer] : peers) {
+    Origin origin = known(peer).origin;
+    if (origin != 0 && peer.takes() && core.now_ms() < peer.last_received_ms + direct_for_ms) progress.direct.insert(origin);
+    if (origin == 0) progress.accepts_unknown = false;
+  }
+  return progress;
+}
+
+}  // namespace rowmesh
