@@ -195,7 +195,7 @@ void find_key_sequence(PgTable& table) {
 
 void Catalog::load() {
   // The name on the wire, the merge policy; the key's index is the primary key or, without one, the replica identity.
-  auto rows = run_sql("SELECT id::bigint, relation::oid::bigint, name, merge FROM rowmesh.replicated_table ORDER BY id");
+  auto rows = run_sql("SELECT id, relid::oid::bigint, wire_name, merge FROM rowmesh.replicated_table ORDER BY id");
   tables_.clear();
   by_id_.clear();
   guard([&] {
@@ -212,7 +212,7 @@ void Catalog::load() {
     RawTable raw = {};
     guard([&] { describe(raw, table->relation, InvalidOid, memory_); });
     // A partitioned parent has no index of its own to look rows up in: its partitions are what is written.
-    if (!raw.usable || !copy_description(raw, *table)) continue;
+    if (!raw.usable || raw.partitioned || !copy_description(raw, *table)) continue;
     if (table->table.integer_key) find_key_sequence(*table);
     by_id_[table->table.id] = table.get();
     tables_.push_back(std::move(table));
@@ -227,6 +227,35 @@ PgTable* Catalog::find(TableId id) {
 PgTable& Catalog::get(TableId id) {
   if (PgTable* table = find(id)) return *table;
   throw Error(ErrorKind::transient, "table_gone", "a table is not replicated any more; the configuration is read again");
+}
+
+Identity read_identity() {
+  auto rows = run_sql("SELECT node, origin, name FROM rowmesh.state");
+  if (rows.empty()) throw Error(ErrorKind::config, "no_identity", "rowmesh.state is empty; drop the extension rowmesh and create it again");
+  return {rows[0][0].value_or(""), from_hex(rows[0][1].value_or("")), rows[0][2].value_or("")};
+}
+
+std::vector<ServerConfig> read_servers() {
+  std::vector<ServerConfig> servers;
+  for (const SqlRow& row : run_sql("SELECT id, name, url, secret, direction, enabled, start_state FROM rowmesh.server ORDER BY id")) {
+    ServerConfig server;
+    server.id = std::stoll(*row[0]);
+    server.name = *row[1];
+    server.url = *row[2];
+    server.secret = *row[3];
+    server.direction = *row[4] == "push" ? Direction::push : *row[4] == "pull" ? Direction::pull : Direction::both;
+    server.enabled = *row[5] == "t";
+    server.start_state = *row[6];
+    servers.push_back(std::move(server));
+  }
+  return servers;
+}
+
+std::vector<Request> read_requests() {
+  std::vector<Request> requests;
+  for (const SqlRow& row : run_sql("SELECT id, kind, argument FROM rowmesh.request ORDER BY id"))
+    requests.push_back({std::stoll(*row[0]), *row[1], *row[2]});
+  return requests;
 }
 
 }  // namespace rowmesh

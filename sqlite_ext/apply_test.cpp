@@ -122,6 +122,7 @@ TEST_F(Apply, WritesTimestampsAsOrmsReadThem) {
   EXPECT_EQ(stored("DATETIME", text("2026-01-31 12:00:00"), ColumnType::timestamp), "text:2026-01-31 12:00:00");
   EXPECT_EQ(stored("DATETIME", text("infinity"), ColumnType::timestamp), "text:infinity");
   set_setting(file.db(), "datetime_fraction", "nonzero");
+  file.store().config_generation();
   EXPECT_EQ(stored("DATETIME", text("2026-01-31T12:00:00"), ColumnType::timestamp), "text:2026-01-31 12:00:00");
 }
 

@@ -94,9 +94,15 @@ TEST_F(Capture, TakesAnyValue) {  // C5, C6, C7
   Table t = file.table("t");
   file.store().begin(TransactionKind::read);
   file.store().scan_rows(t, {}, [&](std::size_t index, KeyView, RowView row) {
-    if (index == 0) EXPECT_TRUE(same_value(row[1], Value::of_bytes({"\0\xff", 2})));
-    if (index == 2) EXPECT_TRUE(same_value(row[1], Value::of_real(0.1 + 0.2)));
-    if (index == 3) EXPECT_TRUE(same_value(row[1], Value::of_text({"a\0b", 3})));
+    if (index == 0) {
+      EXPECT_TRUE(same_value(row[1], Value::of_bytes({"\0\xff", 2})));
+    }
+    if (index == 2) {
+      EXPECT_TRUE(same_value(row[1], Value::of_real(0.1 + 0.2)));
+    }
+    if (index == 3) {
+      EXPECT_TRUE(same_value(row[1], Value::of_text({"a\0b", 3})));
+    }
     return true;
   });
   file.store().commit();

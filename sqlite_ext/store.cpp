@@ -30,9 +30,13 @@ int authorize(void* context, int action, const char* table, const char*, const c
   if (!trigger || !table) return SQLITE_OK;
   if (action != SQLITE_INSERT && action != SQLITE_UPDATE && action != SQLITE_DELETE) return SQLITE_OK;
   if (!schema || std::string_view(schema) != "main") return SQLITE_OK;
-  auto& replicated = *static_cast<std::set<std::string>*>(context);
+  auto& impl = *static_cast<SqliteStore::Impl*>(context);
   std::string name = lower(table);
-  return name.starts_with("rowmesh_") || replicated.count(name) ? SQLITE_IGNORE : SQLITE_OK;
+  if (name.starts_with("rowmesh_")) return SQLITE_IGNORE;
+  if (!impl.replicated.count(name)) return SQLITE_OK;
+  // IGNORE does nothing to a DELETE; guards.cpp does.
+  if (action == SQLITE_DELETE) impl.trigger_deletes.insert(name);
+  return SQLITE_IGNORE;
 }
 
 }  // namespace
@@ -50,7 +54,8 @@ SqliteStore::Impl::Impl(const std::string& path, WallClock& wall_clock, Notice l
     // crash could undo.
     execute(db, "PRAGMA foreign_keys=OFF; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000");
     if (!is_enabled(db)) throw Error(ErrorKind::config, "not_enabled", path + " has no rowmesh tables: add a table or a server first");
-    sqlite3_set_authorizer(db, authorize, &replicated);
+    sqlite3_set_authorizer(db, authorize, this);
+    register_guard();
     clock.observe(static_cast<Hlc>(query_integer(db, "SELECT CAST(value AS INTEGER) FROM main.rowmesh_state WHERE key='clock'")));
     given = given_now = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=0");
     last_folded = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=2");
@@ -82,6 +87,7 @@ void SqliteStore::Impl::refresh() {
   std::int64_t now = current_schema();
   if (now == schema_seen) return;
   statements.clear();
+  drop_guards();
   layouts = read_layouts(db);
   replicated.clear();
   for (const Layout& layout : layouts) replicated.insert(lower(layout.info.name));

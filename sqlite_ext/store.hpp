@@ -78,8 +78,9 @@ class SqliteStore : public Store {
 
   void publish_status(const NodeStatus& status) override;
 
- private:
   class Impl;
+
+ private:
   std::unique_ptr<Impl> impl_;
 };
 

@@ -2,6 +2,7 @@
 // log), store_rows.cpp and write_rows.cpp (rows).
 #pragma once
 #include <chrono>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
@@ -64,6 +65,10 @@ class SqliteStore::Impl {
   WriteResult write_row(const Layout& layout, const std::vector<ColumnType>& types, const RowWrite& write);
   OwnedRow whole_row(const Layout& layout, const RowWrite& write, RowView stored);
   WriteResult explain(const Layout& layout, const RowWrite& write, RowView stored, int code);
+  Statement& prepared_write(const std::string& sql);  // and guards against deletes by triggers
+  void register_guard();
+  void guard_deletes();
+  void drop_guards() noexcept;
   std::string write_sql(const Layout& layout, const RowWrite& write);
 
   // ---- status
@@ -78,6 +83,10 @@ class SqliteStore::Impl {
 
   std::vector<Layout> layouts;
   std::set<std::string> replicated;        // names in lower case, for the authorizer
+  std::set<std::string> trigger_deletes;   // of them: those from which a trigger deletes, as the authorizer saw it
+  std::map<std::string, TableId> guarded;  // of them: those with a guard (guards.cpp)
+  TableId deleting = 0;                    // the table from which we delete right now
+  bool deleting_all = false;
   std::int64_t schema_seen = -1;           // of `layouts`
   std::int64_t schema_repaired = -1;       // triggers were in line then
   std::vector<Table> told;                 // what tables() said last

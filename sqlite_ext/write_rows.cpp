@@ -62,7 +62,7 @@ WriteResult SqliteStore::Impl::write_row(const Layout& layout, const std::vector
   if (sql.empty()) return {};
   Statement* statement = nullptr;
   try {
-    statement = &cached(sql);
+    statement = &prepared_write(sql);
   } catch (const Error& error) {
     // A trigger may call a function that only the application has: nothing can be written here until it is changed.
     if (error.kind() != ErrorKind::permanent) throw;
@@ -76,7 +76,9 @@ WriteResult SqliteStore::Impl::write_row(const Layout& layout, const std::vector
   }
   for (const Value& value : stored)
     if (value.kind != ValueKind::omitted) statement->bind_value(at++, value);
+  deleting = write.kind == WriteKind::remove ? layout.table.id : 0;
   int code = statement->try_step();
+  deleting = 0;
   if (code == SQLITE_DONE && sqlite3_changes(db) > 0) return {};
   return explain(layout, write, stored, code);
 }
@@ -129,7 +131,15 @@ void SqliteStore::write_rows(const Table& table, const std::vector<ColumnType>& 
 
 void SqliteStore::truncate(const Table& table) {
   impl_->need(Impl::Open::write, "truncate");
-  execute(impl_->db, "DELETE FROM main." + quoted_name(impl_->layout_of(table).info.name));
+  const Layout& layout = impl_->layout_of(table);
+  Statement& statement = impl_->prepared_write("DELETE FROM main." + quoted_name(layout.info.name));
+  impl_->deleting = layout.table.id;
+  impl_->deleting_all = true;
+  Resetter reset(statement);
+  int code = statement.try_step();
+  impl_->deleting = 0;
+  impl_->deleting_all = false;
+  if (code != SQLITE_DONE) throw_error(impl_->db, code, "cannot empty table " + layout.info.name);
 }
 
 }  // namespace rowmesh::sqlite

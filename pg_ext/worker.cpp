@@ -1,0 +1,268 @@
+// The background worker of one database: event loop, store and node in one process and one thread.
+#include <algorithm>
+#include <memory>
+#include <string>
+
+#include "shared/http/body.hpp"
+#include "shared/net/event_loop.hpp"
+#include "shared/sync/node.hpp"
+
+#include "pg_ext/guard.hpp"
+#include "pg_ext/shared_memory.hpp"
+#include "pg_ext/statement.hpp"
+#include "pg_ext/store.hpp"
+
+#include "pg_ext/pg_prelude.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+PGDLLEXPORT void rowmesh_worker_main(Datum argument);
+}
+
+namespace rowmesh {
+namespace {
+
+// The listener must exist before the node that it calls, and the node before what it sends through: one of them is told later.
+class LateHandler : public HttpHandler {
+ public:
+  void set(HttpHandler* handler) { handler_ = handler; }
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
+    return handler_ ? handler_->check(head, body_limit) : starting();
+  }
+  HttpResponse handle(const HttpRequest& request) override { return handler_ ? handler_->handle(request) : starting(); }
+
+ private:
+  static HttpResponse starting() {
+    HttpResponse response;
+    response.status = 503;
+    return response;
+  }
+  HttpHandler* handler_ = nullptr;
+};
+
+void write_log(char level, const std::string& text) {
+  int elevel = level == 'e' ? LOG : level == 'w' ? LOG : DEBUG1;
+  ereport(elevel, (errmsg_internal("rowmesh: %s", text.c_str()), errhidestmt(true)));
+}
+
+class Worker {
+ public:
+  explicit Worker(SharedSlot* slot)
+      : slot_(slot), store_(slot), loop_(handler_),
+        node_(NodeServices{store_, wall_, random_, loop_, write_log, [this] { breathe(); }}) {}
+
+  void run() {
+    start();
+    guard([&] { make_wait_set(); });
+    while (true) turn();
+  }
+
+ private:
+  // Until it works: a database that cannot be read now (a lock, a migration) can be later.
+  void start() {
+    std::string last;
+    while (true) {
+      try {
+        node_.start();
+        handler_.set(&node_);
+        return;
+      } catch (const Error& error) {
+        store_.rollback();
+        if (last != error.what()) write_log('e', last = error.what());
+      }
+      wait_on_latch(1000);
+      stop_if_dropped();
+    }
+  }
+
+  static void wait_on_latch(long ms) {
+    guard([&] {
+      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+      ResetLatch(MyLatch);
+      CHECK_FOR_INTERRUPTS();
+    });
+  }
+
+  void make_wait_set() {
+    set_ = CreateWaitEventSet(TopMemoryContext, 3);
+    AddWaitEventToSet(set_, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+    AddWaitEventToSet(set_, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+    // The inner epoll set: the listener's and the client's sockets are its affair.
+    AddWaitEventToSet(set_, WL_SOCKET_READABLE, loop_.descriptor(), nullptr, nullptr);
+  }
+
+  void turn() {
+    try {
+      configure();
+      loop_.run();
+      tick();
+      loop_.run();  // what the tick wants to send goes out now
+      wait();
+    } catch (const Error& error) {
+      store_.rollback();
+      write_log('w', error.what());
+      wait_on_latch(200);
+    }
+  }
+
+  void tick() {
+    std::uint64_t wanted = pg_atomic_read_u64(&slot_->wait_requested);
+    bool asked = wanted != pg_atomic_read_u64(&slot_->wait_served);
+    std::uint64_t cuts = 0;
+    if (asked) {
+      cuts = node_.status().wait_cut;
+      node_.force_cut();
+    }
+    next_tick_ms_ = node_.tick();
+    if (!asked) return;
+    NodeStatus status = node_.status();
+    if (status.wait_cut == cuts) {  // something stood in the way: again soon
+      next_tick_ms_ = std::min(next_tick_ms_, wall_.now_ms() + 10);
+      return;
+    }
+    store_.publish_status(status);
+    pg_atomic_write_u64(&slot_->wait_position, status.position);
+    pg_write_barrier();
+    pg_atomic_write_u64(&slot_->wait_served, wanted);
+  }
+
+  void wait() {
+    std::uint64_t now = wall_.now_ms();
+    std::int64_t timeout = next_tick_ms_ > now ? static_cast<std::int64_t>(std::min<std::uint64_t>(next_tick_ms_ - now, 10000)) : 0;
+    if (std::int64_t network = loop_.timeout_ms(); network >= 0) timeout = std::min(timeout, network);
+    guard([&] {
+      pgstat_report_activity(STATE_IDLE, nullptr);
+      WaitEvent events[3];
+      WaitEventSetWait(set_, static_cast<long>(timeout), events, 3, PG_WAIT_EXTENSION);
+      ResetLatch(MyLatch);
+      CHECK_FOR_INTERRUPTS();
+      if (ConfigReloadPending) {
+        ConfigReloadPending = 0;
+        ProcessConfigFile(PGC_SIGHUP);
+        settings_changed_ = true;
+      }
+    });
+  }
+
+  // Between the slices of a long apply: answer requests, hear the postmaster.
+  void breathe() {
+    guard([] { CHECK_FOR_INTERRUPTS(); });
+    loop_.run();
+  }
+
+  void configure() {
+    std::uint64_t generation = store_.config_generation();
+    if (generation == generation_ && !settings_changed_) return;
+    stop_if_dropped();
+    generation_ = generation;
+    settings_changed_ = false;
+    std::string wanted = store_.setting("listen");
+    std::string problem;
+    try {
+      ListenAddress address = parse_listen_address(wanted);
+      if (!address.host.empty() && !is_loopback(address) && !has_secret())
+        throw Error(ErrorKind::config, "no_secret",
+                    "will not listen on " + wanted + ", which others can reach, while no server has a secret: give one with rowmesh.add_server, "
+                    "or listen on 127.0.0.1");
+      loop_.listen(address);
+    } catch (const Error& error) {
+      problem = error.what();
+      if (error.kind() == ErrorKind::config && error.code() == "no_secret") loop_.listen({});
+    }
+    if (problem != listen_problem_ && !problem.empty()) write_log('e', problem);
+    if (std::string now = loop_.listening(); now != listening_ && !now.empty()) ereport(LOG, (errmsg_internal("rowmesh: listening on %s", now.c_str())));
+    listen_problem_ = problem;
+    listening_ = loop_.listening();
+    store_.set_listening(listening_, problem);
+    if (!problem.empty()) settings_changed_ = retry_listen();
+  }
+
+  // An address that was taken may be free later; asked again every few seconds.
+  bool retry_listen() { return wall_.now_ms() / 5000 != retried_ && (retried_ = wall_.now_ms() / 5000, false); }
+
+  bool has_secret() {
+    for (const ServerConfig& server : store_.servers())
+      if (!server.secret.empty()) return true;
+    return false;
+  }
+
+  // The extension was dropped: the launcher starts a new worker when it comes back.
+  void stop_if_dropped() {
+    bool there = true;
+    guard([&] {
+      SetCurrentStatementStartTimestamp();
+      StartTransactionCommand();
+      PushActiveSnapshot(GetTransactionSnapshot());
+      there = OidIsValid(get_extension_oid("rowmesh", true));
+      PopActiveSnapshot();
+      CommitTransactionCommand();
+      MemoryContextSwitchTo(TopMemoryContext);
+    });
+    if (there) return;
+    poke_launcher();
+    guard([] { proc_exit(0); });
+  }
+
+  SharedSlot* slot_;
+  SystemClock wall_;
+  SystemRandom random_;
+  PgStore store_;
+  LateHandler handler_;
+  EventLoop loop_;
+  Node node_;
+  WaitEventSet* set_ = nullptr;
+  std::uint64_t next_tick_ms_ = 0;
+  std::uint64_t generation_ = ~0ULL, retried_ = 0;
+  bool settings_changed_ = true;
+  std::string listening_, listen_problem_;
+};
+
+// Text forms are the same whatever the server's settings are; what rowmesh applies is captured by nobody.
+void pin_settings() {
+  constexpr const char* pinned[][2] = {{"session_replication_role", "replica"}, {"search_path", "pg_catalog, pg_temp"},
+                                       {"DateStyle", "ISO, YMD"},               {"IntervalStyle", "postgres"},
+                                       {"extra_float_digits", "1"},             {"bytea_output", "hex"},
+                                       {"TimeZone", "UTC"},                     {"lock_timeout", "2s"},
+                                       {"default_transaction_read_only", "off"}, {"xmloption", "content"},
+                                       {"statement_timeout", "0"},              {"idle_in_transaction_session_timeout", "0"},
+                                       {"row_security", "off"},                 {"default_transaction_deferrable", "off"}};
+  for (const auto& [name, value] : pinned) SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+}  // namespace
+}  // namespace rowmesh
+
+void rowmesh_worker_main(Datum argument) {
+  using namespace rowmesh;
+  pqsignal(SIGTERM, die);
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  BackgroundWorkerUnblockSignals();
+  BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
+  pin_settings();
+  SharedSlot* slot = my_slot();
+  attach_worker(slot);
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  make_clock_ready(slot);
+  PopActiveSnapshot();
+  CommitTransactionCommand();
+  MemoryContextSwitchTo(TopMemoryContext);
+  door([&] {
+    Body::set_directory(std::string(DataDir) + "/base/pgsql_tmp");
+    // Never destroyed: a worker ends by proc_exit.
+    auto* worker = new Worker(slot);
+    worker->run();
+  });
+}

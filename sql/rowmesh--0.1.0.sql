@@ -1,0 +1,558 @@
+\echo Use "CREATE EXTENSION rowmesh" to load this file. \quit
+
+-- Roles are shared by all databases of a server: whoever installs rowmesh first makes them.
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) 'rowmesh_monitor') THEN
+    CREATE ROLE rowmesh_monitor;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) 'rowmesh_admin') THEN
+    CREATE ROLE rowmesh_admin IN ROLE rowmesh_monitor;
+  END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+  NULL;  -- another database of this server was faster
+END $$;
+
+REVOKE ALL ON SCHEMA rowmesh FROM PUBLIC;
+GRANT USAGE ON SCHEMA rowmesh TO rowmesh_monitor, rowmesh_admin;
+
+-- ---- tables. Nobody but the worker and the functions below writes them.
+
+-- Who this node is. Never part of a dump: a restored database is another node.
+CREATE TABLE state (
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  node uuid NOT NULL,
+  origin text NOT NULL,             -- this incarnation, 16 hex digits
+  name text NOT NULL,
+  created timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  system_identifier bigint NOT NULL,  -- of the server in which the identity was made
+  database oid NOT NULL,
+  all_tables boolean NOT NULL DEFAULT false,  -- add_table('*')
+  all_tables_merge text NOT NULL DEFAULT 'column',
+  enabled boolean NOT NULL DEFAULT true       -- enable(), disable()
+);
+
+-- regclass, so that a dump names the table and not its number.
+CREATE TABLE replicated_table (
+  id serial PRIMARY KEY,
+  relid regclass NOT NULL UNIQUE,
+  wire_name text NOT NULL UNIQUE,
+  merge text NOT NULL DEFAULT 'column' CHECK (merge IN ('column', 'row')),
+  added timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+CREATE TABLE server (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text NOT NULL UNIQUE,
+  url text NOT NULL DEFAULT '',
+  secret text NOT NULL DEFAULT '',
+  direction text NOT NULL DEFAULT 'both' CHECK (direction IN ('both', 'push', 'pull')),
+  tables text[],                    -- wire names; NULL: all
+  enabled boolean NOT NULL DEFAULT true,
+  start_state bytea NOT NULL DEFAULT '',
+  added timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+CREATE TABLE request (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  kind text NOT NULL,
+  argument text NOT NULL DEFAULT ''
+);
+
+CREATE TABLE history (
+  sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  kind "char" NOT NULL,             -- 'c' cut, 'a' applied
+  marker text NOT NULL DEFAULT '',
+  state bytea NOT NULL DEFAULT '',
+  data bytea NOT NULL DEFAULT ''
+);
+ALTER TABLE history ALTER COLUMN data SET STORAGE EXTERNAL, ALTER COLUMN state SET STORAGE EXTERNAL;
+
+-- Written by capture before a transaction commits, in turns so that what is read can be truncated. pg_ext/log_record.hpp has the form.
+CREATE TABLE log_0 (xid xid8 NOT NULL, hlc bigint NOT NULL, data bytea, big bytea);
+CREATE TABLE log_1 (xid xid8 NOT NULL, hlc bigint NOT NULL, data bytea, big bytea);
+ALTER TABLE log_0 ALTER COLUMN data SET STORAGE PLAIN, ALTER COLUMN big SET STORAGE EXTERNAL;
+ALTER TABLE log_1 ALTER COLUMN data SET STORAGE PLAIN, ALTER COLUMN big SET STORAGE EXTERNAL;
+CREATE INDEX log_0_xid ON log_0 (xid);
+CREATE INDEX log_1_xid ON log_1 (xid);
+
+CREATE TABLE side (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  table_id integer NOT NULL,
+  key bytea NOT NULL,
+  packed bytea NOT NULL,
+  kind text NOT NULL,
+  reason text NOT NULL DEFAULT '',
+  code text NOT NULL DEFAULT '',
+  key_text text NOT NULL DEFAULT '',
+  payload jsonb,
+  origin text NOT NULL DEFAULT '',
+  since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  UNIQUE (table_id, key)
+);
+
+CREATE TABLE conflict (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  time timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  table_name text NOT NULL,
+  key_text text NOT NULL,
+  type text NOT NULL,
+  resolution text NOT NULL,
+  winner jsonb,
+  loser jsonb,
+  winner_version text NOT NULL DEFAULT '',
+  loser_version text NOT NULL DEFAULT ''
+);
+CREATE INDEX conflict_time ON conflict (time);
+
+SELECT pg_catalog.pg_extension_config_dump('replicated_table', '');
+SELECT pg_catalog.pg_extension_config_dump('replicated_table_id_seq', '');
+
+-- ---- C functions
+
+CREATE FUNCTION capture() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_capture';
+CREATE FUNCTION capture_truncate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_capture_truncate';
+CREATE FUNCTION config_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_config_changed';
+-- NULL for '*'. Found by the caller's search_path.
+CREATE FUNCTION resolve_table("table" text) RETURNS regclass LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_resolve_table';
+-- '' if it runs, else a sentence.
+CREATE FUNCTION worker_trouble() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_worker_trouble';
+CREATE FUNCTION preloaded() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_preloaded';
+-- What the worker last published, as JSON; NULL when there is nothing.
+CREATE FUNCTION published_status() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_published_status';
+CREATE FUNCTION random_origin() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_random_origin';
+CREATE FUNCTION poke_launcher() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_poke_launcher';
+CREATE FUNCTION note_config_change() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_note_config_change';
+CREATE FUNCTION version() RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'rowmesh_version';
+CREATE FUNCTION id() RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rowmesh_id';
+CREATE FUNCTION wait(server text DEFAULT NULL, timeout_ms integer DEFAULT 10000) RETURNS boolean
+  LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'rowmesh_wait';
+CREATE FUNCTION test_server(name text, OUT "check" text, OUT ok boolean, OUT detail text, OUT ms bigint) RETURNS SETOF record
+  LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'rowmesh_test_server';
+-- What capture wrote and nobody has pruned yet, for people who look for a fault. `columns`: attribute numbers; NULL: all.
+CREATE FUNCTION log_entries(OUT xid xid8, OUT hlc bigint, OUT table_id integer, OUT op text, OUT key text, OUT columns integer[]) RETURNS SETOF record
+  LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'rowmesh_log_entries';
+
+INSERT INTO state (node, origin, name, system_identifier, database)
+  SELECT pg_catalog.gen_random_uuid(), random_origin(), pg_catalog.current_database(), c.system_identifier, d.oid
+  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database();
+
+-- Whatever changes the configuration, the worker hears of it at commit.
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE ON state FOR EACH STATEMENT EXECUTE FUNCTION config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE ON replicated_table FOR EACH STATEMENT EXECUTE FUNCTION config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE ON server FOR EACH STATEMENT EXECUTE FUNCTION config_changed();
+CREATE TRIGGER config_changed AFTER INSERT ON request FOR EACH STATEMENT EXECUTE FUNCTION config_changed();
+
+-- ---- tables to replicate
+
+-- Why a table cannot be replicated; NULL: it can.
+CREATE FUNCTION table_trouble(relation regclass) RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  about record;
+BEGIN
+  SELECT c.relkind, c.relpersistence, c.relispartition, n.nspname, c.relname INTO about
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+  IF NOT FOUND THEN
+    RETURN format('table %s does not exist', relation);
+  ELSIF about.nspname IN ('pg_catalog', 'information_schema', 'rowmesh', 'pg_toast') THEN
+    RETURN format('%s belongs to the system and cannot be replicated', relation);
+  ELSIF about.relkind IN ('v', 'm') THEN
+    RETURN format('%s is a view; add the tables behind it instead', relation);
+  ELSIF about.relkind = 'f' THEN
+    RETURN format('%s is a foreign table; add the table on the server where it lives', relation);
+  ELSIF about.relkind NOT IN ('r', 'p') THEN
+    RETURN format('%s is not a table', relation);
+  ELSIF about.relpersistence = 't' THEN
+    RETURN format('%s is a temporary table; only ordinary tables can be replicated', relation);
+  ELSIF about.relpersistence = 'u' THEN
+    RETURN format('%s is unlogged and would be empty after a crash; run ALTER TABLE %s SET LOGGED first', relation, relation);
+  ELSIF about.relispartition THEN
+    RETURN format('%s is a partition; add the partitioned table %s instead', relation, pg_partition_root(relation));
+  ELSIF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND (i.indisprimary OR i.indisreplident) AND i.indisvalid
+                    AND i.indimmediate AND i.indexprs IS NULL AND i.indpred IS NULL) THEN
+    RETURN format('table %s has no primary key; add one, or a unique index over NOT NULL columns used as REPLICA IDENTITY', relation);
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- Waits for transactions that are writing the table now: from here on everything that commits is captured.
+CREATE FUNCTION install_triggers(relation regclass, table_id integer) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', relation);
+  EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_capture ON %s', relation);
+  EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_truncate ON %s', relation);
+  EXECUTE format('CREATE TRIGGER rowmesh_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION rowmesh.capture(%L)',
+                 relation, table_id);
+  EXECUTE format('CREATE TRIGGER rowmesh_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION rowmesh.capture_truncate(%L)',
+                 relation, table_id);
+END $$;
+
+CREATE FUNCTION drop_triggers(relation regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_class WHERE oid = relation) THEN
+    EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_capture ON %s', relation);
+    EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_truncate ON %s', relation);
+  END IF;
+END $$;
+
+-- The table's name on the wire unless one is given: without the schema if that is public, as SQLite has none.
+CREATE FUNCTION default_wire_name(relation regclass) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE n.nspname WHEN 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation
+$$;
+
+-- One row a table, about to be replicated: has it the triggers that it needs?
+CREATE FUNCTION add_one_table(relation regclass, given_name text, given_merge text) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  trouble text := rowmesh.table_trouble(relation);
+  wire text := coalesce(given_name, (SELECT wire_name FROM rowmesh.replicated_table WHERE relid = relation), rowmesh.default_wire_name(relation));
+  other regclass;
+  new_id integer;
+BEGIN
+  IF trouble IS NOT NULL THEN
+    RAISE EXCEPTION USING MESSAGE = trouble, ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  SELECT relid INTO other FROM rowmesh.replicated_table WHERE wire_name = wire AND relid <> relation;
+  IF FOUND THEN
+    RAISE EXCEPTION 'the name % is already taken by table %; choose another with name => ...', quote_literal(wire), other
+      USING ERRCODE = 'duplicate_object';
+  END IF;
+  INSERT INTO rowmesh.replicated_table (relid, wire_name, merge) VALUES (relation, wire, given_merge)
+    ON CONFLICT (relid) DO UPDATE SET wire_name = excluded.wire_name, merge = excluded.merge RETURNING id INTO new_id;
+  PERFORM rowmesh.install_triggers(relation, new_id);
+END $$;
+
+-- Makes the list and the triggers fit the tables that there are. -> number of tables added or taken off
+CREATE FUNCTION reconcile() RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  changed integer := 0;
+  one record;
+  settings rowmesh.state;
+BEGIN
+  SELECT * INTO settings FROM rowmesh.state;
+  DELETE FROM rowmesh.replicated_table t WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relid);
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  -- Restored tables whose triggers were left out (pg_restore --disable-triggers does not do that, a selective restore may).
+  FOR one IN SELECT t.id, t.relid FROM rowmesh.replicated_table t
+             WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = 'rowmesh_capture') LOOP
+    PERFORM rowmesh.install_triggers(one.relid, one.id);
+    changed := changed + 1;
+  END LOOP;
+  IF settings.all_tables THEN
+    FOR one IN SELECT c.oid::regclass AS relation FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
+                 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'rowmesh', 'pg_toast')
+                 AND NOT EXISTS (SELECT FROM rowmesh.replicated_table t WHERE t.relid = c.oid)
+                 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+                 AND rowmesh.table_trouble(c.oid) IS NULL
+                 AND NOT EXISTS (SELECT FROM rowmesh.replicated_table t WHERE t.wire_name = rowmesh.default_wire_name(c.oid))
+               ORDER BY c.oid LOOP
+      PERFORM rowmesh.add_one_table(one.relation, NULL, settings.all_tables_merge);
+      changed := changed + 1;
+    END LOOP;
+  END IF;
+  RETURN changed;
+END $$;
+
+CREATE FUNCTION add_resolved_table(relation regclass, given_name text, given_merge text) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  left_out text;
+BEGIN
+  IF NOT rowmesh.preloaded() THEN
+    RAISE EXCEPTION 'rowmesh has no worker on this server: put rowmesh into shared_preload_libraries in postgresql.conf and restart PostgreSQL'
+      USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  IF given_merge IS NULL OR given_merge NOT IN ('column', 'row') THEN
+    RAISE EXCEPTION 'merge is % but must be ''column'' or ''row''', coalesce(quote_literal(given_merge), 'NULL') USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF relation IS NOT NULL THEN
+    PERFORM rowmesh.add_one_table(relation, given_name, given_merge);
+    RETURN;
+  END IF;
+  IF given_name IS NOT NULL THEN
+    RAISE EXCEPTION 'a name can be given to one table only; leave name out when adding all tables' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  UPDATE rowmesh.state SET all_tables = true, all_tables_merge = given_merge;
+  PERFORM rowmesh.reconcile();
+  SELECT string_agg(rowmesh.table_trouble(c.oid), '; ') INTO left_out FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'rowmesh', 'pg_toast')
+      AND rowmesh.table_trouble(c.oid) IS NOT NULL;
+  IF left_out IS NOT NULL THEN
+    RAISE WARNING 'left out: %', left_out;
+  END IF;
+END $$;
+
+-- Not SECURITY DEFINER and without a search_path of its own: the name is looked up as the caller would.
+CREATE FUNCTION add_table("table" text, name text DEFAULT NULL, merge text DEFAULT 'column') RETURNS void LANGUAGE sql AS
+  'SELECT rowmesh.add_resolved_table(rowmesh.resolve_table($1), $2, $3)';
+
+CREATE FUNCTION remove_resolved_table(relation regclass) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  one record;
+BEGIN
+  IF relation IS NOT NULL AND NOT EXISTS (SELECT FROM rowmesh.replicated_table WHERE relid = relation) THEN
+    RAISE NOTICE 'table % is not replicated', relation;
+    RETURN;
+  END IF;
+  UPDATE rowmesh.state SET all_tables = false WHERE all_tables;
+  FOR one IN DELETE FROM rowmesh.replicated_table WHERE relation IS NULL OR relid = relation RETURNING relid LOOP
+    PERFORM rowmesh.drop_triggers(one.relid);
+  END LOOP;
+END $$;
+
+CREATE FUNCTION remove_table("table" text) RETURNS void LANGUAGE sql AS
+  'SELECT rowmesh.remove_resolved_table(rowmesh.resolve_table($1))';
+
+-- A created, altered or dropped table: new ones are taken in if all tables are replicated, and the worker looks at the columns again.
+-- Never makes the application's own statement fail.
+CREATE FUNCTION after_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM rowmesh.reconcile();
+  PERFORM rowmesh.note_config_change();
+EXCEPTION WHEN OTHERS THEN
+  RAISE WARNING 'rowmesh could not look at the changed tables: %', SQLERRM;
+END $$;
+CREATE EVENT TRIGGER rowmesh_after_ddl ON ddl_command_end
+  WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'DROP TABLE', 'CREATE INDEX', 'DROP INDEX', 'DROP SCHEMA', 'DROP OWNED')
+  EXECUTE FUNCTION after_ddl();
+
+-- ---- servers
+
+CREATE FUNCTION check_server_options(url text, secret text, direction text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF url <> '' AND url !~ '^https?://([^/?#@[:space:]:]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[^?#[:space:]]*)?$' THEN
+    RAISE EXCEPTION 'the URL % cannot be used; write it as http://host:port or https://host:port, or NULL if that server comes to us', quote_literal(url)
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF coalesce(secret, '') = '' THEN
+    RAISE EXCEPTION 'a secret is needed: the same text on both sides, for example from "openssl rand -hex 32"' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF direction IS NULL OR direction NOT IN ('both', 'push', 'pull') THEN
+    RAISE EXCEPTION 'direction is % but must be ''both'', ''push'' or ''pull''', coalesce(quote_literal(direction), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+END $$;
+
+CREATE FUNCTION require_server(wanted text) RETURNS bigint LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found_id bigint;
+BEGIN
+  SELECT s.id INTO found_id FROM rowmesh.server s WHERE s.name = wanted;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no server %; %', coalesce(quote_literal(wanted), 'NULL'),
+      coalesce('known are: ' || (SELECT string_agg(quote_literal(s.name), ', ' ORDER BY s.name) FROM rowmesh.server s), 'add it with rowmesh.add_server(name, url, secret)')
+      USING ERRCODE = 'undefined_object';
+  END IF;
+  RETURN found_id;
+END $$;
+
+CREATE FUNCTION queue_copy(server_name text, wire_name text, direction text, on_existing text) RETURNS bigint
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  new_id bigint;
+BEGIN
+  PERFORM rowmesh.require_server(server_name);
+  IF direction IS NULL OR direction NOT IN ('push', 'pull') THEN
+    RAISE EXCEPTION 'direction is % but must be ''push'' (our rows go there) or ''pull'' (its rows come here)', coalesce(quote_literal(direction), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value';
+  ELSIF on_existing IS NULL OR on_existing NOT IN ('fail', 'source', 'newer') THEN
+    RAISE EXCEPTION 'on_existing is % but must be ''fail'', ''source'' or ''newer''', coalesce(quote_literal(on_existing), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  INSERT INTO rowmesh.request (kind, argument)
+    VALUES ('copy', json_build_object('server', server_name, 'table', wire_name, 'direction', direction, 'on_existing', on_existing)::text)
+    RETURNING id INTO new_id;
+  RETURN new_id;
+END $$;
+
+CREATE FUNCTION add_server(name text, url text, secret text, direction text DEFAULT 'both', tables text[] DEFAULT NULL,
+                           enabled boolean DEFAULT true, copy text DEFAULT NULL) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  clean_url text := rtrim(coalesce(add_server.url, ''), '/');
+  newest bytea;
+BEGIN
+  IF coalesce(add_server.name, '') = '' THEN
+    RAISE EXCEPTION 'give the server a name' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  PERFORM rowmesh.check_server_options(CASE WHEN add_server.url = '' THEN 'empty' ELSE clean_url END, add_server.secret, add_server.direction);
+  IF NOT rowmesh.preloaded() THEN
+    RAISE EXCEPTION 'rowmesh has no worker on this server: put rowmesh into shared_preload_libraries in postgresql.conf and restart PostgreSQL'
+      USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  -- Everything after the newest position is for the new server.
+  SELECT h.state INTO newest FROM rowmesh.history h WHERE h.state <> '' ORDER BY h.sequence DESC LIMIT 1;
+  INSERT INTO rowmesh.server AS s (name, url, secret, direction, tables, enabled, start_state)
+    VALUES (add_server.name, clean_url, add_server.secret, add_server.direction, add_server.tables, coalesce(add_server.enabled, true), coalesce(newest, ''))
+    ON CONFLICT ON CONSTRAINT server_name_key DO UPDATE SET url = excluded.url, secret = excluded.secret, direction = excluded.direction,
+      tables = excluded.tables, enabled = excluded.enabled;
+  IF add_server.copy IS NOT NULL THEN
+    PERFORM rowmesh.queue_copy(add_server.name, NULL, add_server.copy, 'fail');
+  END IF;
+END $$;
+
+-- What is not given stays as it is.
+CREATE FUNCTION alter_server(name text, url text DEFAULT NULL, secret text DEFAULT NULL, direction text DEFAULT NULL, tables text[] DEFAULT NULL,
+                             enabled boolean DEFAULT NULL) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found_id bigint := rowmesh.require_server(alter_server.name);
+  changed rowmesh.server;
+BEGIN
+  SELECT * INTO changed FROM rowmesh.server s WHERE s.id = found_id FOR UPDATE;
+  changed.url := rtrim(coalesce(alter_server.url, changed.url), '/');
+  changed.secret := coalesce(alter_server.secret, changed.secret);
+  changed.direction := coalesce(alter_server.direction, changed.direction);
+  PERFORM rowmesh.check_server_options(changed.url, changed.secret, changed.direction);
+  UPDATE rowmesh.server s SET url = changed.url, secret = changed.secret, direction = changed.direction,
+    tables = coalesce(alter_server.tables, s.tables), enabled = coalesce(alter_server.enabled, s.enabled) WHERE s.id = found_id;
+END $$;
+
+CREATE FUNCTION remove_server(name text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  DELETE FROM rowmesh.server s WHERE s.id = rowmesh.require_server(remove_server.name);
+END $$;
+
+CREATE FUNCTION enable_server(name text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE rowmesh.server s SET enabled = true WHERE s.id = rowmesh.require_server(enable_server.name);
+END $$;
+
+CREATE FUNCTION disable_server(name text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE rowmesh.server s SET enabled = false WHERE s.id = rowmesh.require_server(disable_server.name);
+END $$;
+
+CREATE FUNCTION enable() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+  'UPDATE rowmesh.state SET enabled = true';
+CREATE FUNCTION disable() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+  'UPDATE rowmesh.state SET enabled = false';
+
+-- ---- requests, carried out by the worker
+
+CREATE FUNCTION wire_name_of(relation regclass) RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  wire text;
+BEGIN
+  IF relation IS NULL THEN
+    RETURN NULL;
+  END IF;
+  SELECT t.wire_name INTO wire FROM rowmesh.replicated_table t WHERE t.relid = relation;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'table % is not replicated; add it with rowmesh.add_table(%)', relation, quote_literal(relation) USING ERRCODE = 'undefined_object';
+  END IF;
+  RETURN wire;
+END $$;
+
+CREATE FUNCTION copy(server text, "table" text DEFAULT NULL, direction text DEFAULT 'push', on_existing text DEFAULT 'fail') RETURNS bigint
+  LANGUAGE sql AS 'SELECT rowmesh.queue_copy($1, rowmesh.wire_name_of(rowmesh.resolve_table($2)), $3, $4)';
+
+CREATE FUNCTION retry(id bigint DEFAULT NULL) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF retry.id IS NOT NULL AND NOT EXISTS (SELECT FROM rowmesh.side s WHERE s.id = retry.id) THEN
+    RAISE EXCEPTION 'there is no entry % in quarantine; see the view rowmesh.quarantine', retry.id USING ERRCODE = 'undefined_object';
+  END IF;
+  INSERT INTO rowmesh.request (kind, argument) VALUES ('retry', coalesce(retry.id, 0)::text);
+END $$;
+
+CREATE FUNCTION discard(id bigint) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM rowmesh.side s WHERE s.id = discard.id) THEN
+    RAISE EXCEPTION 'there is no entry % in quarantine; see the view rowmesh.quarantine', coalesce(discard.id::text, 'NULL') USING ERRCODE = 'undefined_object';
+  END IF;
+  INSERT INTO rowmesh.request (kind, argument) VALUES ('discard', discard.id::text);
+END $$;
+
+-- ---- what people see
+
+CREATE VIEW status AS
+  SELECT s.name AS server, s.url, s.direction, s.enabled,
+         CASE WHEN w.trouble <> '' THEN 'worker not running'
+              WHEN NOT s.enabled OR NOT n.enabled THEN 'disabled'
+              ELSE coalesce(o.one ->> 'state', 'catching up') END AS state,
+         coalesce((o.one ->> 'queued')::bigint, 0) AS queued,
+         coalesce((o.one ->> 'lag_ms')::bigint, 0) AS lag_ms,
+         pg_catalog.to_timestamp(nullif((o.one ->> 'last_success_ms')::double precision, 0) / 1000) AS last_success,
+         nullif(CASE WHEN w.trouble <> '' THEN w.trouble ELSE coalesce(nullif(o.one ->> 'last_error', ''), p.node ->> 'blocked', '') END, '') AS last_error,
+         coalesce((o.one ->> 'rows_sent')::bigint, 0) AS rows_sent,
+         coalesce((o.one ->> 'rows_received')::bigint, 0) AS rows_received,
+         coalesce((o.one ->> 'conflicts')::bigint, 0) AS conflicts,
+         (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.kind = 'quarantined') AS quarantined
+  FROM rowmesh.server s
+  CROSS JOIN rowmesh.state n
+  CROSS JOIN (SELECT rowmesh.worker_trouble() AS trouble) w
+  CROSS JOIN (SELECT rowmesh.published_status()::jsonb AS node) p
+  LEFT JOIN LATERAL (SELECT x.value AS one FROM pg_catalog.jsonb_array_elements(p.node -> 'servers') x
+                     WHERE x.value ->> 'name' = s.name LIMIT 1) o ON true
+  ORDER BY s.name;
+
+CREATE VIEW tables AS
+  SELECT t.relid::text AS "table", t.wire_name AS name, t.merge,
+         (SELECT pg_catalog.string_agg(a.attname, ', ' ORDER BY k.place)
+          FROM pg_catalog.pg_index i CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place)
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+          WHERE i.indexrelid = (SELECT j.indexrelid FROM pg_catalog.pg_index j WHERE j.indrelid = t.relid AND (j.indisprimary OR j.indisreplident)
+                                ORDER BY j.indisprimary DESC LIMIT 1) AND k.place <= i.indnkeyatts) AS key,
+         coalesce(rowmesh.table_trouble(t.relid), '') AS trouble,
+         (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.table_id = t.id AND d.kind = 'quarantined') AS quarantined,
+         (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.table_id = t.id AND d.kind IN ('hidden', 'held')) AS hidden
+  FROM rowmesh.replicated_table t ORDER BY t.wire_name;
+
+CREATE VIEW conflicts AS
+  SELECT c.id, c.time, c.table_name AS "table", c.key_text AS key, c.type, c.resolution, c.winner, c.loser, c.winner_version, c.loser_version
+  FROM rowmesh.conflict c ORDER BY c.id;
+
+CREATE VIEW quarantine AS
+  SELECT d.id, coalesce(t.relid::text, d.table_id::text) AS "table", d.key_text AS key, d.reason, d.code, d.payload, d.origin, d.since
+  FROM rowmesh.side d LEFT JOIN rowmesh.replicated_table t ON t.id = d.table_id WHERE d.kind = 'quarantined' ORDER BY d.id;
+
+CREATE FUNCTION queue_size() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+  'SELECT coalesce(sum(queued), 0)::bigint FROM rowmesh.status';
+
+CREATE FUNCTION node(OUT node uuid, OUT origin text, OUT name text, OUT created timestamptz, OUT enabled boolean, OUT listening text, OUT "position" bigint)
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT s.node, s.origin, s.name, s.created, s.enabled, coalesce(p.node ->> 'listening', ''), coalesce((p.node ->> 'position')::bigint, 0)
+  FROM rowmesh.state s CROSS JOIN (SELECT rowmesh.published_status()::jsonb AS node) p
+$$;
+
+-- The worst of the states wins.
+CREATE FUNCTION health() RETURNS json LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH judged AS (
+    SELECT s.*, CASE WHEN s.state IN ('worker not running', 'blocked', 'needs copy') THEN 2
+                     WHEN s.state IN ('backing off', 'copying', 'catching up') OR s.quarantined > 0 THEN 1 ELSE 0 END AS badness
+    FROM rowmesh.status s
+  ), node AS (
+    SELECT rowmesh.worker_trouble() AS trouble, coalesce(rowmesh.published_status()::jsonb ->> 'blocked', '') AS blocked,
+           (SELECT count(*) FROM rowmesh.side d WHERE d.kind = 'quarantined') AS quarantined
+  )
+  SELECT json_build_object(
+    'status', CASE greatest((SELECT max(badness) FROM judged), CASE WHEN n.trouble <> '' OR n.blocked <> '' THEN 2 WHEN n.quarantined > 0 THEN 1 ELSE 0 END)
+              WHEN 0 THEN 'ok' WHEN 1 THEN 'degraded' ELSE 'failing' END,
+    'reason', coalesce(nullif(n.trouble, ''), n.blocked),
+    'quarantined', n.quarantined,
+    'servers', coalesce((SELECT json_object_agg(j.server, json_build_object('state', j.state, 'queued', j.queued, 'lag_ms', j.lag_ms,
+                                                                            'last_error', j.last_error) ORDER BY j.server) FROM judged j), '{}'::json))
+  FROM node n
+$$;
+
+-- ---- who may what
+
+REVOKE ALL ON ALL TABLES IN SCHEMA rowmesh FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rowmesh FROM PUBLIC;
+GRANT SELECT ON status, tables, conflicts, quarantine TO rowmesh_monitor, rowmesh_admin;
+GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass)
+  TO rowmesh_monitor, rowmesh_admin;
+GRANT EXECUTE ON FUNCTION
+  resolve_table(text), add_resolved_table(regclass, text, text), add_table(text, text, text), remove_resolved_table(regclass), remove_table(text),
+  add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean), remove_server(text),
+  enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
+  copy(text, text, text, text), retry(bigint), discard(bigint), log_entries(), reconcile()
+  TO rowmesh_admin;
+-- For column defaults. An application's role also needs USAGE on the schema, which nobody gets unasked.
+GRANT EXECUTE ON FUNCTION id() TO PUBLIC;
+
+-- The worker of this database can start when this commits.
+SELECT poke_launcher();

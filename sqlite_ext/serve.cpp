@@ -1,0 +1,200 @@
+// What the worker's thread does while it holds the lease.
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "shared/net/event_loop.hpp"
+#include "shared/sync/node.hpp"
+#include "sqlite_ext/registry.hpp"
+#include "sqlite_ext/schema.hpp"
+#include "sqlite_ext/store.hpp"
+#include "sqlite_ext/system.hpp"
+#include "sqlite_ext/wakeup.hpp"
+#include "sqlite_ext/worker.hpp"
+
+namespace rowmesh::sqlite {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using Clock = Wakeup::Clock;
+
+constexpr auto status_interval = milliseconds(20);
+constexpr auto file_check_interval = std::chrono::seconds(1);
+
+// The loop needs its handler before the node, which needs the loop, exists.
+class Forwarder : public HttpHandler {
+ public:
+  Node* node = nullptr;
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
+    return node ? node->check(head, body_limit) : starting();
+  }
+  HttpResponse handle(const HttpRequest& request) override { return node ? node->handle(request) : starting(); }
+
+ private:
+  static HttpResponse starting() {
+    HttpResponse response;
+    response.status = 503;
+    return response;
+  }
+};
+
+}  // namespace
+
+struct Worker::Session {
+  SystemClock wall;
+  SystemRandom random;
+  SqliteStore store;
+  Wakeup wakeup;
+  Forwarder forwarder;
+  EventLoop loop;
+  Node node;
+  std::string listen_setting;
+  std::uint64_t generation = 0;
+  Clock::time_point status_at, file_check_at, listen_retry_at, tick_at;
+
+  Session(const std::string& path, const std::string& vfs, const std::function<void(char, const std::string&)>& log,
+          const std::function<bool()>& must_leave)
+      : store(path, wall, log, vfs.empty() ? nullptr : vfs.c_str()),
+        wakeup(store.connection(), path),
+        loop(forwarder),
+        node({store, wall, random, loop, log, [this, must_leave] { breathe(must_leave); }}) {
+    status_at = file_check_at = listen_retry_at = tick_at = Clock::now();
+  }
+  ~Session() { forwarder.node = nullptr; }
+
+  // Between slices of a long apply. Leaving it half done is safe: it is one transaction, and comes again.
+  void breathe(const std::function<bool()>& must_leave) {
+    if (must_leave()) throw Error(ErrorKind::transient, "stopping", "the worker is told to stop; what is half done is done again");
+    loop.run();
+  }
+};
+
+void Worker::serve() {
+  Session session(path_, vfs_, [this](char level, const std::string& text) { log(level, text); }, [this] { return must_leave(); });
+  stop_at_exit();  // after libcurl and OpenSSL have registered theirs, so that ours comes first
+  log_file_ = session.store.setting("log_file");
+  {
+    // Answers that nobody fetched.
+    Statement old_waits(session.store.connection(), "DELETE FROM main.rowmesh_state WHERE key>='wait.' AND key<'wait/' AND value<>''");
+    old_waits.run();
+  }
+  session.node.start();
+  session.forwarder.node = &session.node;
+  said_last_.clear();
+  set_phase(WorkerPhase::serving);
+  serve_loop(session);
+  session.store.flush_status();
+}
+
+void Worker::serve_loop(Session& session) {
+  bool look = true;
+  while (!must_leave()) {
+    auto now = Clock::now();
+    look |= session.wakeup.committed();
+    if (look || now >= session.tick_at) {
+      if (std::uint64_t generation = session.store.config_generation(); generation != session.generation) {
+        session.generation = generation;
+        if (!foreground_ && state_value(session.store.connection(), "started") != "1") return;
+        log_file_ = session.store.setting("log_file");
+        session.listen_setting = "?";
+      }
+      listen_as_set(session);
+      answer_waits(session);
+      std::uint64_t wanted_at = session.node.tick();
+      std::uint64_t now_ms = session.wall.now_ms();
+      session.tick_at = Clock::now() + milliseconds(wanted_at > now_ms ? std::min<std::uint64_t>(wanted_at - now_ms, 1000) : 0);
+      note_status(session, false);
+    }
+    if (now >= session.file_check_at) {
+      session.file_check_at = now + file_check_interval;
+      if (!session.wakeup.same_file()) {
+        log('w', "the database file was replaced or removed: starting anew with what is there now");
+        return;
+      }
+    }
+    auto until = std::min(session.tick_at, session.wakeup.next_look());
+    if (std::int64_t loop_ms = session.loop.timeout_ms(); loop_ms >= 0) until = std::min(until, Clock::now() + milliseconds(loop_ms));
+    nanoseconds rest = std::max(nanoseconds(0), std::chrono::duration_cast<nanoseconds>(until - Clock::now()));
+    timespec timeout = {static_cast<time_t>(rest.count() / 1000000000), static_cast<long>(rest.count() % 1000000000)};
+    pollfd sources[] = {{event_fd_, POLLIN, 0}, {session.loop.descriptor(), POLLIN, 0}, {session.wakeup.descriptor(), POLLIN, 0}};
+    int ready = ppoll(sources, 3, &timeout, nullptr);
+    look = false;
+    if (ready > 0 && (sources[0].revents & POLLIN)) {
+      std::uint64_t count;
+      look = read(event_fd_, &count, sizeof count) > 0;
+    }
+    if (ready > 0 && (sources[2].revents & POLLIN)) session.wakeup.noticed();
+    bool loop_ready = ready > 0 && sources[1].revents;
+    session.loop.run();
+    look |= loop_ready;
+  }
+}
+
+// The setting may name an address that is taken for a moment: tried again, and said.
+void Worker::listen_as_set(Session& session) {
+  std::string wanted = session.store.setting("listen");
+  auto now = Clock::now();
+  bool due = wanted != session.listen_setting || (session.loop.listening().empty() && !wanted.empty() && now >= session.listen_retry_at);
+  if (!due) return;
+  session.listen_setting = wanted;
+  session.listen_retry_at = now + std::chrono::seconds(1);
+  std::string problem;
+  try {
+    session.loop.listen(parse_listen_address(wanted));
+  } catch (const Error& error) {
+    problem = error.what();
+    if (said_last_ != problem) log('e', said_last_ = problem);
+  }
+  std::lock_guard guard(mutex_);
+  problem_ = problem;
+  listening_ = session.loop.listening();
+  changed_.notify_all();
+}
+
+// rowmesh_wait of this process asks by cut(), that of others by a row: an empty value is the question, the position the answer.
+void Worker::answer_waits(Session& session) {
+  std::uint64_t asked;
+  {
+    std::lock_guard guard(mutex_);
+    asked = cuts_asked_ > cuts_made_ ? cuts_asked_ : 0;
+  }
+  // Read before the cut: a question that comes after it needs another one.
+  sqlite3* db = session.store.connection();
+  std::vector<std::string> questions;
+  Statement query(db, "SELECT key FROM main.rowmesh_state WHERE key>='wait.' AND key<'wait/' AND value=''");
+  while (query.step()) questions.push_back(query.string(0));
+  query.reset();
+  if (!asked && questions.empty()) return;
+  std::uint64_t before = session.node.status().wait_cut;
+  session.node.force_cut();
+  session.node.tick();
+  NodeStatus status = session.node.status();
+  if (status.wait_cut == before) return;  // the store was busy: next time
+  for (const std::string& question : questions) {
+    Statement answer(db, "UPDATE main.rowmesh_state SET value=?1 WHERE key=?2");
+    answer.bind(1, std::to_string(status.position)).bind(2, question).run();
+  }
+  std::lock_guard guard(mutex_);
+  status.listening = listening_;
+  status_ = status;
+  if (asked) cuts_made_ = asked;
+  cut_position_ = status.position;
+  changed_.notify_all();
+}
+
+void Worker::note_status(Session& session, bool now) {
+  if (!now && Clock::now() < session.status_at) {
+    session.tick_at = std::min(session.tick_at, session.status_at);
+    return;
+  }
+  session.status_at = Clock::now() + status_interval;
+  NodeStatus status = session.node.status();
+  std::lock_guard guard(mutex_);
+  status.listening = listening_;
+  status_ = std::move(status);
+  changed_.notify_all();
+}
+
+}  // namespace rowmesh::sqlite
