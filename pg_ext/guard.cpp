@@ -83,17 +83,17 @@ void note_exception(CaughtError& caught) noexcept {
     throw;
   } catch (const Error& error) {
     caught.sqlstate = sqlstate_of(error);
-    std::snprintf(caught.text, sizeof caught.text, "%s", error.what());
+    snprintf(caught.text, sizeof caught.text, "%s", error.what());
     return;
   } catch (const std::bad_alloc&) {
     caught.sqlstate = ERRCODE_OUT_OF_MEMORY;
     text = "out of memory";
   } catch (const std::exception& error) {
-    std::snprintf(caught.text, sizeof caught.text, "%s", error.what());
+    snprintf(caught.text, sizeof caught.text, "%s", error.what());
     return;
   } catch (...) {
   }
-  std::snprintf(caught.text, sizeof caught.text, "%s", text);
+  snprintf(caught.text, sizeof caught.text, "%s", text);
 }
 
 void raise_caught(const CaughtError& caught) {

@@ -9,6 +9,7 @@
 #include "pg_ext/pg_prelude.hpp"
 
 extern "C" {
+#include "catalog/pg_authid.h"
 #include "datatype/timestamp.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -56,6 +57,7 @@ void clear_slot(SharedSlot* slot, Oid database) {
   pg_atomic_write_u64(&slot->wait_requested, 0);
   pg_atomic_write_u64(&slot->wait_served, 0);
   pg_atomic_write_u64(&slot->wait_position, 0);
+  pg_atomic_write_u64(&slot->last_id_tick, 0);
 }
 
 void initialise_slots() {
@@ -64,6 +66,7 @@ void initialise_slots() {
   shared->tranche = LWLockNewTrancheId();
   LWLockInitialize(&shared->lock, shared->tranche);
   pg_atomic_init_u32(&shared->launcher_poked, 0);
+  pg_atomic_init_u32(&shared->preloaded, preloading);
   for (int i = 0; i < slot_count; i++) {
     SharedSlot* slot = &slots[i];
     slot->reference = i;
@@ -78,6 +81,7 @@ void initialise_slots() {
     pg_atomic_init_u64(&slot->wait_requested, 0);
     pg_atomic_init_u64(&slot->wait_served, 0);
     pg_atomic_init_u64(&slot->wait_position, 0);
+    pg_atomic_init_u64(&slot->last_id_tick, 0);
   }
 }
 
@@ -213,6 +217,11 @@ void clock_observe(SharedSlot* slot, Hlc seen) {
 // What was given last is in the newest history state and in log records that came after it.
 void make_clock_ready(SharedSlot* slot) {
   if (likely(pg_atomic_read_u32(&slot->hlc_ready) != 0)) return;
+  // The application's role may have no right on our tables.
+  Oid user;
+  int context;
+  GetUserIdAndSecContext(&user, &context);
+  SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
   bool pushed = false;
   if (!ActiveSnapshotSet()) {
     PushActiveSnapshot(GetTransactionSnapshot());
@@ -227,6 +236,7 @@ void make_clock_ready(SharedSlot* slot) {
     if (rows[0].at(1)) clock_observe(slot, std::stoull(*rows[0][1]));
   });
   if (pushed) PopActiveSnapshot();
+  SetUserIdAndSecContext(user, context);
   pg_atomic_write_u32(&slot->hlc_ready, 1);
 }
 

@@ -40,6 +40,7 @@ struct SharedSlot {
   pg_atomic_uint64 truncates;          // counts captured TRUNCATEs that committed
   pg_atomic_uint32 log_index;          // capture writes to log_<this>
   pg_atomic_uint64 wait_requested, wait_served;  // wait(): cuts asked for, and how many of them have been made
+  pg_atomic_uint64 last_id_tick;       // id()
   pg_atomic_uint64 wait_position;      // own position after the newest cut that was asked for. Set before wait_served
 };
 
@@ -50,6 +51,7 @@ struct SharedMemory {
   Latch* launcher_latch;
   int launcher_pid;
   pg_atomic_uint32 launcher_poked;
+  pg_atomic_uint32 preloaded;
 };
 
 constexpr std::size_t status_bytes = 32768;

@@ -26,8 +26,19 @@ constexpr std::uint64_t rotate_bytes = 16u << 20;  // a log table that has grown
 
 SqlArgument number(std::int64_t value) { return SqlArgument::of_number(value); }
 SqlArgument text(std::string_view value) { return SqlArgument::of_text(value); }
-SqlArgument text_or_null(std::string_view value) { return value.empty() ? SqlArgument::of_null_text() : SqlArgument::of_text(value); }
 SqlArgument bytes(std::string_view value) { return SqlArgument::of_bytes(value); }
+
+// For columns of type jsonb, which holds anything but the NUL character.
+class JsonText {
+ public:
+  explicit JsonText(std::string text) : text_(std::move(text)) {
+    for (std::size_t at = 0; (at = text_.find("\\u0000", at)) != std::string::npos;) text_.replace(at, 6, "\\ufffd");
+  }
+  SqlArgument argument() const { return text_.empty() ? SqlArgument::of_null_text() : SqlArgument::of_text(text_); }
+
+ private:
+  std::string text_;
+};
 
 HistoryRecord to_record(const SqlRow& row) {
   HistoryRecord record;
@@ -123,13 +134,14 @@ void PgStore::rotate_log(const std::string& pruned_marker) {
 // ---- side rows, conflicts, requests
 
 std::int64_t PgStore::put_side(const SideRow& row) {
+  JsonText payload(row.payload);
   auto rows = run_sql(
       "INSERT INTO rowmesh.side AS s (table_id, key, packed, kind, reason, code, key_text, payload, origin, since) "
       "VALUES ($1::integer, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, pg_catalog.to_timestamp($10::double precision / 1000)) "
       "ON CONFLICT (table_id, key) DO UPDATE SET packed = excluded.packed, kind = excluded.kind, reason = excluded.reason, code = excluded.code, "
       "key_text = excluded.key_text, payload = excluded.payload, origin = excluded.origin, since = excluded.since RETURNING s.id",
       {number(row.table), bytes(row.key), bytes(row.packed), text(row.kind), text(row.reason), text(row.code), text(row.key_text),
-       text_or_null(row.payload), text(row.origin), number(static_cast<std::int64_t>(row.since_ms))});
+       payload.argument(), text(row.origin), number(static_cast<std::int64_t>(row.since_ms))});
   return std::stoll(*rows[0][0]);
 }
 
@@ -161,10 +173,11 @@ std::vector<SideRow> PgStore::load_side() {
 }
 
 void PgStore::add_conflict(const ConflictRow& conflict) {
+  JsonText winner(conflict.winner), loser(conflict.loser);
   run_sql("INSERT INTO rowmesh.conflict (time, table_name, key_text, type, resolution, winner, loser, winner_version, loser_version) "
           "VALUES (pg_catalog.to_timestamp($1::double precision / 1000), $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9)",
           {number(static_cast<std::int64_t>(conflict.time_ms)), text(conflict.table), text(conflict.key_text), text(conflict.type),
-           text(conflict.resolution), text_or_null(conflict.winner), text_or_null(conflict.loser), text(conflict.winner_version),
+           text(conflict.resolution), winner.argument(), loser.argument(), text(conflict.winner_version),
            text(conflict.loser_version)});
 }
 

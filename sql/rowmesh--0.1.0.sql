@@ -551,6 +551,8 @@ GRANT EXECUTE ON FUNCTION
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
   copy(text, text, text, text), retry(bigint), discard(bigint), log_entries(), reconcile()
   TO rowmesh_admin;
+-- Making a partition copies the triggers in the name of whoever makes it. (Without USAGE on the schema nobody can name these functions.)
+GRANT EXECUTE ON FUNCTION capture(), capture_truncate() TO PUBLIC;
 -- For column defaults. An application's role also needs USAGE on the schema, which nobody gets unasked.
 GRANT EXECUTE ON FUNCTION id() TO PUBLIC;
 

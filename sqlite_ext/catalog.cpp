@@ -167,6 +167,14 @@ void map_indexes(Layout& layout) {
   layout.table.integer_key = layout.table.key.size() == 1 && is_integer_type(layout.key_column(0).declared);
 }
 
+// A table that was renamed took its triggers with it: they know its new name.
+std::optional<TableInfo> describe_renamed(sqlite3* db, TableId id) {
+  Statement query(db, "SELECT tbl_name FROM main.sqlite_master WHERE type='trigger' AND name=?1");
+  std::string trigger = "rowmesh_" + std::to_string(id) + "_insert";
+  query.bind(1, trigger);
+  return query.step() ? describe_table(db, query.string(0)) : std::nullopt;
+}
+
 }  // namespace
 
 bool IndexInfo::plain() const {
@@ -244,6 +252,7 @@ std::vector<Layout> read_layouts(sqlite3* db) {
   std::vector<Layout> layouts;
   for (const Row& row : rows) {
     auto info = describe_table(db, row.name);
+    if (!info) info = describe_renamed(db, row.id);
     if (!info || info->key.empty()) continue;
     Layout layout;
     layout.info = std::move(*info);

@@ -31,9 +31,9 @@ void start_function(sqlite3* db, const Arguments&, Result result) {
 
 void stop_function(sqlite3* db, const Arguments&, Result result) {
   require_enabled(db);
+  stop_worker(database_path(db));  // before we write: it may be waiting for the lock that we shall hold
   set_state_value(db, "started", "");
   bump_generation(db);  // so that a worker in another process ends, too
-  stop_worker(database_path(db));
   result.text("stopped");
 }
 

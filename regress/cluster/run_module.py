@@ -1,5 +1,6 @@
 """Runs one test module. usage: run_module.py MODULE RESULT.json [PART OF A TEST'S NAME]"""
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -16,12 +17,27 @@ def chosen(suite, part):
             yield item
 
 
+def known_failures():
+    """Tests of what does not work yet: 'MODULE.CLASS.TEST reason' a line. They are counted as skipped and named, never as passed."""
+    path = pathlib.Path(__file__).with_name("known_failures.txt")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
+
+
+def leave_out_known(tests):
+    known = {} if os.environ.get("ROWMESH_RUN_KNOWN_FAILURES") else known_failures()
+    for test in tests:
+        if test.id() in known:
+            name = test.id().rsplit(".", 1)[1]
+            setattr(test, name, unittest.skip(f"does not work yet: {known[test.id()]}")(getattr(test, name)))
+        yield test
+
+
 def main():
     module, result_path = sys.argv[1:3]
     part = sys.argv[3] if len(sys.argv) > 3 else ""
-    # As an exception, so that the servers of the running test are stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
-    suite = unittest.TestSuite(chosen(unittest.defaultTestLoader.loadTestsFromName(module), part))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # as Ctrl-C: the servers of the running test are stopped
+    suite = unittest.TestSuite(leave_out_known(chosen(unittest.defaultTestLoader.loadTestsFromName(module), part)))
     result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     skipped = len(result.skipped)

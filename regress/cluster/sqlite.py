@@ -87,7 +87,8 @@ class SqliteNode:
 
     def call(self, function, *args, **named):
         values = [*args, json.dumps(named)] if named else list(args)
-        return self.ask(f"SELECT rowmesh_{function}({', '.join('?' * len(values))})", *values)
+        rows = "* FROM " if function == "test_server" else ""   # a table-valued function
+        return self.ask(f"SELECT {rows}rowmesh_{function}({', '.join('?' * len(values))})", *values)
 
     def view(self, name):
         answer = self._ask(f"SELECT * FROM rowmesh_{name}")

@@ -14,6 +14,13 @@ ENGINES = {
 SHAPES = {"mesh": mesh, "chain": chain, "star": star}
 
 
+def captured(node):
+    """Local changes that the node's worker has read from its log: what was applied from others must not be among them."""
+    if node.engine == "postgresql":
+        return node.one("SELECT (rowmesh.published_status()::jsonb ->> 'captured')::bigint")
+    return node.ask("SELECT captured FROM rowmesh_node")[0][0]
+
+
 class Topologies(ClusterTest):
     def check(self, engines, shape):
         nodes = [self.node(engine, name, SCHEMA) for engine, name in zip(ENGINES[engines], ("north", "east", "south"))]
@@ -42,6 +49,7 @@ class Topologies(ClusterTest):
             self.wait_for(lambda: node.call("queue_size")[0][0], lambda size: size == 0, f"{node.name} has nothing left to ship")
             received = {row["server"]: row["rows_received"] for row in node.view("status")}
             self.assertEqual(2 * ROWS, sum(received.values()), f"{node.name} received each foreign row once: {received}")
+            self.assertEqual(ROWS, captured(node), f"{node.name} noted its own rows and no foreign one")
 
     def edits_of_different_columns_both_stay(self, nodes):
         """All at once, on rows that everybody has; nobody had seen the others' edit."""

@@ -1,220 +1,354 @@
 #include "shared/net/http_server.hpp"
 
-#include <arpa/inet.h>
+#include <fcntl.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cstdarg>
+#include <map>
+#include <optional>
 
 #include "shared/model/error.hpp"
-#include "shared/net/signals.hpp"
+#include "shared/model/limits.hpp"
+#include "shared/net/listener.hpp"
+#include "shared/net/request_gate.hpp"
 
 namespace rowmesh {
 namespace {
 
-constexpr unsigned connections = 256;
-constexpr unsigned connections_per_address = 64;
-constexpr unsigned idle_timeout_s = 60;
-constexpr std::size_t connection_memory_bytes = 256 << 10;  // speed of long bodies; the headers' bound as well
-constexpr std::size_t headers_most = 64;
+constexpr std::size_t connection_memory_bytes = 256 << 10;  // also what a body is read in: the default of 32 KB halves the speed
+constexpr unsigned connection_limit = 256;
+constexpr unsigned connections_per_address = 128;
+constexpr unsigned inactivity_seconds = 60;
+constexpr std::size_t answer_block_bytes = 256 << 10;
+constexpr std::size_t copied_answer_bytes = 16 << 10;  // goes out in one packet with its headers
+constexpr int turns_per_run = 16;
+constexpr std::int64_t linger_ms = 5000;
+constexpr std::uint64_t linger_bytes = 64 << 20;
+constexpr std::int64_t header_deadline_ms = 60 * 1000;   // libmicrohttpd's own limit is on inactivity only
+constexpr std::int64_t body_grace_ms = 60 * 1000;
+constexpr std::uint64_t slowest_bytes_per_ms = 1;        // after the grace
+constexpr std::int64_t slow_check_ms = 5000;
 
-struct Exchange {
-  HttpRequest request;
-  std::uint64_t body_limit = 0;
-  HttpResponse early;         // status != 0: answered without looking at the body
-};
-
-std::string lower(const char* text) {
-  std::string out = text;
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
-
-struct HeaderCount {
-  Headers* headers;
-  unsigned lengths = 0, encodings = 0, all = 0;
-};
-
-MHD_Result take_header(void* data, MHD_ValueKind, const char* name, const char* value) noexcept {
-  auto& count = *static_cast<HeaderCount*>(data);
-  std::string key = lower(name);
-  count.all++;
-  if (key == "content-length") count.lengths++;
-  if (key == "transfer-encoding") count.encodings++;
-  (*count.headers)[key] = value ? value : "";
-  return count.all > headers_most ? MHD_NO : MHD_YES;
-}
-
-MHD_Result take_argument(void* data, MHD_ValueKind, const char* name, const char* value) noexcept {
-  auto& query = *static_cast<std::string*>(data);
-  if (!query.empty()) query += '&';
-  query += name;
-  if (value) query += std::string("=") + value;
-  return MHD_YES;
-}
-
-HttpResponse plain(int status, const char* text) {
+HttpResponse plain_answer(int status, const std::string& text) {
   HttpResponse response;
   response.status = status;
-  response.headers["content-type"] = "application/json";
-  response.body = std::make_shared<Body>(std::string("{\"error\":\"bad_request\",\"text\":\"") + text + "\"}");
+  response.headers["content-type"] = "text/plain; charset=utf-8";
+  response.body = std::make_shared<Body>(text + "\n");
   return response;
 }
 
-ssize_t give_body(void* data, std::uint64_t offset, char* out, std::size_t room) noexcept {
-  std::size_t read = (*static_cast<std::shared_ptr<Body>*>(data))->read(offset, out, room);
-  return read == 0 ? static_cast<ssize_t>(MHD_CONTENT_READER_END_OF_STREAM) : static_cast<ssize_t>(read);
+ssize_t read_answer(void* body, std::uint64_t offset, char* out, std::size_t room) noexcept {
+  try {
+    std::size_t got = (*static_cast<std::shared_ptr<Body>*>(body))->read(offset, out, room);
+    return got > 0 ? static_cast<ssize_t>(got) : MHD_CONTENT_READER_END_OF_STREAM;
+  } catch (const std::exception&) {
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+  }
 }
 
-void drop_body(void* data) noexcept { delete static_cast<std::shared_ptr<Body>*>(data); }
+void free_answer(void* body) noexcept { delete static_cast<std::shared_ptr<Body>*>(body); }
 
-MHD_Result queue(MHD_Connection* connection, const HttpResponse& answer, bool close) {
-  MHD_Response* response = nullptr;
-  std::uint64_t size = answer.body ? answer.body->size() : 0;
-  std::string_view memory = answer.body ? answer.body->in_memory() : std::string_view();
-  if (size == memory.size()) {
-    response = MHD_create_response_from_buffer(memory.size(), const_cast<char*>(memory.data()), MHD_RESPMEM_MUST_COPY);
-  } else {
-    response = MHD_create_response_from_callback(size, 256 << 10, &give_body, new std::shared_ptr<Body>(answer.body), &drop_body);
-  }
+MHD_Response* make_response(const HttpResponse& from) {
+  std::uint64_t size = from.body ? from.body->size() : 0;
+  if (size > copied_answer_bytes)
+    return MHD_create_response_from_callback(size, answer_block_bytes, read_answer, new std::shared_ptr<Body>(from.body), free_answer);
+  std::string bytes = size > 0 ? from.body->text(copied_answer_bytes) : std::string();
+  return MHD_create_response_from_buffer(bytes.size(), bytes.data(), MHD_RESPMEM_MUST_COPY);
+}
+
+MHD_Result queue(MHD_Connection* connection, const HttpResponse& from, bool close) {
+  MHD_Response* response = make_response(from);
   if (!response) return MHD_NO;
-  for (auto& [name, value] : answer.headers) MHD_add_response_header(response, name.c_str(), value.c_str());
-  if (close) MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-  MHD_Result result = MHD_queue_response(connection, static_cast<unsigned>(answer.status), response);
+  for (const auto& [name, value] : from.headers)
+    if (name != "content-length" && name != "connection") MHD_add_response_header(response, name.c_str(), value.c_str());
+  if (close) MHD_add_response_header(response, "Connection", "close");
+  MHD_Result result = MHD_queue_response(connection, static_cast<unsigned>(from.status), response);
   MHD_destroy_response(response);
   return result;
 }
 
-std::string peer_address(MHD_Connection* connection) {
-  const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-  char text[INET6_ADDRSTRLEN] = "";
-  if (!info || !info->client_addr) return "";
-  if (info->client_addr->sa_family == AF_INET)
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(info->client_addr)->sin_addr, text, sizeof text);
-  else if (info->client_addr->sa_family == AF_INET6)
-    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(info->client_addr)->sin6_addr, text, sizeof text);
-  return text;
-}
-
 }  // namespace
 
-struct HttpServer::State {
-  HttpHandler& handler;
-  MHD_Daemon* daemon = nullptr;
-  std::string address;
+// One per TCP connection: who holds it open without asking anything?
+struct HttpServer::Connection {
+  HttpServer* server;
+  std::list<Connection>::iterator self;
+  int fd = -1;
+  std::int64_t waiting_since_ms = 0;  // for a whole request head
+  bool in_body = false;
+  std::int64_t body_since_ms = 0;
+  std::uint64_t body_bytes = 0;
+};
 
-  static MHD_Result answer(void* self, MHD_Connection* connection, const char* url, const char* method, const char*, const char* upload,
-                           std::size_t* upload_size, void** slot) noexcept {
-    try {
-      return static_cast<State*>(self)->step(connection, url, method, upload, upload_size, slot);
-    } catch (...) {
-      return MHD_NO;  // out of memory: the connection is closed
-    }
-  }
+// One per request.
+struct HttpServer::Exchange {
+  std::string uri;
+  HttpRequest request;
+  bool begun = false;
+  bool answered_early = false;  // the body is not read: linger
+  std::uint64_t body_limit = 0;
+  std::optional<HttpResponse> instead;  // once the body has been thrown away
+};
 
-  MHD_Result step(MHD_Connection* connection, const char* url, const char* method, const char* upload, std::size_t* upload_size, void** slot) {
-    auto* exchange = static_cast<Exchange*>(*slot);
-    if (!exchange) {
-      *slot = exchange = new Exchange;
-      return head(*exchange, connection, url, method);
-    }
-    if (*upload_size > 0) {
-      take_upload(*exchange, {upload, *upload_size});
-      *upload_size = 0;
-      return MHD_YES;
-    }
-    if (exchange->early.status != 0) return queue(connection, exchange->early, true);
-    HttpResponse response;
+struct HttpServer::Callbacks {
+  static std::size_t keep_escapes(void*, MHD_Connection*, char* text) noexcept { return std::char_traits<char>::length(text); }
+
+  // The request line as it came: the path is signed and must not be unescaped.
+  static void* begin(void*, const char* uri, MHD_Connection*) noexcept {
     try {
-      response = handler.handle(exchange->request);
+      auto exchange = std::make_unique<Exchange>();
+      exchange->uri = uri;
+      return exchange.release();
     } catch (const std::exception&) {
-      response = plain(500, "the request could not be answered; see the log of this server");
+      return nullptr;
     }
-    return queue(connection, response, false);
   }
 
-  // The first call: headers only.
-  MHD_Result head(Exchange& exchange, MHD_Connection* connection, const char* url, const char* method) {
-    exchange.request.method = method;
-    exchange.request.path = url;
-    exchange.request.peer_address = peer_address(connection);
-    HeaderCount count{&exchange.request.headers};
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, &take_header, &count);
-    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &take_argument, &exchange.request.query);
-    // 0.9.75 lets both pass, and whoever stands before us may read them otherwise (request smuggling).
-    if (count.lengths > 1 || (count.lengths > 0 && count.encodings > 0) || count.all > headers_most)
-      exchange.early = plain(400, "the headers contradict each other or are too many");
-    else
-      exchange.early = handler.check(exchange.request, exchange.body_limit);
-    std::string length = exchange.request.headers.contains("content-length") ? exchange.request.headers["content-length"] : "0";
-    if (exchange.early.status == 0 && std::strtoull(length.c_str(), nullptr, 10) > exchange.body_limit)
-      exchange.early = plain(413, "the body is longer than allowed");
-    // Answering before the body is read closes the connection afterwards: what the client goes on sending is not a request.
-    if (exchange.early.status != 0) return queue(connection, exchange.early, true);
-    return MHD_YES;
-  }
-
-  void take_upload(Exchange& exchange, std::string_view bytes) {
-    if (exchange.early.status != 0) return;
-    if (!exchange.request.body) exchange.request.body = std::make_shared<Body>();
-    if (exchange.request.body->size() + bytes.size() > exchange.body_limit) {
-      exchange.early = plain(413, "the body is longer than allowed");
-      exchange.request.body = nullptr;
+  static void connection(void* self, MHD_Connection* connection, void** context, MHD_ConnectionNotificationCode code) noexcept {
+    auto& server = *static_cast<HttpServer*>(self);
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+      auto* ended = static_cast<Connection*>(*context);
+      if (ended) server.connections_.erase(ended->self);
       return;
     }
     try {
-      exchange.request.body->append(bytes);
-    } catch (const Error&) {
-      exchange.early = plain(503, "the disk for long bodies is full here");
-      exchange.request.body = nullptr;
+      server.connections_.emplace_front();
+      Connection& added = server.connections_.front();
+      added.self = server.connections_.begin();
+      added.server = &server;
+      added.fd = descriptor(connection);
+      added.waiting_since_ms = steady_ms();
+      *context = &added;
+    } catch (const std::exception&) {
+      *context = nullptr;
     }
   }
 
-  static void done(void*, MHD_Connection*, void** slot, MHD_RequestTerminationCode) noexcept {
-    delete static_cast<Exchange*>(*slot);
-    *slot = nullptr;
+  static void completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode) noexcept {
+    std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
+    *context = nullptr;
+    if (Connection* c = of(connection)) {
+      c->in_body = false;
+      c->waiting_since_ms = steady_ms();
+    }
+    auto& server = *static_cast<HttpServer*>(self);
+    if (exchange && exchange->answered_early && !server.stopping_) server.linger(descriptor(connection));
+  }
+
+  static MHD_Result handle(void* self, MHD_Connection* connection, const char*, const char* method, const char* version,
+                           const char* upload, std::size_t* upload_size, void** context) noexcept {
+    auto* exchange = static_cast<Exchange*>(*context);
+    if (!exchange) return MHD_NO;
+    auto& server = *static_cast<HttpServer*>(self);
+    try {
+      if (!exchange->begun) return server_head(server, connection, *exchange, method, version);
+      if (*upload_size > 0) {
+        take_body(connection, *exchange, {upload, *upload_size});
+        *upload_size = 0;
+        return MHD_YES;
+      }
+      if (Connection* c = of(connection)) c->in_body = false;
+      if (exchange->instead) return queue(connection, *exchange->instead, true);
+      return queue(connection, answer(server, *exchange), false);
+    } catch (...) {
+      return MHD_NO;
+    }
+  }
+
+ private:
+  static int descriptor(MHD_Connection* connection) noexcept {
+    const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+  }
+
+  static Connection* of(MHD_Connection* connection) noexcept {
+    const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? static_cast<Connection*>(info->socket_context) : nullptr;
+  }
+
+  static MHD_Result server_head(HttpServer& server, MHD_Connection* connection, Exchange& exchange, const char* method,
+                                const char* version) {
+    exchange.begun = true;
+    RequestGate gate(method, version);
+    MHD_get_connection_values(
+        connection, MHD_HEADER_KIND,
+        [](void* gate, MHD_ValueKind, const char* name, const char* value) -> MHD_Result {
+          try {
+            static_cast<RequestGate*>(gate)->header(name, value ? value : "");
+            return MHD_YES;
+          } catch (...) {
+            return MHD_NO;
+          }
+        },
+        &gate);
+    Refusal refusal = gate.judge(exchange.uri, exchange.request);
+    if (const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS))
+      exchange.request.peer_address = numeric_address(info->client_addr);
+    HttpResponse early;
+    if (refusal.status != 0) {
+      early = plain_answer(refusal.status, refusal.text);
+    } else {
+      early = check(server, exchange);
+      if (early.status == 0 && gate.content_length() > exchange.body_limit) early = too_long(exchange.body_limit);
+    }
+    if (early.status == 0) {
+      if (Connection* c = of(connection)) {
+        c->in_body = gate.has_body();
+        c->body_since_ms = steady_ms();
+        c->body_bytes = 0;
+      }
+      if (gate.has_body()) exchange.request.body = std::make_shared<Body>();
+      return MHD_YES;
+    }
+    // Kept alive only where no byte of a body can be taken for the next request.
+    exchange.answered_early = gate.has_body() || refusal.status != 0;
+    return queue(connection, early, exchange.answered_early);
+  }
+
+  static HttpResponse too_long(std::uint64_t limit) {
+    return plain_answer(413, "the body is longer than the " + std::to_string(limit) + " bytes that are allowed here");
+  }
+
+  static HttpResponse check(HttpServer& server, Exchange& exchange) {
+    try {
+      return server.handler_.check(exchange.request, exchange.body_limit);
+    } catch (const std::exception&) {
+      return plain_answer(500, "internal error; the log of this server says more");
+    }
+  }
+
+  static HttpResponse answer(HttpServer& server, const Exchange& exchange) {
+    try {
+      HttpResponse response = server.handler_.handle(exchange.request);
+      return response.status >= 200 && response.status <= 599 ? response : plain_answer(500, "internal error: no answer");
+    } catch (const std::exception&) {
+      return plain_answer(500, "internal error; the log of this server says more");
+    }
+  }
+
+  static void take_body(MHD_Connection* connection, Exchange& exchange, std::string_view bytes) {
+    if (Connection* c = of(connection)) c->body_bytes += bytes.size();
+    if (exchange.instead) return;  // libmicrohttpd can answer only after the end: throw the rest away
+    try {
+      if (!exchange.request.body) exchange.request.body = std::make_shared<Body>();
+      if (exchange.request.body->size() + bytes.size() > exchange.body_limit) {
+        exchange.instead = too_long(exchange.body_limit);
+      } else {
+        exchange.request.body->append(bytes);
+      }
+    } catch (const Error& error) {
+      exchange.instead = plain_answer(507, "no room for the body: the disk of this server is full");
+    }
+    if (exchange.instead) exchange.request.body.reset();
   }
 };
 
-HttpServer::HttpServer(HttpHandler& handler, const ListenAddress& address) : state_(new State{handler, nullptr, {}}) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  std::string port = std::to_string(address.port), name = address.host + ":" + port;
-  if (getaddrinfo(address.host.c_str(), port.c_str(), &hints, &found) != 0 || !found)
-    throw Error(ErrorKind::config, "listen", "cannot listen on " + name + ": the host name is not known; write its address");
-  SignalBlock block;
-  unsigned flags = MHD_USE_EPOLL | (found->ai_family == AF_INET6 ? static_cast<unsigned>(MHD_USE_IPv6) : 0u);
-  state_->daemon = MHD_start_daemon(flags, address.port, nullptr, nullptr, &State::answer, state_.get(), MHD_OPTION_SOCK_ADDR, found->ai_addr,
-                                    MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, connections_per_address,
-                                    MHD_OPTION_CONNECTION_TIMEOUT, idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_memory_bytes,
-                                    MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_NOTIFY_COMPLETED, &State::done, nullptr, MHD_OPTION_END);
-  freeaddrinfo(found);
-  if (!state_->daemon)
-    throw Error(ErrorKind::config, "listen", "cannot listen on " + name + ": " + std::strerror(errno) + "; choose another address or port");
-  state_->address = name;
+HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address)
+    : poller_(poller), handler_(handler), address_(address) {
+  int listener = open_listener(address);
+  port_ = port_of(listener);
+  auto silent = [](void*, const char*, va_list) {};  // it would write to the standard error of the program that hosts us
+  MHD_Daemon* daemon = MHD_start_daemon(
+      MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, nullptr, nullptr, &Callbacks::handle, this,  //
+      MHD_OPTION_EXTERNAL_LOGGER, static_cast<void (*)(void*, const char*, va_list)>(silent), nullptr,
+      MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_memory_bytes,
+      MHD_OPTION_CONNECTION_LIMIT, connection_limit, MHD_OPTION_PER_IP_CONNECTION_LIMIT, connections_per_address,
+      MHD_OPTION_CONNECTION_TIMEOUT, inactivity_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+      MHD_OPTION_URI_LOG_CALLBACK, &Callbacks::begin, this, MHD_OPTION_UNESCAPE_CALLBACK, &Callbacks::keep_escapes, nullptr,
+      MHD_OPTION_NOTIFY_COMPLETED, &Callbacks::completed, this, MHD_OPTION_NOTIFY_CONNECTION, &Callbacks::connection, this,
+      MHD_OPTION_END);
+  if (!daemon) {
+    ::close(listener);
+    throw Error(ErrorKind::transient, "listen_failed", "the HTTP listener could not be started: no memory or no descriptors left");
+  }
+  daemon_ = daemon;
+  epoll_fd_ = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+  poller_.watch(epoll_fd_, EPOLLIN);
 }
 
 HttpServer::~HttpServer() {
-  SignalBlock block;
-  if (state_->daemon) MHD_stop_daemon(state_->daemon);
+  stopping_ = true;
+  poller_.forget(epoll_fd_);
+  MHD_stop_daemon(static_cast<MHD_Daemon*>(daemon_));
+  for (const Lingering& one : lingering_) {
+    poller_.forget(one.fd);
+    ::close(one.fd);
+  }
 }
 
-std::string HttpServer::listening() const { return state_->address; }
+std::string HttpServer::listening() const {
+  bool six = address_.host.find(':') != std::string::npos;
+  return (six ? "[" + address_.host + "]" : address_.host) + ":" + std::to_string(port_);
+}
 
-int HttpServer::descriptor() const {
-  const MHD_DaemonInfo* info = MHD_get_daemon_info(state_->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-  return info ? info->epoll_fd : -1;
+void HttpServer::run() {
+  if (running_) return;
+  running_ = true;
+  auto* daemon = static_cast<MHD_Daemon*>(daemon_);
+  // Its sockets are edge-triggered inside its set, and what it has already read shows only in its timeout (libmicrohttpd's manual).
+  for (int turn = 0; turn < turns_per_run; turn++) {
+    MHD_run(daemon);
+    MHD_UNSIGNED_LONG_LONG again_ms = 0;
+    if (MHD_get_timeout(daemon, &again_ms) != MHD_YES || again_ms > 0) break;
+  }
+  drain_lingering();
+  end_slow_requests();
+  running_ = false;
 }
 
 std::int64_t HttpServer::timeout_ms() const {
-  MHD_UNSIGNED_LONG_LONG timeout = 0;
-  return MHD_get_timeout(state_->daemon, &timeout) == MHD_YES ? static_cast<std::int64_t>(timeout) : -1;
+  MHD_UNSIGNED_LONG_LONG wanted_ms = 0;
+  std::int64_t timeout = MHD_get_timeout(static_cast<MHD_Daemon*>(daemon_), &wanted_ms) == MHD_YES
+                             ? static_cast<std::int64_t>(std::min<MHD_UNSIGNED_LONG_LONG>(wanted_ms, 1 << 30))
+                             : -1;
+  auto at_most = [&](std::int64_t ms) { timeout = timeout < 0 ? ms : std::min(timeout, ms); };
+  if (!connections_.empty()) at_most(slow_check_ms);
+  for (const Lingering& one : lingering_) at_most(std::max<std::int64_t>(0, one.until_ms - steady_ms()));
+  return timeout;
 }
 
-void HttpServer::run() { MHD_run(state_->daemon); }
+// An answer went out while the client is still sending. Closing now would reset the connection, and the reset may overtake the
+// answer. So the descriptor is kept a while under another number, and what comes is thrown away.
+void HttpServer::linger(int fd) {
+  int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return;
+  ::shutdown(copy, SHUT_WR);
+  lingering_.push_back({copy, steady_ms() + linger_ms, 0});
+  poller_.watch(copy, EPOLLIN);
+}
+
+void HttpServer::drain_lingering() {
+  auto ended = [this](Lingering& one) {
+    char thrown_away[64 << 10];
+    ssize_t got = 0;
+    for (int turn = 0; turn < turns_per_run; turn++) {
+      got = ::recv(one.fd, thrown_away, sizeof thrown_away, MSG_DONTWAIT);
+      if (got <= 0) break;
+      one.bytes += static_cast<std::uint64_t>(got);
+    }
+    bool open = got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+    if (open && one.bytes < linger_bytes && steady_ms() < one.until_ms) return false;
+    poller_.forget(one.fd);
+    ::close(one.fd);
+    return true;
+  };
+  std::erase_if(lingering_, ended);
+}
+
+// A client that sends a byte now and then would hold its connection for ever.
+void HttpServer::end_slow_requests() {
+  std::int64_t now_ms = steady_ms();
+  if (now_ms - looked_for_slow_ms_ < slow_check_ms) return;
+  looked_for_slow_ms_ = now_ms;
+  for (const Connection& one : connections_) {
+    std::int64_t body_ms = now_ms - one.body_since_ms;
+    bool slow = one.in_body ? body_ms > body_grace_ms && one.body_bytes < slowest_bytes_per_ms * static_cast<std::uint64_t>(body_ms)
+                            : now_ms - one.waiting_since_ms > header_deadline_ms;
+    if (slow && one.fd >= 0) ::shutdown(one.fd, SHUT_RDWR);
+  }
+}
 
 }  // namespace rowmesh

@@ -323,10 +323,10 @@ void Core::load_history() {
   for (Entry* entry : sides_) entry->mark = 0;
   if (open && open_batch.newest != 0) window.add_batch(std::move(open_batch));
   for (Batch& batch : window.batches()) {
+    for (Entry* entry : batch.entries) entry->references--;
     std::sort(batch.entries.begin(), batch.entries.end());
-    auto end = std::unique(batch.entries.begin(), batch.entries.end());
-    for (auto twice = end; twice != batch.entries.end(); ++twice) (*twice)->references--;
-    batch.entries.erase(end, batch.entries.end());
+    batch.entries.erase(std::unique(batch.entries.begin(), batch.entries.end()), batch.entries.end());
+    for (Entry* entry : batch.entries) entry->references++;
   }
   touched_sides_.clear();
   load_config();

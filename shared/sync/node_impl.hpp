@@ -46,7 +46,8 @@ class Node::Impl {
 
   // receiving.cpp
   Peer* peer_of(const HttpRequest& head);
-  HttpResponse answer_hello(const HttpRequest& request, Peer& peer);
+  Peer* introduce(const HttpRequest& head, const std::string& node, AuthResult& result);
+  HttpResponse answer_hello(const HttpRequest& request, Peer* peer);
   HttpResponse answer_changes(const HttpRequest& request, Peer& peer);
   HttpResponse apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe);
   void apply_queued();

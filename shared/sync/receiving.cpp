@@ -40,6 +40,27 @@ Peer* Node::Impl::peer_of(const HttpRequest& head) {
   return nullptr;
 }
 
+// The first request of a node: whose secret is it? All servers of a mesh may share one, so it tells who asks only if one unmet server has it.
+Peer* Node::Impl::introduce(const HttpRequest& head, const std::string& node, AuthResult& result) {
+  std::vector<Peer*> candidates;
+  for (auto& [id, peer] : peers) {
+    if (!known(peer).node.empty()) continue;
+    // The guard would take the second look at one request for a replay.
+    ReplayGuard trial;
+    if (check_signature(head, peer.config.secret, core.now_ms(), trial) != AuthResult::bad_signature) candidates.push_back(&peer);
+  }
+  if (candidates.empty()) return nullptr;
+  result = check_signature(head, candidates.front()->config.secret, core.now_ms(), replay_guard);
+  if (result != AuthResult::ok) return nullptr;
+  if (candidates.size() == 1) {
+    known(*candidates.front()).node = node;
+    return candidates.front();
+  }
+  for (Peer* peer : candidates)
+    if (peer->failures == 0) peer->retry_at_ms = 0;
+  return nullptr;
+}
+
 HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limit) {
   body_limit = 0;
   if (head.method == "GET" && (head.path == "/rowmesh/v1/ping" || head.path == "/health")) return {};
@@ -54,17 +75,10 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
   if (peer) {
     result = check_signature(head, peer->config.secret, core.now_ms(), replay_guard);
   } else if (!node.empty()) {
-    // Its first request: which of the servers that we have not met yet has this secret?
     result = AuthResult::bad_signature;
-    for (auto& [id, candidate] : peers) {
-      if (!known(candidate).node.empty()) continue;
-      AuthResult tried = check_signature(head, candidate.config.secret, core.now_ms(), replay_guard);
-      if (tried == AuthResult::bad_signature) continue;
-      result = tried;
-      peer = &candidate;
-      break;
-    }
-    if (!peer) return refuse(401, "unknown_server", "this server does not know you, or the secrets differ; call add_server there with the same secret");
+    peer = introduce(head, node, result);
+    if (result == AuthResult::bad_signature)
+      return refuse(401, "unknown_server", "this server does not know you, or the secrets differ; call add_server there with the same secret");
   }
   switch (result) {
     case AuthResult::ok: break;
@@ -73,8 +87,15 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
     case AuthResult::too_old: return refuse(401, "too_old", "the request's time is more than 5 minutes off; set the clocks of both servers by NTP");
     case AuthResult::replayed: return refuse(401, "replayed", "the request was made before");
   }
+  if (!peer) {
+    // Several servers that were never met have this secret. Who it is will be known when we have greeted them.
+    if (head.path == "/rowmesh/v1/hello") {
+      body_limit = limits::control_body_bytes;
+      return {};
+    }
+    return refuse(503, "not_met", "this server has not met you yet; it greets you first");
+  }
   if (!peer->config.enabled || !enabled) return refuse(503, "disabled", "replication with you is switched off here; call enable_server or enable");
-  if (known(*peer).node.empty()) known(*peer).node = node;
   if (changes) {
     if (!peer->takes()) return refuse(403, "forbidden", "this server only ships to you and takes nothing from you (direction 'push')");
     body_limit = limits::body_bytes;
@@ -95,9 +116,9 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     return answer(well ? 200 : 503, out.dump());
   }
   Peer* peer = peer_of(request);
-  if (!peer) return refuse(401, "unknown_server", "this server does not know you");
+  if (!peer && request.path != "/rowmesh/v1/hello") return refuse(401, "unknown_server", "this server does not know you");
   try {
-    if (request.path == "/rowmesh/v1/hello") return answer_hello(request, *peer);
+    if (request.path == "/rowmesh/v1/hello") return answer_hello(request, peer);
     if (!digest_matches(request)) return refuse(400, "bad_digest", "the body is not the one that was signed");
     if (request.path == "/rowmesh/v1/rows") return answer_rows(request, *peer);
     if (request.path == "/rowmesh/v1/copy") return answer_copy(request, *peer);
@@ -108,18 +129,20 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     return answer(409, error_to_json(refusal.error, refusal.text, &now));
   } catch (const Error& error) {
     bool transient = error.kind() == ErrorKind::transient;
-    core.log(transient ? 'i' : 'w', "a document of server '" + peer->config.name + "' was not applied: " + error.what());
+    if (peer) core.log(transient ? 'i' : 'w', "a document of server '" + peer->config.name + "' was not applied: " + error.what());
     return answer(transient ? 503 : error.kind() == ErrorKind::protocol ? 400 : 500, error_to_json(error.code(), error.what(), nullptr));
   }
 }
 
-HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer& peer) {
+HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   Origin origin = origin_of(request);
-  if (origin != 0) {
-    known(peer).origin = origin;
-    met(known(peer).node, "", origin);
+  if (peer) {
+    if (origin != 0) {
+      known(*peer).origin = origin;
+      met(known(*peer).node, "", origin);
+    }
+    peer->last_received_ms = core.now_ms();
   }
-  peer.last_received_ms = core.now_ms();
   Hello hello;
   hello.node = core.identity.node;
   hello.name = core.identity.name;
@@ -127,7 +150,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer& peer) {
   hello.origin = core.state.self;
   hello.clock_ms = core.now_ms();
   hello.progress = progress();
-  hello.progress.busy = applying == peer.config.id || queued.contains(peer.config.id);
+  hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));
   for (auto& [id, table] : core.tables()) {
     Hello::HelloTable described{table.wire_name, {}, {}, table.integer_key};
     for (const Column& column : table.columns) described.columns.push_back(column.name);

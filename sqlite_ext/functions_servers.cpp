@@ -1,0 +1,151 @@
+// rowmesh_add_server and its kin: with whom this node replicates.
+#include <nlohmann/json.hpp>
+
+#include "sqlite_ext/addresses.hpp"
+#include "sqlite_ext/interface.hpp"
+#include "sqlite_ext/schema.hpp"
+#include "sqlite_ext/server_check.hpp"
+
+namespace rowmesh::sqlite {
+namespace {
+
+[[noreturn]] void refuse(const std::string& code, const std::string& text) { throw Error(ErrorKind::config, code, text); }
+
+std::string checked_secret(const std::string& secret) {
+  if (secret.empty())
+    refuse("no_secret", "the secret must not be empty: both servers are given the same one, for example the output of 'openssl rand -hex 32'");
+  return secret;
+}
+
+std::string checked_direction(const std::string& direction) {
+  if (direction != "both" && direction != "push" && direction != "pull")
+    refuse("bad_direction", "the direction is 'both', 'push' (we only ship to it) or 'pull' (we only take from it), not '" + direction + "'");
+  return direction;
+}
+
+// {"copy": "pull"}: begin with what that server has; {"copy": "push"}: give it what is here.
+void request_copy(sqlite3* db, const std::string& server, const nlohmann::json& options) {
+  std::string direction = option_text(options, "copy", "");
+  if (direction != "pull" && direction != "push")
+    refuse("wrong_argument", "the option 'copy' is 'pull' (take what it has) or 'push' (give it what is here)");
+  std::string request = nlohmann::json{{"server", server}, {"direction", direction}, {"on_existing", "fail"}}.dump();
+  Statement insert(db, "INSERT INTO main.rowmesh_request(kind, argument) VALUES('copy', ?1)");
+  insert.bind(1, request).run();
+}
+
+void add_server_function(sqlite3* db, const Arguments& arguments, Result result) {
+  std::string name = arguments.text(0, "the server's name");
+  std::string url = arguments.is_null(1) ? "" : checked_url(arguments.text(1, "the URL"));
+  std::string secret = checked_secret(arguments.text_or(2, ""));
+  auto options = arguments.options(3, "direction enabled copy");
+  std::string direction = checked_direction(option_text(options, "direction", "both"));
+  require_writable(db);
+  Savepoint savepoint(db);
+  Statement known(db, "SELECT 1 FROM main.rowmesh_server WHERE name=?1");
+  if (known.bind(1, name).step())
+    refuse("server_exists", "there is a server '" + name + "' already: change it by rowmesh_alter_server('" + name + "', json), or choose another name");
+  known.reset();
+  if (!url.empty()) {
+    Statement same(db, "SELECT name FROM main.rowmesh_server WHERE url=?1");
+    if (same.bind(1, url).step()) refuse("server_exists", "the server '" + same.string(0) + "' has the URL " + url + " already");
+  }
+  Statement insert(db,
+                   "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) VALUES(?1, ?2, ?3, ?4, ?5, ?6)");
+  std::string start = newest_state(db);
+  insert.bind(1, name).bind(2, url).bind(3, secret).bind(4, direction).bind(5, option_flag(options, "enabled", true));
+  insert.bind_bytes(6, start).run();
+  if (options.contains("copy") && !options["copy"].is_null()) request_copy(db, name, options);
+  bump_generation(db);
+  savepoint.release();
+  result.null();
+}
+
+std::string known_server(sqlite3* db, const Arguments& arguments) {
+  std::string name = arguments.text(0, "the server's name");
+  require_enabled(db);
+  require_server(db, name);
+  return name;
+}
+
+void set_column(sqlite3* db, const std::string& server, const std::string& column, const std::string& value) {
+  Statement update(db, "UPDATE main.rowmesh_server SET " + column + "=?1 WHERE name=?2");
+  update.bind(1, value).bind(2, server).run();
+}
+
+void set_enabled(sqlite3* db, const std::string& server, bool enabled) {
+  Statement update(db, "UPDATE main.rowmesh_server SET enabled=?1 WHERE name=?2");
+  update.bind(1, static_cast<std::int64_t>(enabled)).bind(2, server).run();
+}
+
+void alter_server_function(sqlite3* db, const Arguments& arguments, Result result) {
+  std::string name = known_server(db, arguments);
+  auto options = arguments.options(1, "url secret direction enabled name");
+  Savepoint savepoint(db);
+  if (options.contains("url")) set_column(db, name, "url", options["url"].is_null() ? "" : checked_url(option_text(options, "url", "")));
+  if (options.contains("secret")) set_column(db, name, "secret", checked_secret(option_text(options, "secret", "")));
+  if (options.contains("direction")) set_column(db, name, "direction", checked_direction(option_text(options, "direction", "")));
+  if (options.contains("enabled")) set_enabled(db, name, option_flag(options, "enabled", true));
+  if (options.contains("name")) {
+    std::string new_name = option_text(options, "name", "");
+    if (new_name.empty()) refuse("wrong_argument", "the option 'name' must not be empty");
+    Statement taken(db, "SELECT 1 FROM main.rowmesh_server WHERE name=?1 AND name<>?2");
+    if (taken.bind(1, new_name).bind(2, name).step()) refuse("server_exists", "there is a server '" + new_name + "' already");
+    taken.reset();
+    set_column(db, name, "name", new_name);
+  }
+  bump_generation(db);
+  savepoint.release();
+  result.null();
+}
+
+void remove_server_function(sqlite3* db, const Arguments& arguments, Result result) {
+  std::string name = known_server(db, arguments);
+  Savepoint savepoint(db);
+  Statement remove(db, "DELETE FROM main.rowmesh_server WHERE name=?1");
+  remove.bind(1, name).run();
+  bump_generation(db);
+  savepoint.release();
+  result.null();
+}
+
+void enable_server_function(sqlite3* db, const Arguments& arguments, Result result) {
+  set_enabled(db, known_server(db, arguments), true);
+  bump_generation(db);
+  result.null();
+}
+
+void disable_server_function(sqlite3* db, const Arguments& arguments, Result result) {
+  set_enabled(db, known_server(db, arguments), false);
+  bump_generation(db);
+  result.null();
+}
+
+// The table-valued form, FROM rowmesh_test_server(name), is in virtual_tables.cpp; this one gives the same as JSON.
+void test_server_function(sqlite3* db, const Arguments& arguments, Result result) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const ServerCheck& check : check_server(db, known_server(db, arguments)))
+    rows.push_back({{"check", check.check}, {"ok", check.ok}, {"detail", check.detail}, {"ms", check.ms}});
+  result.text(rows.dump());
+}
+
+}  // namespace
+
+void require_server(sqlite3* db, const std::string& name) {
+  std::string known;
+  for (const ServerConfig& server : read_servers(db)) {
+    if (server.name == name) return;
+    known += (known.empty() ? "'" : ", '") + server.name + "'";
+  }
+  refuse("unknown_server", "there is no server '" + name + "'; " + (known.empty() ? "none was added yet: rowmesh_add_server(name, url, secret)" : "known ones: " + known));
+}
+
+void register_server_functions(sqlite3* db) {
+  define(db, "add_server", 3, 4, Safety::direct_only, add_server_function);
+  define(db, "alter_server", 2, 2, Safety::direct_only, alter_server_function);
+  define(db, "remove_server", 1, 1, Safety::direct_only, remove_server_function);
+  define(db, "enable_server", 1, 1, Safety::direct_only, enable_server_function);
+  define(db, "disable_server", 1, 1, Safety::direct_only, disable_server_function);
+  define(db, "test_server", 1, 1, Safety::direct_only, test_server_function);
+}
+
+}  // namespace rowmesh::sqlite
