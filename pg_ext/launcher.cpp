@@ -2,6 +2,9 @@
 
 #include <cstdio>
 
+#include "pg_ext/guard.hpp"
+#include "pg_ext/statement.hpp"
+
 #include "pg_ext/pg_prelude.hpp"
 
 extern "C" {
@@ -186,6 +189,19 @@ long look_around() {
   return static_cast<long>(wait_us / 1000) + 1;
 }
 
+// A database made from a template that had rowmesh is another node; one that went through pg_upgrade is the same, and begins a new
+// incarnation, since nobody knows what else was copied. (A dump carries no identity at all.)
+void check_identity() {
+  door([] {
+    run_sql(
+        "UPDATE rowmesh.state s SET origin = rowmesh.random_origin(), system_identifier = c.system_identifier, database = d.oid, "
+        "node = CASE WHEN s.database = d.oid THEN s.node ELSE pg_catalog.gen_random_uuid() END, "
+        "name = CASE WHEN s.database = d.oid THEN s.name ELSE d.datname END "
+        "FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() "
+        "AND (s.system_identifier, s.database) IS DISTINCT FROM (c.system_identifier, d.oid)");
+  });
+}
+
 void launcher_exit(int, Datum) {
   SharedMemory* memory = shared_memory();
   if (memory->launcher_pid != MyProcPid) return;
@@ -211,6 +227,7 @@ bool worker_may_run(SharedSlot* slot) {
   StartTransactionCommand();
   PushActiveSnapshot(GetTransactionSnapshot());
   bool there = OidIsValid(get_extension_oid("rowmesh", true));
+  if (there) check_identity();
   PopActiveSnapshot();
   CommitTransactionCommand();
   MemoryContextSwitchTo(TopMemoryContext);

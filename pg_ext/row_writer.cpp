@@ -166,9 +166,19 @@ void open_for_writing(TableAccess* access) {
   ResultRelInfo* result = makeNode(ResultRelInfo);
   InitResultRelInfo(result, access->heap, 1, nullptr, 0);
   ExecOpenIndices(result, false);
+  // Made here and not when a trigger first asks for them: then they would belong to a subtransaction.
+  ExecGetTriggerOldSlot(estate, result);
+  ExecGetTriggerNewSlot(estate, result);
   access->result = result;
   access->write_slot = table_slot_create(access->heap, nullptr);
   access->estate = estate;
+}
+
+void clear_slots(TableAccess* access) {
+  ExecClearTuple(access->write_slot);
+  ExecClearTuple(access->slot);
+  ExecClearTuple(access->result->ri_TrigOldSlot);
+  ExecClearTuple(access->result->ri_TrigNewSlot);
 }
 
 // The columns of the write into the slot. Others keep what the slot has.
@@ -276,8 +286,7 @@ void write_some(const Batch& batch, const Value* const* key_values) {
       case WriteKind::remove: remove_row(batch, write, key_values[i]); break;
     }
     ResetPerTupleExprContext(access->estate);
-    ExecClearTuple(access->write_slot);
-    ExecClearTuple(access->slot);
+    clear_slots(access);
     // So that a later write of the batch, or a look-up, sees it.
     CommandCounterIncrement();
   }
@@ -292,8 +301,7 @@ void write_or_let_go(const Batch& batch, const Value* const* key_values) {
   { write_some(batch, key_values); }
   PG_CATCH();
   {
-    ExecClearTuple(batch.access->write_slot);
-    ExecClearTuple(batch.access->slot);
+    clear_slots(batch.access);
     PG_RE_THROW();
   }
   PG_END_TRY();

@@ -8,6 +8,7 @@
 #include "shared/sync/node.hpp"
 
 #include "pg_ext/guard.hpp"
+#include "pg_ext/launcher.hpp"
 #include "pg_ext/shared_memory.hpp"
 #include "pg_ext/statement.hpp"
 #include "pg_ext/store.hpp"
@@ -16,7 +17,6 @@
 
 extern "C" {
 #include "access/xact.h"
-#include "commands/extension.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -198,21 +198,12 @@ class Worker {
     return false;
   }
 
-  // The extension was dropped: the launcher starts a new worker when it comes back.
+  // The extension was dropped, or is about to be: the launcher starts a new worker when it comes back.
   void stop_if_dropped() {
-    bool there = true;
     guard([&] {
-      SetCurrentStatementStartTimestamp();
-      StartTransactionCommand();
-      PushActiveSnapshot(GetTransactionSnapshot());
-      there = OidIsValid(get_extension_oid("rowmesh", true));
-      PopActiveSnapshot();
-      CommitTransactionCommand();
+      if (!worker_may_run(slot_)) proc_exit(0);
       MemoryContextSwitchTo(TopMemoryContext);
     });
-    if (there) return;
-    poke_launcher();
-    guard([] { proc_exit(0); });
   }
 
   SharedSlot* slot_;
@@ -253,6 +244,7 @@ void rowmesh_worker_main(Datum argument) {
   pin_settings();
   SharedSlot* slot = my_slot();
   attach_worker(slot);
+  if (!worker_may_run(slot)) proc_exit(0);
   StartTransactionCommand();
   PushActiveSnapshot(GetTransactionSnapshot());
   make_clock_ready(slot);

@@ -180,8 +180,7 @@ CREATE FUNCTION install_triggers(relation regclass, table_id integer) RETURNS vo
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', relation);
-  EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_capture ON %s', relation);
-  EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_truncate ON %s', relation);
+  PERFORM rowmesh.drop_triggers(relation);
   EXECUTE format('CREATE TRIGGER rowmesh_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION rowmesh.capture(%L)',
                  relation, table_id);
   EXECUTE format('CREATE TRIGGER rowmesh_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION rowmesh.capture_truncate(%L)',
@@ -190,9 +189,11 @@ END $$;
 
 CREATE FUNCTION drop_triggers(relation regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF EXISTS (SELECT FROM pg_class WHERE oid = relation) THEN
-    EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_capture ON %s', relation);
-    EXECUTE format('DROP TRIGGER IF EXISTS rowmesh_truncate ON %s', relation);
+  IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = 'rowmesh_capture') THEN
+    EXECUTE format('DROP TRIGGER rowmesh_capture ON %s', relation);
+  END IF;
+  IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = 'rowmesh_truncate') THEN
+    EXECUTE format('DROP TRIGGER rowmesh_truncate ON %s', relation);
   END IF;
 END $$;
 

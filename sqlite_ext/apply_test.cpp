@@ -34,14 +34,18 @@ Value text(std::string_view text) { return Value::of_text(text); }
 Value number(std::int64_t number) { return Value::of_integer(number); }
 
 TEST_F(Apply, RunsLocalTriggersWithoutDoublesAndEchoes) {
-  file.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE other(id INTEGER PRIMARY KEY, v); CREATE TABLE seen(id, v);"
-           "CREATE VIRTUAL TABLE f USING fts5(v)");
+  file.run(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE other(id INTEGER PRIMARY KEY, v); CREATE TABLE "
+      "seen(id, v);"
+      "CREATE VIRTUAL TABLE f USING fts5(v)");
   add_table(file.db(), "t");
   add_table(file.db(), "other");
   file.run("INSERT INTO other VALUES(7,'keep')");
-  file.run("CREATE TRIGGER a AFTER INSERT ON t BEGIN INSERT INTO f(rowid, v) VALUES(NEW.id, NEW.v); INSERT INTO seen VALUES(NEW.id, NEW.v);"
-           "INSERT INTO other VALUES(NEW.id, 'by trigger'); UPDATE other SET v='changed' WHERE id=7; END;"
-           "CREATE TRIGGER b AFTER UPDATE ON t BEGIN DELETE FROM other WHERE id=7; DELETE FROM seen; END");
+  file.run(
+      "CREATE TRIGGER a AFTER INSERT ON t BEGIN INSERT INTO f(rowid, v) VALUES(NEW.id, NEW.v); INSERT INTO seen "
+      "VALUES(NEW.id, NEW.v);"
+      "INSERT INTO other VALUES(NEW.id, 'by trigger'); UPDATE other SET v='changed' WHERE id=7; END;"
+      "CREATE TRIGGER b AFTER UPDATE ON t BEGIN DELETE FROM other WHERE id=7; DELETE FROM seen; END");
   file.read();
   EXPECT_EQ(insert({number(1), text("hello")}).status, WriteResult::ok);
   EXPECT_EQ(file.rows("SELECT rowid FROM f WHERE f MATCH 'hello'"), "1");
@@ -58,9 +62,10 @@ TEST_F(Apply, RunsLocalTriggersWithoutDoublesAndEchoes) {
 
 TEST_F(Apply, SaysWhyARowIsRefused) {
   table("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT CHECK(v<>'bad') NOT NULL)");
-  file.run("CREATE TRIGGER r BEFORE INSERT ON t WHEN NEW.v='raise' BEGIN SELECT RAISE(ABORT,'not like this'); END;"
-           "CREATE TRIGGER i BEFORE INSERT ON t WHEN NEW.v='ignore' BEGIN SELECT RAISE(IGNORE); END;"
-           "CREATE TRIGGER k BEFORE INSERT ON t WHEN NEW.v='rollback' BEGIN SELECT RAISE(ROLLBACK,'all of it'); END");
+  file.run(
+      "CREATE TRIGGER r BEFORE INSERT ON t WHEN NEW.v='raise' BEGIN SELECT RAISE(ABORT,'not like this'); END;"
+      "CREATE TRIGGER i BEFORE INSERT ON t WHEN NEW.v='ignore' BEGIN SELECT RAISE(IGNORE); END;"
+      "CREATE TRIGGER k BEFORE INSERT ON t WHEN NEW.v='rollback' BEGIN SELECT RAISE(ROLLBACK,'all of it'); END");
   auto refused = [&](const Value& value) {
     WriteResult result = insert({number(1), value});
     EXPECT_EQ(result.status, WriteResult::refused);
@@ -90,14 +95,15 @@ TEST_F(Apply, NamesTheIndexOfAPartialUpdate) {
   file.read();
   ColumnSet only_b;
   only_b.add(2);
-  EXPECT_EQ(file.write("t", WriteKind::update, {number(2), text("ignored"), text("y")}, &only_b).status, WriteResult::unique);
+  EXPECT_EQ(file.write("t", WriteKind::update, {number(2), text("ignored"), text("y")}, &only_b).status,
+            WriteResult::unique);
 }
 
 TEST_F(Apply, QuarantinesWhatAnUnknownFunctionBlocks) {
   table("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
-  sqlite3_create_function_v2(file.db(), "app_only", 1, SQLITE_UTF8, nullptr, [](sqlite3_context* context, int, sqlite3_value**) {
-    sqlite3_result_null(context);
-  }, nullptr, nullptr, nullptr);
+  sqlite3_create_function_v2(
+      file.db(), "app_only", 1, SQLITE_UTF8, nullptr,
+      [](sqlite3_context* context, int, sqlite3_value**) { sqlite3_result_null(context); }, nullptr, nullptr, nullptr);
   file.run("CREATE TRIGGER a AFTER INSERT ON t BEGIN SELECT app_only(NEW.v); END");
   WriteResult result = insert({number(1), text("x")});
   EXPECT_EQ(result.status, WriteResult::refused);
@@ -117,8 +123,10 @@ TEST_F(Apply, KeepsTheKeySpelling) {
 
 TEST_F(Apply, WritesTimestampsAsOrmsReadThem) {
   EXPECT_EQ(stored("DATETIME", text("2026-01-31T12:00:00"), ColumnType::timestamp), "text:2026-01-31 12:00:00.000000");
-  EXPECT_EQ(stored("DATETIME", text("2026-01-31T12:00:00.5"), ColumnType::timestamp), "text:2026-01-31 12:00:00.500000");
-  EXPECT_EQ(stored("TIMESTAMP", text("2026-01-31T12:00:00.123456Z"), ColumnType::timestamptz), "text:2026-01-31 12:00:00.123456");
+  EXPECT_EQ(stored("DATETIME", text("2026-01-31T12:00:00.5"), ColumnType::timestamp),
+            "text:2026-01-31 12:00:00.500000");
+  EXPECT_EQ(stored("TIMESTAMP", text("2026-01-31T12:00:00.123456Z"), ColumnType::timestamptz),
+            "text:2026-01-31 12:00:00.123456");
   EXPECT_EQ(stored("DATETIME", text("2026-01-31 12:00:00"), ColumnType::timestamp), "text:2026-01-31 12:00:00");
   EXPECT_EQ(stored("DATETIME", text("infinity"), ColumnType::timestamp), "text:infinity");
   set_setting(file.db(), "datetime_fraction", "nonzero");

@@ -24,7 +24,10 @@ void number_columns(sqlite3* db, const Layout& layout) {
   Statement insert(db, "INSERT INTO main.rowmesh_column(table_id, idx, name) VALUES(?1, ?2, ?3)");
   for (std::size_t i = 0; i < layout.table.columns.size(); i++) {
     if (layout.number[i] >= 0) continue;
-    insert.bind(1, static_cast<std::int64_t>(layout.table.id)).bind(2, ++number).bind(3, layout.table.columns[i].name).run();
+    insert.bind(1, static_cast<std::int64_t>(layout.table.id))
+        .bind(2, ++number)
+        .bind(3, layout.table.columns[i].name)
+        .run();
   }
 }
 
@@ -48,7 +51,8 @@ void widen_log(sqlite3* db, std::size_t key_columns) {
     while (query.step()) have.insert(query.string(1));
   }
   for (std::size_t i = 1; i <= key_columns; i++)
-    if (std::string name = "k" + std::to_string(i); !have.count(name)) execute(db, "ALTER TABLE main.rowmesh_log ADD COLUMN " + name);
+    if (std::string name = "k" + std::to_string(i); !have.count(name))
+      execute(db, "ALTER TABLE main.rowmesh_log ADD COLUMN " + name);
 }
 
 struct Installed {
@@ -58,7 +62,8 @@ struct Installed {
 
 std::vector<Installed> installed_triggers(sqlite3* db, const std::string& where) {
   std::vector<Installed> triggers;
-  Statement query(db, "SELECT name, sql, rowid FROM main.sqlite_master WHERE type='trigger' AND " + where + " ORDER BY rowid");
+  Statement query(
+      db, "SELECT name, sql, rowid FROM main.sqlite_master WHERE type='trigger' AND " + where + " ORDER BY rowid");
   while (query.step()) triggers.push_back({query.string(0), query.string(1), query.integer(2)});
   return triggers;
 }
@@ -68,8 +73,8 @@ bool ours(const std::string& name) { return name.starts_with("rowmesh_"); }
 bool in_line(const std::vector<Trigger>& wanted, const std::vector<Installed>& installed) {
   std::size_t at = 0;
   for (const Installed& trigger : installed) {
-    // The application's triggers must be older than ours: the youngest fires first, and RAISE(IGNORE) in one that fires before ours
-    // would keep the row from the log.
+    // The application's triggers must be older than ours: the youngest fires first, and RAISE(IGNORE) in one that fires
+    // before ours would keep the row from the log.
     if (!ours(trigger.name)) {
       if (at > 0) return false;
       continue;
@@ -88,14 +93,16 @@ void follow_renames(sqlite3* db, std::vector<std::string>& notices) {
   };
   std::vector<Renamed> renamed;
   {
-    Statement query(db,
-                    "SELECT r.id, r.name, t.tbl_name FROM main.rowmesh_table r JOIN main.sqlite_master t ON t.type='trigger' AND "
-                    "t.name='rowmesh_' || r.id || '_insert' WHERE t.tbl_name<>r.name");
+    Statement query(
+        db,
+        "SELECT r.id, r.name, t.tbl_name FROM main.rowmesh_table r JOIN main.sqlite_master t ON t.type='trigger' AND "
+        "t.name='rowmesh_' || r.id || '_insert' WHERE t.tbl_name<>r.name");
     while (query.step()) renamed.push_back({query.integer(0), query.string(1), query.string(2)});
   }
   Statement update(db, "UPDATE main.rowmesh_table SET name=?2 WHERE id=?1");
   for (auto& [id, before, now] : renamed) {
-    // A table rebuilt as "rename the old one, create anew, copy, drop the old one": the name is what counts, not the old triggers.
+    // A table rebuilt as "rename the old one, create anew, copy, drop the old one": the name is what counts, not the
+    // old triggers.
     if (describe_table(db, before)) {
       drop_triggers(db, static_cast<TableId>(id));
       continue;
@@ -114,8 +121,9 @@ TableId add_one(sqlite3* db, const std::string& name, const AddTable& options) {
   Statement taken(db, "SELECT name FROM main.rowmesh_table WHERE wire_name=?1 AND id<>?2");
   taken.bind(1, wire_name).bind(2, static_cast<std::int64_t>(id));
   if (taken.step())
-    throw Error(ErrorKind::config, "name_taken",
-                "table " + taken.string(0) + " has the name '" + wire_name + "' among the servers already: give another name");
+    throw Error(
+        ErrorKind::config, "name_taken",
+        "table " + taken.string(0) + " has the name '" + wire_name + "' among the servers already: give another name");
   taken.reset();
   std::string merge = options.merge == MergePolicy::row ? "row" : "column";
   if (id == 0) {
@@ -145,7 +153,8 @@ void suspend(sqlite3* db, const std::string& name, bool suspended) {
   TableId id = id_of(db, name);
   if (id == 0) throw Error(ErrorKind::config, "not_replicated", "table " + name + " is not replicated");
   Savepoint savepoint(db);
-  execute(db, "UPDATE main.rowmesh_table SET suspended=" + std::string(suspended ? "1" : "0") + " WHERE id=" + std::to_string(id));
+  execute(db, "UPDATE main.rowmesh_table SET suspended=" + std::string(suspended ? "1" : "0") +
+                  " WHERE id=" + std::to_string(id));
   if (auto layout = read_layout(db, id)) {
     if (!suspended) number_columns(db, *layout);
     install_triggers(db, *read_layout(db, id));
@@ -212,7 +221,8 @@ bool install_triggers(sqlite3* db, const Layout& layout) {
   auto on_table = installed_triggers(db, "(tbl_name=" + quoted_text(layout.info.name) + " OR " + own + ")");
   if (in_line(wanted, on_table)) return false;
   drop_triggers(db, layout.table.id);
-  // With the schema's name, which SQLite leaves out of what it stores: a temporary table of the same name must not get the trigger.
+  // With the schema's name, which SQLite leaves out of what it stores: a temporary table of the same name must not get
+  // the trigger.
   constexpr std::string_view create = "CREATE TRIGGER ";
   for (const Trigger& trigger : wanted) execute(db, std::string(create) + "main." + trigger.sql.substr(create.size()));
   return true;
@@ -233,11 +243,14 @@ void repair_capture(sqlite3* db, std::vector<std::string>& notices) {
     bool had_any = !installed_triggers(db, "name='rowmesh_" + std::to_string(layout.table.id) + "_insert'").empty();
     if (!install_triggers(db, layout)) continue;
     if (had_any || layout.suspended) continue;
-    execute(db, "UPDATE main.rowmesh_table SET rebuilt_ms=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) WHERE id=" +
-                    std::to_string(layout.table.id));
-    notices.push_back("table " + layout.table.local_name +
-                      " was rebuilt and lost its capture triggers; they are back. What was written in between was not captured: "
-                      "run rowmesh_verify for this table");
+    execute(
+        db,
+        "UPDATE main.rowmesh_table SET rebuilt_ms=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) WHERE id=" +
+            std::to_string(layout.table.id));
+    notices.push_back(
+        "table " + layout.table.local_name +
+        " was rebuilt and lost its capture triggers; they are back. What was written in between was not captured: "
+        "run rowmesh_verify for this table");
   }
   if (state_value(db, "all_tables") == "1") add_all(db);
 }

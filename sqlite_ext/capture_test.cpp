@@ -42,9 +42,10 @@ TEST_F(Capture, UsesTheIndexCollation) {
 }
 
 TEST_F(Capture, KnowsPartialAndExpressionIndexes) {
-  table("CREATE TABLE t(id INTEGER PRIMARY KEY, \"e mail\" TEXT, gone INT, note TEXT);"
-        "CREATE UNIQUE INDEX i1 ON t(lower(\"e mail\")) WHERE gone = 0 AND note <> ') WHERE';"
-        "CREATE UNIQUE INDEX i2 ON t ( /* , */ note COLLATE NOCASE DESC, (gone + 1) )");
+  table(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, \"e mail\" TEXT, gone INT, note TEXT);"
+      "CREATE UNIQUE INDEX i1 ON t(lower(\"e mail\")) WHERE gone = 0 AND note <> ') WHERE';"
+      "CREATE UNIQUE INDEX i2 ON t ( /* , */ note COLLATE NOCASE DESC, (gone + 1) )");
   file.run("INSERT INTO t VALUES(1,'A@x',0,'n1'),(2,'A@x',1,'n2')");
   EXPECT_EQ(after("INSERT OR REPLACE INTO t VALUES(3,'a@X',0,'n3')"), "R 1, I 3");
   EXPECT_EQ(after("INSERT OR REPLACE INTO t VALUES(4,'zz',1,'N2')"), "R 2, I 4");
@@ -71,7 +72,8 @@ TEST_F(Capture, SplitsKeyChanges) {  // C10, C11
 
 TEST_F(Capture, GoesWithItsTransaction) {  // C17, C18, C32
   table("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
-  EXPECT_EQ(after("BEGIN; INSERT INTO t VALUES(1,1); SAVEPOINT s; INSERT INTO t VALUES(2,2); ROLLBACK TO s; COMMIT"), "I 1");
+  EXPECT_EQ(after("BEGIN; INSERT INTO t VALUES(1,1); SAVEPOINT s; INSERT INTO t VALUES(2,2); ROLLBACK TO s; COMMIT"),
+            "I 1");
   EXPECT_EQ(after("BEGIN; INSERT INTO t VALUES(3,3); ROLLBACK"), "");
   EXPECT_EQ(after("DELETE FROM t"), "R 1");
   file.run("CREATE TRIGGER refuse BEFORE INSERT ON t WHEN NEW.v='no' BEGIN SELECT RAISE(IGNORE); END");
@@ -79,8 +81,9 @@ TEST_F(Capture, GoesWithItsTransaction) {  // C17, C18, C32
 }
 
 TEST_F(Capture, SeesCascades) {  // C19, C20
-  file.run("PRAGMA foreign_keys=ON; CREATE TABLE p(id INTEGER PRIMARY KEY, u UNIQUE);"
-           "CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p ON DELETE CASCADE)");
+  file.run(
+      "PRAGMA foreign_keys=ON; CREATE TABLE p(id INTEGER PRIMARY KEY, u UNIQUE);"
+      "CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p ON DELETE CASCADE)");
   add_table(file.db(), "*");
   file.run("INSERT INTO p VALUES(1,'a'); INSERT INTO c VALUES(7,1)");
   EXPECT_EQ(after("DELETE FROM p"), "R 7, R 1");
@@ -109,8 +112,10 @@ TEST_F(Capture, TakesAnyValue) {  // C5, C6, C7
 }
 
 TEST_F(Capture, TakesAnyKindOfTable) {  // C29, C30, C31
-  table("CREATE TABLE \"order\"(\"group by\" TEXT, \"a\"\"b\" INT, v, g AS (v||'!') STORED, PRIMARY KEY(\"group by\",\"a\"\"b\")) WITHOUT ROWID",
-        "order");
+  table(
+      "CREATE TABLE \"order\"(\"group by\" TEXT, \"a\"\"b\" INT, v, g AS (v||'!') STORED, PRIMARY KEY(\"group "
+      "by\",\"a\"\"b\")) WITHOUT ROWID",
+      "order");
   EXPECT_EQ(after("INSERT INTO \"order\" VALUES('x',1,'v'); UPDATE \"order\" SET v='w'; DELETE FROM \"order\""),
             "I 'x', 1, U 'x', 1(v), R 'x', 1");
   table("CREATE TABLE \"caf\xc3\xa9 t\"(k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, v ANY) STRICT", "CAF\xc3\xa9 T");
@@ -151,7 +156,8 @@ TEST_F(Capture, WorksWithoutTrustInTheSchema) {  // C21
 
 TEST_F(Capture, NumbersManyColumns) {
   std::string sql = "CREATE TABLE t(id INTEGER PRIMARY KEY", all = "UPDATE t SET ";
-  for (int i = 1; i < 150; i++) sql += ",c" + std::to_string(i), all += (i > 1 ? "," : "") + ("c" + std::to_string(i)) + "=2";
+  for (int i = 1; i < 150; i++)
+    sql += ",c" + std::to_string(i), all += (i > 1 ? "," : "") + ("c" + std::to_string(i)) + "=2";
   table(sql + ")");
   file.run("INSERT INTO t(id) VALUES(1)");
   EXPECT_EQ(after("UPDATE t SET c59=1"), "U 1(c59)");
@@ -172,8 +178,10 @@ TEST_F(Capture, SurvivesAnAttachedWriter) {  // C26
 }
 
 TEST_F(Capture, RefusesWithASentence) {  // C27, C28, C36
-  file.run("CREATE TABLE nokey(a); CREATE VIEW v AS SELECT 1; CREATE TABLE nulls(k TEXT PRIMARY KEY); INSERT INTO nulls VALUES(NULL);"
-           "CREATE VIRTUAL TABLE f USING fts5(a); CREATE TEMP TABLE tmp(id INTEGER PRIMARY KEY)");
+  file.run(
+      "CREATE TABLE nokey(a); CREATE VIEW v AS SELECT 1; CREATE TABLE nulls(k TEXT PRIMARY KEY); INSERT INTO nulls "
+      "VALUES(NULL);"
+      "CREATE VIRTUAL TABLE f USING fts5(a); CREATE TEMP TABLE tmp(id INTEGER PRIMARY KEY)");
   for (std::string name : {"nokey", "v", "nulls", "f", "f_data", "tmp", "sqlite_master", "rowmesh_state", "missing"}) {
     try {
       add_table(file.db(), name);
@@ -206,8 +214,10 @@ TEST_F(Capture, ComesBackAfterARebuild) {
   table("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)");
   file.run("INSERT INTO t VALUES(1,1,1)");
   file.read();
-  file.run("BEGIN; CREATE TABLE new_t(id INTEGER PRIMARY KEY, b, c, a); INSERT INTO new_t SELECT id,b,NULL,a FROM t; DROP TABLE t;"
-           "ALTER TABLE new_t RENAME TO t; COMMIT");
+  file.run(
+      "BEGIN; CREATE TABLE new_t(id INTEGER PRIMARY KEY, b, c, a); INSERT INTO new_t SELECT id,b,NULL,a FROM t; DROP "
+      "TABLE t;"
+      "ALTER TABLE new_t RENAME TO t; COMMIT");
   EXPECT_EQ(file.read(), "");
   EXPECT_NE(file.notices.find("rebuilt"), std::string::npos);
   EXPECT_EQ(after("UPDATE t SET a=2, c=2"), "U 1(a c)");

@@ -27,8 +27,8 @@ void read_columns(sqlite3* db, TableInfo& info) {
     if (hidden == 1) continue;  // of virtual tables
     column.generated = hidden == 2 || hidden == 3;
     const char *type = nullptr, *collation = nullptr;
-    if (sqlite3_table_column_metadata(db, "main", info.name.c_str(), column.name.c_str(), &type, &collation, nullptr, nullptr, nullptr) ==
-            SQLITE_OK &&
+    if (sqlite3_table_column_metadata(db, "main", info.name.c_str(), column.name.c_str(), &type, &collation, nullptr,
+                                      nullptr, nullptr) == SQLITE_OK &&
         collation)
       column.collation = collation;
     for (char& letter : column.collation) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
@@ -77,12 +77,14 @@ void read_indexes(sqlite3* db, TableInfo& info) {
   }
   // In creation order of the names' numbers: index_list gives the youngest first, and the core wants a stable order.
   std::sort(info.uniques.begin(), info.uniques.end(), [](auto& left, auto& right) { return left.name < right.name; });
-  info.rowid_alias =
-      info.key.size() == 1 && !has_primary_index && !info.without_rowid && lower(info.columns[info.key[0]].declared) == "integer";
+  info.rowid_alias = info.key.size() == 1 && !has_primary_index && !info.without_rowid &&
+                     lower(info.columns[info.key[0]].declared) == "integer";
 }
 
 bool is_virtual(sqlite3* db, const std::string& name) {
-  Statement query(db, "SELECT 1 FROM main.sqlite_master WHERE type='table' AND name=?1 COLLATE NOCASE AND sql LIKE 'CREATE VIRTUAL%'");
+  Statement query(
+      db,
+      "SELECT 1 FROM main.sqlite_master WHERE type='table' AND name=?1 COLLATE NOCASE AND sql LIKE 'CREATE VIRTUAL%'");
   query.bind(1, name);
   return query.step();
 }
@@ -101,7 +103,8 @@ bool null_in_key(sqlite3* db, const TableInfo& info) {
     if (info.columns[at].not_null) continue;
     condition += (condition.empty() ? "" : " OR ") + quoted_name(info.columns[at].name) + " IS NULL";
   }
-  return !condition.empty() && query_integer(db, "SELECT 1 FROM main." + quoted_name(info.name) + " WHERE " + condition + " LIMIT 1") == 1;
+  return !condition.empty() &&
+         query_integer(db, "SELECT 1 FROM main." + quoted_name(info.name) + " WHERE " + condition + " LIMIT 1") == 1;
 }
 
 struct Numbered {
@@ -127,13 +130,15 @@ Column core_column(const ColumnInfo& info) {
   return column;
 }
 
-// Columns in order of their numbers, so that a rebuilt table with its columns in another order keeps the core's indexes.
+// Columns in order of their numbers, so that a rebuilt table with its columns in another order keeps the core's
+// indexes.
 void map_columns(sqlite3* db, Layout& layout) {
   std::vector<std::pair<int, std::size_t>> order;
   auto numbers = read_numbers(db, layout.table.id);
   for (std::size_t at = 0; at < layout.info.columns.size(); at++) {
     if (layout.info.columns[at].generated) continue;
-    auto known = std::find_if(numbers.begin(), numbers.end(), [&](auto& numbered) { return numbered.name == layout.info.columns[at].name; });
+    auto known = std::find_if(numbers.begin(), numbers.end(),
+                              [&](auto& numbered) { return numbered.name == layout.info.columns[at].name; });
     order.emplace_back(known == numbers.end() ? 1 << 20 : known->number, at);
   }
   std::sort(order.begin(), order.end());
@@ -177,9 +182,7 @@ std::optional<TableInfo> describe_renamed(sqlite3* db, TableId id) {
 
 }  // namespace
 
-bool IndexInfo::plain() const {
-  return !partial && std::find(columns.begin(), columns.end(), "") == columns.end();
-}
+bool IndexInfo::plain() const { return !partial && std::find(columns.begin(), columns.end(), "") == columns.end(); }
 
 std::optional<TableInfo> describe_table(sqlite3* db, const std::string& name) {
   TableInfo info;
@@ -208,22 +211,31 @@ std::string why_not_replicable(sqlite3* db, const std::string& name) {
   std::string small = lower(name);
   if (small.starts_with("sqlite_")) return "table " + name + " belongs to SQLite itself and is not replicated";
   if (small.starts_with("rowmesh_")) return "table " + name + " belongs to rowmesh itself and is not replicated";
-  if (query_integer(db, "SELECT 1 FROM main.sqlite_master WHERE type='view' AND name=" + quoted_text(name) + " COLLATE NOCASE"))
+  if (query_integer(
+          db, "SELECT 1 FROM main.sqlite_master WHERE type='view' AND name=" + quoted_text(name) + " COLLATE NOCASE"))
     return name + " is a view: add the tables that it reads";
   if (is_virtual(db, name))
-    return "table " + name + " is a virtual table, which cannot have triggers: replicate the table that it indexes, and feed it by triggers";
-  if (is_shadow(db, name)) return "table " + name + " holds the data of a virtual table and is kept by it: do not replicate it";
+    return "table " + name +
+           " is a virtual table, which cannot have triggers: replicate the table that it indexes, and feed it by "
+           "triggers";
+  if (is_shadow(db, name))
+    return "table " + name + " holds the data of a virtual table and is kept by it: do not replicate it";
   auto info = describe_table(db, name);
   if (!info)
-    return "there is no table " + name + " in this file (tables of attached files and temporary tables cannot be replicated from here)";
+    return "there is no table " + name +
+           " in this file (tables of attached files and temporary tables cannot be replicated from here)";
   if (info->key.empty())
-    return "table " + name + " has no declared primary key, and SQLite may renumber its rows: give it one, for instance id INTEGER PRIMARY KEY";
+    return "table " + name +
+           " has no declared primary key, and SQLite may renumber its rows: give it one, for instance id INTEGER "
+           "PRIMARY KEY";
   for (std::size_t at : info->key) {
     const ColumnInfo& column = info->columns[at];
-    if (!column.collation.empty() && column.collation != "BINARY" && column.collation != "NOCASE" && column.collation != "RTRIM")
+    if (!column.collation.empty() && column.collation != "BINARY" && column.collation != "NOCASE" &&
+        column.collation != "RTRIM")
       return "the key column " + column.name + " of table " + name + " has the collation " + column.collation +
              ", which only the application knows: use BINARY, NOCASE or RTRIM";
-    if (column.generated) return "the key column " + column.name + " of table " + name + " is generated: use an ordinary column as key";
+    if (column.generated)
+      return "the key column " + column.name + " of table " + name + " is generated: use an ordinary column as key";
   }
   if (null_in_key(db, *info))
     return "table " + name + " has rows with NULL in its primary key: give them a value, or delete them, and try again";
@@ -247,7 +259,8 @@ std::vector<Layout> read_layouts(sqlite3* db) {
   {
     Statement query(db, "SELECT id, name, wire_name, merge, suspended FROM main.rowmesh_table ORDER BY id");
     while (query.step())
-      rows.push_back({static_cast<TableId>(query.integer(0)), query.string(1), query.string(2), query.string(3), query.integer(4) != 0});
+      rows.push_back({static_cast<TableId>(query.integer(0)), query.string(1), query.string(2), query.string(3),
+                      query.integer(4) != 0});
   }
   std::vector<Layout> layouts;
   for (const Row& row : rows) {

@@ -12,36 +12,36 @@ namespace rowmesh::sqlite {
 
 struct ColumnInfo {
   std::string name;
-  std::string declared;   // '' if it has no type
+  std::string declared;  // '' if it has no type
   Affinity affinity = Affinity::none;
   std::string collation;  // BINARY, NOCASE, RTRIM or the application's own
   bool not_null = false;
   bool has_default = false;
   bool generated = false;
-  int key_part = 0;       // 1, 2, ... in the primary key; 0: not in it
+  int key_part = 0;  // 1, 2, ... in the primary key; 0: not in it
 };
 
 struct IndexInfo {
   std::string name;
-  std::vector<std::string> columns;     // '' for an expression
+  std::vector<std::string> columns;  // '' for an expression
   std::vector<std::string> collations;
   bool partial = false;
   bool primary = false;
-  std::string sql;                      // '' for automatic indexes
-  bool plain() const;                   // columns only, no condition
+  std::string sql;     // '' for automatic indexes
+  bool plain() const;  // columns only, no condition
 };
 
 struct TableInfo {
-  std::string name;   // as the file spells it
+  std::string name;  // as the file spells it
   std::string sql;
   std::vector<ColumnInfo> columns;
-  std::vector<std::size_t> key;         // into columns, in key order
-  std::vector<IndexInfo> uniques;       // unique indexes other than the primary key's
+  std::vector<std::size_t> key;    // into columns, in key order
+  std::vector<IndexInfo> uniques;  // unique indexes other than the primary key's
   bool without_rowid = false;
   bool strict = false;
-  bool rowid_alias = false;             // INTEGER PRIMARY KEY
-  // ON CONFLICT in the definition would make a plain INSERT of ours displace rows: say OR ABORT then. Not otherwise, since it would
-  // override the OR REPLACE of statements in the application's triggers.
+  bool rowid_alias = false;  // INTEGER PRIMARY KEY
+  // ON CONFLICT in the definition would make a plain INSERT of ours displace rows: say OR ABORT then. Not otherwise,
+  // since it would override the OR REPLACE of statements in the application's triggers.
   bool conflict_clause = false;
 };
 
@@ -54,9 +54,9 @@ std::string why_not_replicable(sqlite3* db, const std::string& name);
 struct Layout {
   Table table;
   TableInfo info;
-  std::vector<std::size_t> info_column;    // per column of `table`: into info.columns
-  std::vector<int> number;                 // per column of `table`: its number in rowmesh_column; -1: none yet
-  std::vector<std::size_t> unique_index;   // per entry of table.uniques: into info.uniques
+  std::vector<std::size_t> info_column;   // per column of `table`: into info.columns
+  std::vector<int> number;                // per column of `table`: its number in rowmesh_column; -1: none yet
+  std::vector<std::size_t> unique_index;  // per entry of table.uniques: into info.uniques
   bool suspended = false;
 
   const ColumnInfo& column(std::size_t at) const { return info.columns[info_column[at]]; }

@@ -9,9 +9,9 @@
 namespace rowmesh::sqlite {
 namespace {
 
-constexpr std::int64_t parts = 64;       // of a table's number in the log
+constexpr std::int64_t parts = 64;  // of a table's number in the log
 constexpr unsigned bits_a_part = 60;
-constexpr std::uint64_t close_ms = 10;   // statements of one transaction seldom lie further apart
+constexpr std::uint64_t close_ms = 10;  // statements of one transaction seldom lie further apart
 constexpr std::uint64_t group_ms = 1000;
 constexpr std::size_t slice_rows = 10000;  // about 20 ms: the application's writers wait no longer than that
 constexpr int rounds = 3;
@@ -154,7 +154,8 @@ std::size_t SqliteStore::Impl::fold(Group& group, std::size_t limit) {
       bool null = false;
       for (std::size_t i = 0; i < layout->table.key.size(); i++) {
         const ColumnInfo& column = layout->key_column(i);
-        values.push_back(canonical_value(query.value(4 + static_cast<int>(i)), column.affinity, column.collation, scratch));
+        values.push_back(
+            canonical_value(query.value(4 + static_cast<int>(i)), column.affinity, column.collation, scratch));
         null = null || values.back().is_null();
       }
       if (null) continue;
@@ -226,8 +227,7 @@ LogRead SqliteStore::read_log(const LogVisitor& visit) {
     if (round >= rounds) {
       // Writers that never pause: keep their lock for the length of this read.
       impl.begin_immediate();
-      while (impl.fold(group, slice_rows) > 0) {
-      }
+      while (impl.fold(group, slice_rows) > 0) {}
       break;
     }
     std::size_t taken = slice_rows;

@@ -13,8 +13,8 @@ constexpr auto status_every = std::chrono::milliseconds(250);
 constexpr auto status_stale = std::chrono::seconds(15);
 }  // namespace
 
-// Given here and not by AUTOINCREMENT, so that a record's number is known before it is written. The table's counter keeps numbers
-// from coming twice after everything was pruned.
+// Given here and not by AUTOINCREMENT, so that a record's number is known before it is written. The table's counter
+// keeps numbers from coming twice after everything was pruned.
 std::int64_t SqliteStore::Impl::next_sequence() {
   Statement& query = cached("SELECT seq FROM main.sqlite_sequence WHERE name='rowmesh_history'");
   Resetter reset(query);
@@ -22,7 +22,8 @@ std::int64_t SqliteStore::Impl::next_sequence() {
   return ++last_sequence;
 }
 
-std::int64_t SqliteStore::Impl::put_history(StoredKind kind, std::string_view marker, std::string_view state, std::string_view data) {
+std::int64_t SqliteStore::Impl::put_history(StoredKind kind, std::string_view marker, std::string_view state,
+                                            std::string_view data) {
   std::int64_t sequence = next_sequence();
   cached("INSERT INTO main.rowmesh_history(sequence, kind, marker, state, data) VALUES(?1, ?2, ?3, ?4, ?5)")
       .bind(1, sequence)
@@ -78,11 +79,17 @@ void SqliteStore::load_history(const std::function<void(const HistoryRecord&)>& 
   impl.given_now = impl.given;
 }
 
-// A cut's entries lie before it, so they go with it, and first: entries without their cut would be given to the next one.
+// A cut's entries lie before it, so they go with it, and first: entries without their cut would be given to the next
+// one.
 void SqliteStore::prune_history(std::int64_t sequence) {
   Impl& impl = *impl_;
   impl.prune_to = std::max(impl.prune_to, sequence);
   try {
+    // The newest state is what a restart begins with, settled or not.
+    Statement& newest = impl.cached("SELECT max(sequence) FROM main.rowmesh_history WHERE kind<2 AND length(state)>0");
+    std::int64_t upto_state = newest.step() ? newest.integer(0) - 1 : 0;
+    newest.reset();
+    std::int64_t upto_records = std::min(impl.prune_to, upto_state);
     Statement& last_cut = impl.cached("SELECT max(sequence) FROM main.rowmesh_history WHERE kind=0 AND sequence<=?1");
     last_cut.bind(1, impl.prune_to);
     std::int64_t cut = last_cut.step() ? last_cut.integer(0) : 0;
@@ -90,7 +97,8 @@ void SqliteStore::prune_history(std::int64_t sequence) {
     auto remove = [&](const char* kinds, std::int64_t upto) {
       do {
         impl.write_alone([&] {
-          impl.cached(std::string("DELETE FROM main.rowmesh_history WHERE sequence IN (SELECT sequence FROM main.rowmesh_history WHERE ") +
+          impl.cached(std::string("DELETE FROM main.rowmesh_history WHERE sequence IN (SELECT sequence FROM "
+                                  "main.rowmesh_history WHERE ") +
                       kinds + " AND sequence<=?1 ORDER BY sequence LIMIT ?2)")
               .bind(1, upto)
               .bind(2, prune_rows)
@@ -106,7 +114,7 @@ void SqliteStore::prune_history(std::int64_t sequence) {
       return query.step();
     };
     if (any("kind=2", cut)) remove("kind=2", cut);
-    if (any("kind<2", impl.prune_to)) remove("kind<2", impl.prune_to);
+    if (any("kind<2", upto_records)) remove("kind<2", upto_records);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::transient) throw;  // the rest goes with the next call
   }
@@ -116,8 +124,10 @@ std::int64_t SqliteStore::put_side(const SideRow& row) {
   impl_->need(Impl::Open::write, "put_side");
   Statement& put = impl_->cached(
       "INSERT INTO main.rowmesh_side(table_id, key, packed, kind, reason, code, key_text, payload, origin, since_ms) "
-      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) ON CONFLICT(table_id, key) DO UPDATE SET packed=excluded.packed, kind=excluded.kind, "
-      "reason=excluded.reason, code=excluded.code, key_text=excluded.key_text, payload=excluded.payload, origin=excluded.origin, "
+      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) ON CONFLICT(table_id, key) DO UPDATE SET packed=excluded.packed, "
+      "kind=excluded.kind, "
+      "reason=excluded.reason, code=excluded.code, key_text=excluded.key_text, payload=excluded.payload, "
+      "origin=excluded.origin, "
       "since_ms=excluded.since_ms");
   put.bind(1, static_cast<std::int64_t>(row.table)).bind_bytes(2, row.key).bind_bytes(3, row.packed).bind(4, row.kind);
   put.bind(5, row.reason).bind(6, row.code).bind(7, row.key_text).bind(8, row.payload).bind(9, row.origin);
@@ -137,7 +147,8 @@ void SqliteStore::remove_side(TableId table, KeyView key) {
 std::vector<SideRow> SqliteStore::load_side() {
   std::vector<SideRow> rows;
   Statement& query = impl_->cached(
-      "SELECT id, table_id, key, packed, kind, reason, code, key_text, payload, origin, since_ms FROM main.rowmesh_side ORDER BY id");
+      "SELECT id, table_id, key, packed, kind, reason, code, key_text, payload, origin, since_ms FROM "
+      "main.rowmesh_side ORDER BY id");
   Resetter reset(query);
   while (query.step()) {
     SideRow row;
@@ -160,13 +171,15 @@ std::vector<SideRow> SqliteStore::load_side() {
 void SqliteStore::add_conflict(const ConflictRow& conflict) {
   impl_->need(Impl::Open::write, "add_conflict");
   Statement& insert = impl_->cached(
-      "INSERT INTO main.rowmesh_conflict(time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version) "
+      "INSERT INTO main.rowmesh_conflict(time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, "
+      "loser_version) "
       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)");
   insert.bind(1, static_cast<std::int64_t>(conflict.time_ms)).bind(2, conflict.table).bind(3, conflict.key_text);
   insert.bind(4, conflict.type).bind(5, conflict.resolution).bind(6, conflict.winner).bind(7, conflict.loser);
   insert.bind(8, conflict.winner_version).bind(9, conflict.loser_version).run();
   std::int64_t id = sqlite3_last_insert_rowid(impl_->db);
-  if (id % 1000 == 0) impl_->cached("DELETE FROM main.rowmesh_conflict WHERE id<=?1").bind(1, id - kept_conflicts).run();
+  if (id % 1000 == 0)
+    impl_->cached("DELETE FROM main.rowmesh_conflict WHERE id<=?1").bind(1, id - kept_conflicts).run();
 }
 
 // ---- status
@@ -201,8 +214,9 @@ void SqliteStore::Impl::save_status(bool now) {
   bool saved = sqlite3_exec(db, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK;
   if (saved) {
     try {
-      cached("INSERT INTO main.rowmesh_published(id, time_ms, status) VALUES(1, ?1, ?2) ON CONFLICT(id) DO UPDATE SET "
-             "time_ms=excluded.time_ms, status=excluded.status")
+      cached(
+          "INSERT INTO main.rowmesh_published(id, time_ms, status) VALUES(1, ?1, ?2) ON CONFLICT(id) DO UPDATE SET "
+          "time_ms=excluded.time_ms, status=excluded.status")
           .bind(1, static_cast<std::int64_t>(status.time_ms))
           .bind(2, json)
           .run();

@@ -27,7 +27,9 @@ std::size_t token_end(const std::string& sql, std::size_t at) {
     std::size_t close = sql.find(']', at);
     return close == std::string::npos ? sql.size() : close + 1;
   }
-  auto word = [](char letter) { return std::isalnum(static_cast<unsigned char>(letter)) || letter == '_' || letter < 0; };
+  auto word = [](char letter) {
+    return std::isalnum(static_cast<unsigned char>(letter)) || letter == '_' || letter < 0;
+  };
   if (!word(first)) return at + 1;
   std::size_t end = at;
   while (end < sql.size() && word(sql[end])) end++;
@@ -94,7 +96,8 @@ class Parser {
     const Token& token = tokens_[at];
     std::size_t i = 0;
     for (; word[i]; i++)
-      if (token.begin + i >= token.end || std::toupper(static_cast<unsigned char>(sql_[token.begin + i])) != word[i]) return false;
+      if (token.begin + i >= token.end || std::toupper(static_cast<unsigned char>(sql_[token.begin + i])) != word[i])
+        return false;
     return token.begin + i == token.end;
   }
 

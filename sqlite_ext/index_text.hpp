@@ -1,4 +1,5 @@
-// The parts of a CREATE INDEX statement, cut out of its text: what a trigger needs to ask the same question of a new row.
+// The parts of a CREATE INDEX statement, cut out of its text: what a trigger needs to ask the same question of a new
+// row.
 #pragma once
 #include <optional>
 #include <string>

@@ -25,8 +25,9 @@ CREATE TABLE rowmesh_request(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT
 CREATE TABLE rowmesh_published(id INTEGER PRIMARY KEY, time_ms INTEGER, status TEXT);
 )";
 
-constexpr const char* table_names[] = {"rowmesh_published", "rowmesh_request", "rowmesh_conflict", "rowmesh_side", "rowmesh_history",
-                                       "rowmesh_log",       "rowmesh_server",  "rowmesh_column",   "rowmesh_table", "rowmesh_state"};
+constexpr const char* table_names[] = {"rowmesh_published", "rowmesh_request", "rowmesh_conflict", "rowmesh_side",
+                                       "rowmesh_history",   "rowmesh_log",     "rowmesh_server",   "rowmesh_column",
+                                       "rowmesh_table",     "rowmesh_state"};
 
 Direction direction_from(const std::string& text) {
   if (text == "push") return Direction::push;
@@ -60,12 +61,14 @@ std::string random_uuid() {
   std::string hex = to_hex(random_number()) + to_hex(random_number());
   hex[12] = '4';
   hex[16] = "89ab"[random_number() % 4];
-  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20);
+  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" +
+         hex.substr(20);
 }
 
 bool is_enabled(sqlite3* db) noexcept {
   try {
-    return query_integer(db, "SELECT count(*) FROM main.sqlite_master WHERE type='table' AND name='rowmesh_state'") == 1;
+    return query_integer(db, "SELECT count(*) FROM main.sqlite_master WHERE type='table' AND name='rowmesh_state'") ==
+           1;
   } catch (const Error&) {
     return false;
   }
@@ -83,7 +86,8 @@ void ensure_schema(sqlite3* db, const std::string& name) {
   } else if (std::string version = state_value(db, "version"); version != std::to_string(schema_version)) {
     throw Error(ErrorKind::config, "newer_schema",
                 "this file's rowmesh tables have version '" + version + "', this library knows version " +
-                    std::to_string(schema_version) + ": load the rowmesh library that the file was last used with, or a newer one");
+                    std::to_string(schema_version) +
+                    ": load the rowmesh library that the file was last used with, or a newer one");
   }
   savepoint.release();
 }
@@ -104,13 +108,16 @@ std::string state_value(sqlite3* db, const std::string& key) {
 
 // Not INSERT OR REPLACE: inside of an application's trigger its conflict clause would win.
 void set_state_value(sqlite3* db, const std::string& key, const std::string& value) {
-  Statement update(db, "INSERT INTO main.rowmesh_state(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value=excluded.value");
+  Statement update(
+      db,
+      "INSERT INTO main.rowmesh_state(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value=excluded.value");
   update.bind(1, key).bind(2, value).run();
 }
 
 void bump_generation(sqlite3* db) {
   execute(db,
-          "INSERT INTO main.rowmesh_state(key, value) VALUES('generation', 1) ON CONFLICT(key) DO UPDATE SET value=value+1");
+          "INSERT INTO main.rowmesh_state(key, value) VALUES('generation', 1) ON CONFLICT(key) DO UPDATE SET "
+          "value=value+1");
 }
 
 void set_setting(sqlite3* db, const std::string& name, const std::string& value) {
@@ -136,7 +143,8 @@ void new_incarnation(sqlite3* db, bool new_node) {
 
 std::vector<ServerConfig> read_servers(sqlite3* db) {
   std::vector<ServerConfig> servers;
-  Statement query(db, "SELECT id, name, url, secret, direction, enabled, start_state FROM main.rowmesh_server ORDER BY id");
+  Statement query(db,
+                  "SELECT id, name, url, secret, direction, enabled, start_state FROM main.rowmesh_server ORDER BY id");
   while (query.step()) {
     ServerConfig server;
     server.id = query.integer(0);
@@ -152,8 +160,8 @@ std::vector<ServerConfig> read_servers(sqlite3* db) {
 }
 
 std::string newest_state(sqlite3* db) {
-  Statement query(db,
-                  "SELECT state FROM main.rowmesh_history WHERE kind<2 AND length(state)>0 ORDER BY sequence DESC LIMIT 1");
+  Statement query(
+      db, "SELECT state FROM main.rowmesh_history WHERE kind<2 AND length(state)>0 ORDER BY sequence DESC LIMIT 1");
   return query.step() ? std::string(query.bytes(0)) : "";
 }
 

@@ -1,14 +1,15 @@
-// The tables that rowmesh keeps in the user's file, and what is in them. Plain tables, so that everything is backed up with the
-// file and can be read without the extension. Their names are singular; the plural ones (rowmesh_tables, rowmesh_conflicts, ...)
-// and rowmesh_status belong to what people query.
+// The tables that rowmesh keeps in the user's file, and what is in them. Plain tables, so that everything is backed up
+// with the file and can be read without the extension. Their names are singular; the plural ones (rowmesh_tables,
+// rowmesh_conflicts, ...) and rowmesh_status belong to what people query.
 //
-//   rowmesh_state(key, value)     'version', 'node', 'origin' (hex), 'name', 'generation', 'clock', 'all_tables', 'setting.<name>'
-//   rowmesh_table                 replicated tables: id, name (as the file spells it), wire_name, merge, suspended, rebuilt_ms
-//   rowmesh_column                (table_id, idx, name): the number of a column in masks of the log; never given twice
-//   rowmesh_server                id, name, url, secret, direction, enabled, start_state, options (JSON)
-//   rowmesh_log                   what the capture triggers write; empty whenever the worker has read it (capture.hpp)
-//   rowmesh_history               sequence, kind (0 cut, 1 applied, 2 folded log entries: the store's own), marker, state, data
-//   rowmesh_side                  quarantined, hidden and held rows: id, table_id, key, packed, kind, reason, code, key_text,
+//   rowmesh_state(key, value)     'version', 'node', 'origin' (hex), 'name', 'generation', 'clock', 'all_tables',
+//   'setting.<name>' rowmesh_table                 replicated tables: id, name (as the file spells it), wire_name,
+//   merge, suspended, rebuilt_ms rowmesh_column                (table_id, idx, name): the number of a column in masks
+//   of the log; never given twice rowmesh_server                id, name, url, secret, direction, enabled, start_state,
+//   options (JSON) rowmesh_log                   what the capture triggers write; empty whenever the worker has read it
+//   (capture.hpp) rowmesh_history               sequence, kind (0 cut, 1 applied, 2 folded log entries: the store's
+//   own), marker, state, data rowmesh_side                  quarantined, hidden and held rows: id, table_id, key,
+//   packed, kind, reason, code, key_text,
 //                                 payload, origin, since_ms
 //   rowmesh_conflict              id and the fields of ConflictRow; the newest 100000
 //   rowmesh_request               id, kind, argument: what a person asked for
@@ -27,8 +28,8 @@ inline constexpr int schema_version = 1;
 
 // Does the file have rowmesh's tables? False also for files that cannot be read (encrypted, not a database).
 bool is_enabled(sqlite3* db) noexcept;
-// Creates or upgrades the tables and gives the file an identity. `name`: for people; empty: the file's name. Idempotent.
-// Refuses a file that a newer version of rowmesh has upgraded.
+// Creates or upgrades the tables and gives the file an identity. `name`: for people; empty: the file's name.
+// Idempotent. Refuses a file that a newer version of rowmesh has upgraded.
 void ensure_schema(sqlite3* db, const std::string& name = "");
 // Drops all triggers and tables: the file is an ordinary one afterwards.
 void remove_schema(sqlite3* db);

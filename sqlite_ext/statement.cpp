@@ -84,7 +84,8 @@ std::string quoted_text(std::string_view text) {
 }
 
 Statement::Statement(sqlite3* db, const std::string& sql) : db_(db) {
-  int code = sqlite3_prepare_v3(db, sql.c_str(), static_cast<int>(sql.size()) + 1, SQLITE_PREPARE_PERSISTENT, &handle_, nullptr);
+  int code = sqlite3_prepare_v3(db, sql.c_str(), static_cast<int>(sql.size()) + 1, SQLITE_PREPARE_PERSISTENT, &handle_,
+                                nullptr);
   if (code != SQLITE_OK) throw_error(db, code, sql.substr(0, 200));
 }
 
@@ -149,8 +150,7 @@ bool Statement::step() {
 }
 
 void Statement::run() {
-  while (step()) {
-  }
+  while (step()) {}
   reset();
 }
 
@@ -161,12 +161,14 @@ void Statement::reset() {
 
 std::string_view Statement::text(int column) const {
   auto* text = reinterpret_cast<const char*>(sqlite3_column_text(handle_, column));
-  return text ? std::string_view(text, static_cast<std::size_t>(sqlite3_column_bytes(handle_, column))) : std::string_view();
+  return text ? std::string_view(text, static_cast<std::size_t>(sqlite3_column_bytes(handle_, column)))
+              : std::string_view();
 }
 
 std::string_view Statement::bytes(int column) const {
   auto* bytes = static_cast<const char*>(sqlite3_column_blob(handle_, column));
-  return bytes ? std::string_view(bytes, static_cast<std::size_t>(sqlite3_column_bytes(handle_, column))) : std::string_view();
+  return bytes ? std::string_view(bytes, static_cast<std::size_t>(sqlite3_column_bytes(handle_, column)))
+               : std::string_view();
 }
 
 Value Statement::value(int column) const {
@@ -189,14 +191,19 @@ std::int64_t query_integer(sqlite3* db, const std::string& sql, std::int64_t oth
   return query.step() && !query.is_null(0) ? query.integer(0) : otherwise;
 }
 
-Savepoint::Savepoint(sqlite3* db) : db_(db) { execute(db, "SAVEPOINT rowmesh"); }
+// A savepoint outside of a transaction begins as a reader; once it wants to write, another writer (our own worker) may
+// have been there, and SQLite then answers BUSY at once, whatever the timeout.
+Savepoint::Savepoint(sqlite3* db) : db_(db), outermost_(sqlite3_get_autocommit(db) != 0) {
+  execute(db, outermost_ ? "BEGIN IMMEDIATE" : "SAVEPOINT rowmesh");
+}
 
 Savepoint::~Savepoint() {
-  if (open_) sqlite3_exec(db_, "ROLLBACK TO rowmesh; RELEASE rowmesh", nullptr, nullptr, nullptr);
+  if (open_)
+    sqlite3_exec(db_, outermost_ ? "ROLLBACK" : "ROLLBACK TO rowmesh; RELEASE rowmesh", nullptr, nullptr, nullptr);
 }
 
 void Savepoint::release() {
-  execute(db_, "RELEASE rowmesh");
+  execute(db_, outermost_ ? "COMMIT" : "RELEASE rowmesh");
   open_ = false;
 }
 

@@ -1,5 +1,5 @@
-// Thin RAII over SQLite's C API, reached through the pointers that the host hands to an extension: never link libsqlite3, two
-// copies of it in one process break each other's file locks.
+// Thin RAII over SQLite's C API, reached through the pointers that the host hands to an extension: never link
+// libsqlite3, two copies of it in one process break each other's file locks.
 #pragma once
 #include <sqlite3ext.h>
 SQLITE_EXTENSION_INIT3
@@ -13,7 +13,8 @@ SQLITE_EXTENSION_INIT3
 
 namespace rowmesh::sqlite {
 
-// What a result code means to the core: BUSY, LOCKED, FULL, IOERR, NOMEM are transient, CORRUPT and NOTADB corrupt, the rest permanent.
+// What a result code means to the core: BUSY, LOCKED, FULL, IOERR, NOMEM are transient, CORRUPT and NOTADB corrupt, the
+// rest permanent.
 [[noreturn]] void throw_error(sqlite3* db, int code, const std::string& what);
 
 // For people and programs that read the log: "SQLITE_BUSY", "SQLITE_CONSTRAINT_CHECK", ...
@@ -45,15 +46,15 @@ class Statement {
   Statement& bind_null(int at);
   Statement& bind_value(int at, const Value& value);  // in SQLite's own form: no conversion but boolean to 0 or 1
 
-  bool step();   // true: a row. Throws Error
+  bool step();     // true: a row. Throws Error
   int try_step();  // the result code: for those who know what to do with constraint violations
-  void run();    // to the end, then reset
-  void reset();  // also forgets the bindings
+  void run();      // to the end, then reset
+  void reset();    // also forgets the bindings
 
   std::int64_t integer(int column) const { return sqlite3_column_int64(handle_, column); }
   double real(int column) const { return sqlite3_column_double(handle_, column); }
   bool is_null(int column) const { return sqlite3_column_type(handle_, column) == SQLITE_NULL; }
-  std::string_view text(int column) const;   // valid until the next step
+  std::string_view text(int column) const;  // valid until the next step
   std::string_view bytes(int column) const;
   std::string string(int column) const { return std::string(text(column)); }
   Value value(int column) const;  // by storage class
@@ -90,6 +91,7 @@ class Savepoint {
 
  private:
   sqlite3* db_;
+  bool outermost_;
   bool open_ = true;
 };
 

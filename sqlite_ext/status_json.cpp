@@ -22,8 +22,10 @@ void take(const json& from, const char* name, Type& into) {
 template <typename Status, typename Field>
 void server_fields(Status& server, Field field) {
   field("id", server.id), field("name", server.name), field("url", server.url), field("direction", server.direction);
-  field("enabled", server.enabled), field("state", server.state), field("queued", server.queued), field("lag_ms", server.lag_ms);
-  field("last_success_ms", server.last_success_ms), field("last_error", server.last_error), field("rows_sent", server.rows_sent);
+  field("enabled", server.enabled), field("state", server.state), field("queued", server.queued),
+      field("lag_ms", server.lag_ms);
+  field("last_success_ms", server.last_success_ms), field("last_error", server.last_error),
+      field("rows_sent", server.rows_sent);
   field("rows_received", server.rows_received), field("conflicts", server.conflicts), field("acked", server.acked);
   field("progress", server.progress);
 }

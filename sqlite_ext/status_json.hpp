@@ -7,6 +7,7 @@
 namespace rowmesh::sqlite {
 
 std::string status_to_json(const NodeStatus& status);
-NodeStatus status_from_json(const std::string& json);  // fields that are missing stay as they are by default; {} on bad JSON
+NodeStatus status_from_json(
+    const std::string& json);  // fields that are missing stay as they are by default; {} on bad JSON
 
 }  // namespace rowmesh::sqlite

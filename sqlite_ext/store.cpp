@@ -9,14 +9,16 @@
 namespace rowmesh::sqlite {
 namespace {
 
+constexpr std::size_t kept_statements = 500;
+
 std::string lower(std::string_view text) {
   std::string result(text);
   for (char& letter : result) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
   return result;
 }
 
-// SQLite's own handler sleeps up to 100 ms at a time and so starves; this one asks again soon, and gives up after about a second, since
-// the core has other things to do meanwhile.
+// SQLite's own handler sleeps up to 100 ms at a time and so starves; this one asks again soon, and gives up after about
+// a second, since the core has other things to do meanwhile.
 int wait_for_lock(void*, int attempt) {
   static constexpr int sleeps_ms[] = {1, 1, 2, 2, 5, 5, 10, 10, 20};
   constexpr int last = static_cast<int>(std::size(sleeps_ms)) - 1;
@@ -50,13 +52,15 @@ SqliteStore::Impl::Impl(const std::string& path, WallClock& wall_clock, Notice l
     restore_busy_handler();
     // The last to close would checkpoint, which may take long, and is the application's business.
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-    // FULL whatever the application uses: our commit then also brings to disk what it committed before, so nothing is shipped that a
-    // crash could undo.
+    // FULL whatever the application uses: our commit then also brings to disk what it committed before, so nothing is
+    // shipped that a crash could undo.
     execute(db, "PRAGMA foreign_keys=OFF; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000");
-    if (!is_enabled(db)) throw Error(ErrorKind::config, "not_enabled", path + " has no rowmesh tables: add a table or a server first");
+    if (!is_enabled(db))
+      throw Error(ErrorKind::config, "not_enabled", path + " has no rowmesh tables: add a table or a server first");
     sqlite3_set_authorizer(db, authorize, this);
     register_guard();
-    clock.observe(static_cast<Hlc>(query_integer(db, "SELECT CAST(value AS INTEGER) FROM main.rowmesh_state WHERE key='clock'")));
+    clock.observe(
+        static_cast<Hlc>(query_integer(db, "SELECT CAST(value AS INTEGER) FROM main.rowmesh_state WHERE key='clock'")));
     given = given_now = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=0");
     last_folded = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=2");
   } catch (...) {
@@ -84,6 +88,8 @@ std::int64_t SqliteStore::Impl::current_schema() {
 }
 
 void SqliteStore::Impl::refresh() {
+  // Here and not in cached(): between transactions nobody holds one.
+  if (statements.size() > kept_statements) statements.clear();
   std::int64_t now = current_schema();
   if (now == schema_seen) return;
   statements.clear();
@@ -103,18 +109,17 @@ Layout& SqliteStore::Impl::layout_of(const Table& table) {
   Layout* layout = find_layout(table.id);
   bool same = layout && layout->table.columns.size() == table.columns.size() && layout->table.key == table.key &&
               layout->table.uniques.size() == table.uniques.size();
-  for (std::size_t i = 0; same && i < table.columns.size(); i++) same = layout->table.columns[i].name == table.columns[i].name;
+  for (std::size_t i = 0; same && i < table.columns.size(); i++)
+    same = layout->table.columns[i].name == table.columns[i].name;
   if (!same)
-    throw Error(ErrorKind::transient, "schema_changed", "table " + table.local_name + " has changed since it was described: describe it anew");
+    throw Error(ErrorKind::transient, "schema_changed",
+                "table " + table.local_name + " has changed since it was described: describe it anew");
   return *layout;
 }
 
 Statement& SqliteStore::Impl::cached(const std::string& sql) {
   auto at = statements.find(sql);
-  if (at == statements.end()) {
-    if (statements.size() > 500) statements.clear();
-    at = statements.emplace(sql, Statement(db, sql)).first;
-  }
+  if (at == statements.end()) at = statements.emplace(sql, Statement(db, sql)).first;
   return at->second;
 }
 
@@ -182,7 +187,8 @@ void SqliteStore::commit() {
   if (impl_->waiting_notes.empty() && impl_->waiting_history.empty()) return;
   impl_->write_alone([&] {
     for (auto& note : impl_->waiting_notes)
-      if (Layout* layout = impl_->find_layout(note.table)) impl_->insert_log(layout->table, note.op, note.key, note.columns);
+      if (Layout* layout = impl_->find_layout(note.table))
+        impl_->insert_log(layout->table, note.op, note.key, note.columns);
     for (auto& record : impl_->waiting_history)
       impl_->put_history(static_cast<StoredKind>(record.kind), record.marker, record.state, record.data);
   });
@@ -204,8 +210,7 @@ void SqliteStore::maintain() {
   if (impl_->current_schema() == impl_->schema_repaired) return;
   Group group;
   impl_->write_alone([&] {
-    while (impl_->fold(group, 10000) > 0) {
-    }
+    while (impl_->fold(group, 10000) > 0) {}
     impl_->repair();
   });
 }

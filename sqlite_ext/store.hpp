@@ -1,16 +1,20 @@
 // The seam over a SQLite file. It opens a connection of its own, by which everything is read and applied.
 //
 // How it keeps the contract of shared/sync/store.hpp:
-// - The log is consumed. read_log moves what the triggers wrote into rowmesh_history (kind 2, "folded") in short write transactions,
-//   gives the versions on the way, and ends in a read transaction in which the log is empty. The core's own cut record comes
-//   later, with its next write transaction. So entries belong to the first cut record behind them: load_history calls `entry` for
-//   them right after that record, and those behind the last cut record come with the next read_log. Entries given in a transaction that
-//   is rolled back are given again.
-// - One version stands for all entries whose times lie close together (a few milliseconds), since a transaction has no name in SQLite. Each
+// - The log is consumed. read_log moves what the triggers wrote into rowmesh_history (kind 2, "folded") in short write
+// transactions,
+//   gives the versions on the way, and ends in a read transaction in which the log is empty. The core's own cut record
+//   comes later, with its next write transaction. So entries belong to the first cut record behind them: load_history
+//   calls `entry` for them right after that record, and those behind the last cut record come with the next read_log.
+//   Entries given in a transaction that is rolled back are given again.
+// - One version stands for all entries whose times lie close together (a few milliseconds), since a transaction has no
+// name in SQLite. Each
 //   read_log gives versions above everything that the clock gave or saw before, so no position lies between equal ones.
 // - Nothing else writes between begin(write) and commit, so find_rows never reports newer_than_log.
-// - Local triggers run when rows are applied, but what they write into replicated tables and into the log is compiled out by an
-//   authorizer: user triggers that feed a full-text index or a local table work, double writes and echoes do not happen.
+// - Local triggers run when rows are applied, but what they write into replicated tables and into the log is compiled
+// out by an
+//   authorizer: user triggers that feed a full-text index or a local table work, double writes and echoes do not
+//   happen.
 //
 // One thread, except latest_status().
 #pragma once
@@ -26,7 +30,8 @@ namespace rowmesh::sqlite {
 
 class SqliteStore : public Store {
  public:
-  // `notice` gets lines for the log ('i', 'w', 'e' as NodeServices::log). The file must have rowmesh's tables (ensure_schema).
+  // `notice` gets lines for the log ('i', 'w', 'e' as NodeServices::log). The file must have rowmesh's tables
+  // (ensure_schema).
   using Notice = std::function<void(char level, const std::string& text)>;
   SqliteStore(const std::string& path, WallClock& wall, Notice notice = {}, const char* vfs = nullptr);
   ~SqliteStore() override;
@@ -36,7 +41,8 @@ class SqliteStore : public Store {
   // Puts triggers back after a schema change. Cheap when nothing changed: one pragma. tables() does it as well.
   void maintain();
   NodeStatus latest_status() const;  // any thread
-  // Writes the newest status into rowmesh_published if publish_status could not (too soon, or somebody was writing). Never waits.
+  // Writes the newest status into rowmesh_published if publish_status could not (too soon, or somebody was writing).
+  // Never waits.
   void flush_status();
 
   // ---- Store

@@ -54,12 +54,15 @@ class SqliteFixture : public testing::StoreFixture {
         std::string mark = "?" + std::to_string(offset + static_cast<int>(i) + 1);
         sql += (i ? "," : "") + (offset ? quoted_name(table.columns[i].name) + "=" + mark : mark);
       }
-      if (statement.op == ContractStatement::insert) sql = "INSERT INTO " + quoted_name(table.name) + " VALUES(" + sql + ")";
+      if (statement.op == ContractStatement::insert)
+        sql = "INSERT INTO " + quoted_name(table.name) + " VALUES(" + sql + ")";
       if (statement.op == ContractStatement::update) sql = "UPDATE " + quoted_name(table.name) + " SET " + sql + where;
       if (statement.op == ContractStatement::remove) sql = "DELETE FROM " + quoted_name(table.name) + where;
       Statement prepared(file_.db(), sql);
-      for (std::size_t i = 0; offset && i < statement.key.size(); i++) prepared.bind_value(static_cast<int>(i) + 1, statement.key[i]);
-      for (std::size_t i = 0; i < statement.row.size(); i++) prepared.bind_value(offset + static_cast<int>(i) + 1, statement.row[i]);
+      for (std::size_t i = 0; offset && i < statement.key.size(); i++)
+        prepared.bind_value(static_cast<int>(i) + 1, statement.key[i]);
+      for (std::size_t i = 0; i < statement.row.size(); i++)
+        prepared.bind_value(offset + static_cast<int>(i) + 1, statement.row[i]);
       prepared.run();
     }
     file_.run("COMMIT");
@@ -78,7 +81,8 @@ class SqliteFixture : public testing::StoreFixture {
 
 void run_contract(const std::string& journal) {
   SqliteFixture fixture(journal);
-  for (auto& result : testing::run_store_contract(fixture)) EXPECT_TRUE(result.ok) << result.name << ": " << result.message;
+  for (auto& result : testing::run_store_contract(fixture))
+    EXPECT_TRUE(result.ok) << result.name << ": " << result.message;
 }
 
 TEST(SqliteStore, KeepsTheContractInWal) { run_contract("WAL"); }

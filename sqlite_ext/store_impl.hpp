@@ -1,5 +1,5 @@
-// The inside of SqliteStore, shared by the files that make it up: store.cpp (configuration, transactions, history), fold.cpp (the
-// log), store_rows.cpp and write_rows.cpp (rows).
+// The inside of SqliteStore, shared by the files that make it up: store.cpp (configuration, transactions, history),
+// fold.cpp (the log), store_rows.cpp and write_rows.cpp (rows).
 #pragma once
 #include <chrono>
 #include <map>
@@ -34,8 +34,8 @@ class SqliteStore::Impl {
   Impl& operator=(const Impl&) = delete;
 
   // ---- layouts
-  std::int64_t current_schema();      // PRAGMA schema_version, as the open transaction sees it
-  void refresh();                     // layouts and authorizer, if the schema changed
+  std::int64_t current_schema();  // PRAGMA schema_version, as the open transaction sees it
+  void refresh();                 // layouts and authorizer, if the schema changed
   Layout* find_layout(TableId id);
   Layout& layout_of(const Table& table);  // throws Error(transient) if the table is not as the core knows it
   Statement& cached(const std::string& sql);
@@ -87,15 +87,16 @@ class SqliteStore::Impl {
   std::map<std::string, TableId> guarded;  // of them: those with a guard (guards.cpp)
   TableId deleting = 0;                    // the table from which we delete right now
   bool deleting_all = false;
-  std::int64_t schema_seen = -1;           // of `layouts`
-  std::int64_t schema_repaired = -1;       // triggers were in line then
-  std::vector<Table> told;                 // what tables() said last
+  std::int64_t schema_seen = -1;      // of `layouts`
+  std::int64_t schema_repaired = -1;  // triggers were in line then
+  std::vector<Table> told;            // what tables() said last
   std::unordered_map<std::string, Statement> statements;
   std::uint64_t generation = 0;
   std::pair<std::int64_t, std::int64_t> generation_seen{-1, -1};
   std::optional<Fraction> fraction_seen;
 
-  // Folded entries up to here were given to the core; `given_now` becomes `given` when the transaction that gave them ends well.
+  // Folded entries up to here were given to the core; `given_now` becomes `given` when the transaction that gave them
+  // ends well.
   std::int64_t given = 0, given_now = 0, last_folded = 0, last_sequence = 0;
   struct Note {
     TableId table;
@@ -103,9 +104,9 @@ class SqliteStore::Impl {
     Key key;
     ColumnSet columns;
   };
-  std::vector<Note> waiting_notes;              // note_local in a read transaction
-  std::vector<HistoryRecord> waiting_history;   // append_history in a read transaction
-  std::set<std::string> poisoned;               // rows at which a trigger rolled our whole transaction back
+  std::vector<Note> waiting_notes;             // note_local in a read transaction
+  std::vector<HistoryRecord> waiting_history;  // append_history in a read transaction
+  std::set<std::string> poisoned;              // rows at which a trigger rolled our whole transaction back
 
   mutable std::mutex status_mutex;
   NodeStatus status;

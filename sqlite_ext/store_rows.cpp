@@ -6,7 +6,8 @@ namespace {
 
 std::string column_list(const Layout& layout) {
   std::string list;
-  for (std::size_t i = 0; i < layout.table.columns.size(); i++) list += (i ? "," : "") + quoted_name(layout.column(i).name);
+  for (std::size_t i = 0; i < layout.table.columns.size(); i++)
+    list += (i ? "," : "") + quoted_name(layout.column(i).name);
   return list;
 }
 
@@ -14,7 +15,8 @@ std::string from(const Layout& layout) { return " FROM main." + quoted_name(layo
 
 std::string key_columns(const Layout& layout) {
   std::string list;
-  for (std::size_t i = 0; i < layout.table.key.size(); i++) list += (i ? "," : "") + quoted_name(layout.key_column(i).name);
+  for (std::size_t i = 0; i < layout.table.key.size(); i++)
+    list += (i ? "," : "") + quoted_name(layout.key_column(i).name);
   return list;
 }
 
@@ -77,8 +79,8 @@ Key SqliteStore::Impl::key_of_row(const Layout& layout, const Row& native, Scrat
   return encode_key(values);
 }
 
-std::optional<Key> SqliteStore::canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types,
-                                              std::string* reason) {
+std::optional<Key> SqliteStore::canonical_key(const Table& table, RowView key_values,
+                                              const std::vector<ColumnType>& types, std::string* reason) {
   impl_->refresh();
   const Layout& layout = impl_->layout_of(table);
   Scratch scratch;
@@ -86,9 +88,11 @@ std::optional<Key> SqliteStore::canonical_key(const Table& table, RowView key_va
   for (std::size_t i = 0; i < table.key.size(); i++) {
     const ColumnInfo& column = layout.key_column(i);
     StoredValue stored = to_stored(key_values[i], types[i], column.affinity, impl_->fraction(), scratch);
-    if (stored.reason.empty() && (stored.value.is_null() || stored.value.kind == ValueKind::omitted)) stored.reason = "a key cannot be null";
+    if (stored.reason.empty() && (stored.value.is_null() || stored.value.kind == ValueKind::omitted))
+      stored.reason = "a key cannot be null";
     Value value = canonical_value(stored.value, column.affinity, column.collation, scratch);
-    if (stored.reason.empty() && !fits_key(layout, column, value)) stored.reason = "the column does not take a value of this type as key";
+    if (stored.reason.empty() && !fits_key(layout, column, value))
+      stored.reason = "the column does not take a value of this type as key";
     if (!stored.reason.empty()) {
       if (reason) *reason = "key column " + column.name + " of " + layout.info.name + ": " + stored.reason;
       return std::nullopt;
@@ -118,7 +122,8 @@ void SqliteStore::scan_rows(const Table& table, KeyView after, const RowVisitor&
   impl_->need(Impl::Open::read, "scan_rows");
   const Layout& layout = impl_->layout_of(table);
   std::string keys = key_columns(layout), not_null;
-  for (std::size_t i = 0; i < layout.table.key.size(); i++) not_null += (i ? " AND " : "") + quoted_name(layout.key_column(i).name) + " IS NOT NULL";
+  for (std::size_t i = 0; i < layout.table.key.size(); i++)
+    not_null += (i ? " AND " : "") + quoted_name(layout.key_column(i).name) + " IS NOT NULL";
   std::string where = " WHERE " + not_null;
   if (!after.empty()) where += " AND (" + keys + ")>(" + marks(layout.table.key.size()) + ")";
   // Prepared anew: the visitor may scan another table meanwhile.
@@ -158,12 +163,15 @@ std::optional<Key> SqliteStore::Impl::holder(const Layout& layout, std::size_t u
   if (unique.columns.empty()) return std::nullopt;
   std::string condition;
   for (std::size_t i = 0; i < unique.columns.size(); i++) {
-    if (stored[unique.columns[i]].is_null() || stored[unique.columns[i]].kind == ValueKind::omitted) return std::nullopt;
-    condition += (i ? " AND " : " WHERE ") + quoted_name(index.columns[i]) + "=?" + std::to_string(i + 1) + " COLLATE " + quoted_name(index.collations[i]);
+    if (stored[unique.columns[i]].is_null() || stored[unique.columns[i]].kind == ValueKind::omitted)
+      return std::nullopt;
+    condition += (i ? " AND " : " WHERE ") + quoted_name(index.columns[i]) + "=?" + std::to_string(i + 1) +
+                 " COLLATE " + quoted_name(index.collations[i]);
   }
   Statement& query = cached("SELECT " + column_list(layout) + from(layout) + condition);
   Resetter reset(query);
-  for (std::size_t i = 0; i < unique.columns.size(); i++) query.bind_value(static_cast<int>(i) + 1, stored[unique.columns[i]]);
+  for (std::size_t i = 0; i < unique.columns.size(); i++)
+    query.bind_value(static_cast<int>(i) + 1, stored[unique.columns[i]]);
   if (!query.step()) return std::nullopt;
   Row native;
   Scratch scratch;
@@ -177,7 +185,8 @@ std::optional<Key> SqliteStore::find_unique(const Table& table, std::size_t uniq
   Scratch scratch;
   Row stored;
   for (std::size_t i = 0; i < row.size(); i++) {
-    StoredValue value = to_stored(row[i], layout.table.columns[i].type, layout.column(i).affinity, impl_->fraction(), scratch);
+    StoredValue value =
+        to_stored(row[i], layout.table.columns[i].type, layout.column(i).affinity, impl_->fraction(), scratch);
     stored.push_back(value.reason.empty() ? value.value : Value::of_null());
   }
   return impl_->holder(layout, unique_index, stored);

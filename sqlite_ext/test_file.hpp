@@ -17,7 +17,8 @@ namespace rowmesh::sqlite {
 struct TestWall : WallClock {
   std::uint64_t now_ms() override {
     return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count());
   }
 };
 
@@ -56,7 +57,8 @@ class TestFile {
   }
 
   SqliteStore& store() {
-    if (!store_) store_ = std::make_unique<SqliteStore>(path_, wall_, [this](char, const std::string& text) { notices += text; });
+    if (!store_)
+      store_ = std::make_unique<SqliteStore>(path_, wall_, [this](char, const std::string& text) { notices += text; });
     return *store_;
   }
   void close_store() { store_.reset(); }
@@ -67,14 +69,16 @@ class TestFile {
     std::string text;
     store().begin(TransactionKind::read);
     last_read = store().read_log([&](const LogEntry& entry) {
-      text += (text.empty() ? "" : ", ") + std::string(1, "IURT"[static_cast<int>(entry.op)]) + " " + key_to_text(entry.key);
+      text += (text.empty() ? "" : ", ") + std::string(1, "IURT"[static_cast<int>(entry.op)]) + " " +
+              key_to_text(entry.key);
       last_hlc = entry.hlc;
       if (entry.op != LogOp::update) return;
       std::string names;
       for (const Table& table : tables)
         if (table.id == entry.table && !entry.columns.is_all())
           for (std::size_t i = 0; i < table.columns.size(); i++)
-            if (entry.columns.has(static_cast<ColumnIndex>(i))) names += (names.empty() ? "" : " ") + table.columns[i].name;
+            if (entry.columns.has(static_cast<ColumnIndex>(i)))
+              names += (names.empty() ? "" : " ") + table.columns[i].name;
       text += "(" + (entry.columns.is_all() ? "all" : names) + ")";
     });
     store().commit();

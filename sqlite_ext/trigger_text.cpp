@@ -1,4 +1,5 @@
-// The text of the capture triggers. Every form in here has a trap behind it: see the comments, and README.md for the list.
+// The text of the capture triggers. Every form in here has a trap behind it: see the comments, and README.md for the
+// list.
 #include <algorithm>
 
 #include "sqlite_ext/capture.hpp"
@@ -13,7 +14,9 @@ std::string trigger_name(const Layout& layout, const std::string& what) {
   return "rowmesh_" + std::to_string(layout.table.id) + "_" + what;
 }
 
-std::string tbl(const Layout& layout, int part) { return std::to_string(layout.table.id * 64 + static_cast<unsigned>(part)); }
+std::string tbl(const Layout& layout, int part) {
+  return std::to_string(layout.table.id * 64 + static_cast<unsigned>(part));
+}
 
 // "k1,k2"
 std::string log_columns(const Layout& layout) {
@@ -31,8 +34,8 @@ std::string key_list(const Layout& layout, const std::string& scope) {
 
 // Plain INSERT only: an OR clause would be overridden by the clause of the application's statement.
 std::string note(const Layout& layout, int part, const std::string& mask, const std::string& scope) {
-  return "INSERT INTO rowmesh_log(" + log_columns(layout) + ") VALUES(" + tbl(layout, part) + "," + mask + ",julianday('now')," +
-         key_list(layout, scope) + ");";
+  return "INSERT INTO rowmesh_log(" + log_columns(layout) + ") VALUES(" + tbl(layout, part) + "," + mask +
+         ",julianday('now')," + key_list(layout, scope) + ");";
 }
 
 std::string create(const std::string& name, const std::string& when, const std::string& body) {
@@ -42,13 +45,15 @@ std::string create(const std::string& name, const std::string& when, const std::
 // IS NOT alone takes 'a' and 'A' of a NOCASE column for equal, and 1 and 1.0 of a column without numeric affinity.
 std::string changed(const ColumnInfo& column) {
   std::string now = "NEW." + quoted_name(column.name), before = "OLD." + quoted_name(column.name);
-  if (column.affinity == Affinity::integer || column.affinity == Affinity::real) return "(" + now + " IS NOT " + before + ")";
+  if (column.affinity == Affinity::integer || column.affinity == Affinity::real)
+    return "(" + now + " IS NOT " + before + ")";
   std::string text = "(" + now + " IS NOT " + before + " COLLATE BINARY";
   if (column.affinity != Affinity::text) text += " OR typeof(" + now + ")<>typeof(" + before + ")";
   return text + ")";
 }
 
-// A changed key is noted by the key trigger; what the engine holds for the same key may still have other bytes ('a', 'A').
+// A changed key is noted by the key trigger; what the engine holds for the same key may still have other bytes ('a',
+// 'A').
 bool in_mask(const ColumnInfo& column) {
   return column.key_part == 0 || (column.collation != "BINARY" && column.affinity != Affinity::integer);
 }
@@ -89,7 +94,8 @@ std::string same_by_index(const Layout& layout, const IndexInfo& index) {
   auto add = [&](const std::string& term) { condition += (condition.empty() ? "" : " AND ") + term; };
   if (index.plain()) {
     for (std::size_t i = 0; i < index.columns.size(); i++)
-      add("t." + quoted_name(index.columns[i]) + "=NEW." + quoted_name(index.columns[i]) + " COLLATE " + quoted_name(index.collations[i]));
+      add("t." + quoted_name(index.columns[i]) + "=NEW." + quoted_name(index.columns[i]) + " COLLATE " +
+          quoted_name(index.collations[i]));
     return condition;
   }
   // The expression is the index's own text; asked of the new row, it gets a scope in which the column names mean NEW's.
@@ -101,7 +107,8 @@ std::string same_by_index(const Layout& layout, const IndexInfo& index) {
   std::string from = " FROM (SELECT " + scope + ")" + (text->condition.empty() ? "" : " WHERE " + text->condition);
   if (!text->condition.empty()) add("(" + text->condition + ")");
   for (std::size_t i = 0; i < text->terms.size(); i++)
-    add("(" + text->terms[i] + ")=(SELECT (" + text->terms[i] + ")" + from + ") COLLATE " + quoted_name(index.collations[i]));
+    add("(" + text->terms[i] + ")=(SELECT (" + text->terms[i] + ")" + from + ") COLLATE " +
+        quoted_name(index.collations[i]));
   return condition;
 }
 
@@ -111,8 +118,8 @@ std::string displaced_note(const Layout& layout, const std::string& condition, b
          key_differs(layout, "t", update ? "OLD" : "NEW") + ");";
 }
 
-// REPLACE removes rows by a unique index without firing delete triggers. BEFORE it happens we can only guess who will go; whether it
-// went is seen when the log is read.
+// REPLACE removes rows by a unique index without firing delete triggers. BEFORE it happens we can only guess who will
+// go; whether it went is seen when the log is read.
 void displaced_triggers(const Layout& layout, std::vector<Trigger>& triggers) {
   std::string inserts;
   for (std::size_t i = 0; i < layout.info.uniques.size(); i++) {

@@ -24,8 +24,8 @@ std::string shortest(double number) {
   return {buffer, end};
 }
 
-// A decimal number as sign, digits without zeros at either end, and the power of ten of the first digit: equal exactly if the
-// numbers are.
+// A decimal number as sign, digits without zeros at either end, and the power of ten of the first digit: equal exactly
+// if the numbers are.
 struct Decimal {
   bool negative = false;
   std::string digits;
@@ -89,7 +89,9 @@ bool to_number(std::string_view text, Value& number) {
   return true;
 }
 
-bool integral(double real) { return real >= -9223372036854775808.0 && real < 9223372036854775808.0 && real == std::floor(real); }
+bool integral(double real) {
+  return real >= -9223372036854775808.0 && real < 9223372036854775808.0 && real == std::floor(real);
+}
 
 bool numeric(Affinity affinity) {
   return affinity == Affinity::integer || affinity == Affinity::real || affinity == Affinity::numeric;
@@ -124,8 +126,8 @@ StoredValue store_number_text(std::string_view text, bool bend_spelling, Affinit
   // '007' in a text column of the sender is not the number 7.
   std::string spelt = number.kind == ValueKind::integer ? std::to_string(number.integer) : shortest(number.real);
   if (!bend_spelling && spelt != text)
-    return refuse("the column has numeric affinity, in which SQLite would change the text '" + std::string(text.substr(0, 60)) +
-                  "' to a number; declare it as TEXT");
+    return refuse("the column has numeric affinity, in which SQLite would change the text '" +
+                  std::string(text.substr(0, 60)) + "' to a number; declare it as TEXT");
   if (number.kind == ValueKind::integer) return store_integer(number.integer, affinity, scratch);
   return store_real(number.real, affinity, scratch);
 }
@@ -189,7 +191,8 @@ std::string stored_timestamp(std::string_view wire, Fraction fraction) {
   if (!rest.empty()) {
     if (rest[0] != '.' || rest.size() > 7) return other();
     digits = rest.substr(1);
-    if (!std::all_of(digits.begin(), digits.end(), [](unsigned char letter) { return std::isdigit(letter); })) return other();
+    if (!std::all_of(digits.begin(), digits.end(), [](unsigned char letter) { return std::isdigit(letter); }))
+      return other();
   }
   std::string stored(wire.substr(0, pattern.size()));
   stored[10] = ' ';
@@ -219,7 +222,8 @@ Value canonical_value(const Value& stored, Affinity affinity, std::string_view c
       if (affinity == Affinity::real) return Value::of_real(static_cast<double>(stored.integer));
       return stored;
     case ValueKind::real:
-      if (affinity != Affinity::real && integral(stored.real)) return Value::of_integer(static_cast<std::int64_t>(stored.real));
+      if (affinity != Affinity::real && integral(stored.real))
+        return Value::of_integer(static_cast<std::int64_t>(stored.real));
       return stored.real == 0 ? Value::of_real(0.0) : stored;
     case ValueKind::text: {
       std::string_view text = stored.text;

@@ -1,4 +1,5 @@
-// Values between the wire's form and SQLite's: nothing is bent on the way. What a column cannot hold is refused with a sentence.
+// Values between the wire's form and SQLite's: nothing is bent on the way. What a column cannot hold is refused with a
+// sentence.
 #pragma once
 #include <deque>
 #include <string>
@@ -11,9 +12,9 @@ namespace rowmesh::sqlite {
 
 enum class Affinity : unsigned char { none, text, integer, real, numeric };
 
-Affinity affinity_of(std::string_view declared);      // SQLite's five rules; STRICT's ANY is `none`
-ColumnType column_type_of(std::string_view declared); // what the column is called on the wire
-bool is_integer_type(std::string_view declared);      // contains INT
+Affinity affinity_of(std::string_view declared);       // SQLite's five rules; STRICT's ANY is `none`
+ColumnType column_type_of(std::string_view declared);  // what the column is called on the wire
+bool is_integer_type(std::string_view declared);       // contains INT
 
 // How timestamps from the wire are written: setting `datetime_fraction`.
 enum class Fraction : unsigned char { always, nonzero };
@@ -32,7 +33,8 @@ StoredValue to_stored(const Value& value, ColumnType wire, Affinity affinity, Fr
 // "YYYY-MM-DD HH:MM:SS.ffffff" from ISO 8601 with a T; anything else comes back as it is.
 std::string stored_timestamp(std::string_view wire, Fraction fraction);
 
-// The one form of all values that the column's affinity and collation hold for equal: 1.0 is 1, 'ABC' under NOCASE is 'abc'.
+// The one form of all values that the column's affinity and collation hold for equal: 1.0 is 1, 'ABC' under NOCASE is
+// 'abc'.
 Value canonical_value(const Value& stored, Affinity affinity, std::string_view collation, Scratch& scratch);
 
 // A native value as it goes on the wire: 0 and 1 of a boolean column become booleans.

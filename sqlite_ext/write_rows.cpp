@@ -9,7 +9,9 @@ bool written(const RowWrite& write, std::size_t column) {
   return write.kind == WriteKind::insert || !write.columns || write.columns->has(static_cast<ColumnIndex>(column));
 }
 
-WriteResult refused(std::string code, std::string reason) { return {WriteResult::refused, 0, std::move(code), std::move(reason)}; }
+WriteResult refused(std::string code, std::string reason) {
+  return {WriteResult::refused, 0, std::move(code), std::move(reason)};
+}
 
 // Errors of this one row; everything else ends the transaction.
 bool of_the_row(int code) {
@@ -25,10 +27,11 @@ bool of_the_row(int code) {
 
 }  // namespace
 
-// Parameters: the written columns in their order; update: then the key. The key's parameters come first in key_condition, so they do
-// here too, and the columns follow.
+// Parameters: the written columns in their order; update: then the key. The key's parameters come first in
+// key_condition, so they do here too, and the columns follow.
 std::string SqliteStore::Impl::write_sql(const Layout& layout, const RowWrite& write) {
-  std::string table = "main." + quoted_name(layout.info.name), or_abort = layout.info.conflict_clause ? " OR ABORT" : "";
+  std::string table = "main." + quoted_name(layout.info.name),
+              or_abort = layout.info.conflict_clause ? " OR ABORT" : "";
   if (write.kind == WriteKind::remove) return "DELETE FROM " + table + " WHERE " + key_condition(layout);
   int mark = write.kind == WriteKind::insert ? 0 : static_cast<int>(layout.table.key.size());
   std::string names, marks;
@@ -42,11 +45,13 @@ std::string SqliteStore::Impl::write_sql(const Layout& layout, const RowWrite& w
     else
       marks += parameter;
   }
-  if (write.kind == WriteKind::insert) return "INSERT" + or_abort + " INTO " + table + "(" + names + ") VALUES(" + marks + ")";
+  if (write.kind == WriteKind::insert)
+    return "INSERT" + or_abort + " INTO " + table + "(" + names + ") VALUES(" + marks + ")";
   return names.empty() ? "" : "UPDATE" + or_abort + " " + table + " SET " + names + " WHERE " + key_condition(layout);
 }
 
-WriteResult SqliteStore::Impl::write_row(const Layout& layout, const std::vector<ColumnType>& types, const RowWrite& write) {
+WriteResult SqliteStore::Impl::write_row(const Layout& layout, const std::vector<ColumnType>& types,
+                                         const RowWrite& write) {
   if (poisoned.count(layout.table.wire_name + '\0' + std::string(write.key)))
     return refused("trigger_rollback", "a trigger of this database answers this row with RAISE(ROLLBACK)");
   Scratch scratch;
@@ -89,7 +94,8 @@ OwnedRow SqliteStore::Impl::whole_row(const Layout& layout, const RowWrite& writ
   if (write.kind != WriteKind::update) return whole;
   for (std::size_t i = 0; i < stored.size(); i++) {
     if (stored[i].kind != ValueKind::omitted) continue;
-    Statement& query = cached("SELECT " + quoted_name(layout.column(i).name) + " FROM main." + quoted_name(layout.info.name) + " WHERE " + key_condition(layout));
+    Statement& query = cached("SELECT " + quoted_name(layout.column(i).name) + " FROM main." +
+                              quoted_name(layout.info.name) + " WHERE " + key_condition(layout));
     Resetter reset(query);
     bind_key(query, 1, write.key);
     if (query.step()) whole.set(i, query.value(0));
@@ -101,7 +107,8 @@ WriteResult SqliteStore::Impl::explain(const Layout& layout, const RowWrite& wri
   std::string text = sqlite3_errmsg(db);
   if (sqlite3_get_autocommit(db)) {
     poisoned.insert(layout.table.wire_name + '\0' + std::string(write.key));
-    throw Error(ErrorKind::transient, "trigger_rollback", "a trigger of table " + layout.info.name + " rolled the transaction back: " + text);
+    throw Error(ErrorKind::transient, "trigger_rollback",
+                "a trigger of table " + layout.info.name + " rolled the transaction back: " + text);
   }
   if (code != SQLITE_DONE && !of_the_row(code)) throw_error(db, code, "cannot write a row of " + layout.info.name);
   bool there = exists(layout, write.key);
@@ -112,7 +119,8 @@ WriteResult SqliteStore::Impl::explain(const Layout& layout, const RowWrite& wri
     OwnedRow whole = whole_row(layout, write, stored);
     for (std::size_t i = 0; i < layout.table.uniques.size(); i++)
       if (auto other = holder(layout, i, whole.view()); other && *other != write.key)
-        return {WriteResult::unique, i, "SQLITE_CONSTRAINT_UNIQUE", "another row has the value of " + layout.table.uniques[i].name};
+        return {WriteResult::unique, i, "SQLITE_CONSTRAINT_UNIQUE",
+                "another row has the value of " + layout.table.uniques[i].name};
   }
   return refused(code_name(code), "table " + layout.info.name + ": " + text);
 }

@@ -1,11 +1,9 @@
 """Several processes, several ends of a process, forks: exactly one serves, none hangs, nothing is lost."""
-import os
 import signal
-import sqlite3
 import time
 import unittest
 
-from support import EXTENSION, SCHEMA, SECRET, ExtensionTest, debug, free_port, serve, wait_for, wait_serving
+from support import EXTENSION, SECRET, ExtensionTest, debug, free_port, serve, wait_for, wait_serving
 
 STARTED = "db.execute(\"SELECT rowmesh_add_table('*')\"); db.execute('SELECT rowmesh_start()')\n"
 ENDS = {

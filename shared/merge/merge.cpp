@@ -228,7 +228,7 @@ class Merger {
       for (std::size_t i = 0; i < shown.size(); i++)
         if (!same_value(shown[i], working->values[i]) && working->values[i].kind != ValueKind::omitted)
           lost.add(static_cast<ColumnIndex>(i));
-      if (working == &winner || lost.empty()) continue;
+      if (lost.empty()) continue;  // of the youngest life as well: an older one's column may have the higher version
       list("insert_exists", context_.table.integer_key ? "held" : "merged", lost, working->values, shown, working->life.newest(),
            winner.life.newest());
     }

@@ -158,6 +158,7 @@ void Window::forget_if_empty(Entry& entry) {
 }
 
 void Window::erase(Entry& entry) {
+  if (on_erase) on_erase(entry);
   Map& map = shard(entry.table, *entry.key);
   map.erase(map.find(*entry.key));
   size_--;

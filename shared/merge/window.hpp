@@ -62,6 +62,7 @@ class Window {
   bool unsettled() const { return !batches_.empty(); }
   Batch* newest_batch() { return batches_.empty() ? nullptr : &batches_.back(); }
   std::list<Batch>& batches() { return batches_; }
+  std::function<void(Entry&)> on_erase;  // whoever keeps pointers to entries must let go of this one
 
  private:
   struct KeyHash {

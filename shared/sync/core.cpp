@@ -192,6 +192,15 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   std::vector<HistoryRecord> records;
   for (PendingRecord& pending : pending_) records.push_back(pending.record);
   for (HistoryRecord& record : more) records.push_back(std::move(record));
+  // A row that leaves the side table keeps lives that the history before may not name any more: from now on the history has them.
+  settling_ = {};
+  for (Entry* entry : dirty_sides_) {
+    if (!entry->side_stored || entry->state.has_side()) continue;
+    settling_.entries.push_back(entry);
+    settling_.newest = std::max(settling_.newest, entry->state.newest().hlc);
+  }
+  if (settling_.newest != 0)
+    for (HistoryRecord& record : applied_records(settling_)) records.push_back(std::move(record));
   if (!records.empty()) {
     // The state goes with the last first-part record: continuations carry none.
     std::size_t last = records.size() - 1;
@@ -217,12 +226,18 @@ void Core::written() {
     if (pending.batch) pending.batch->sequence = last_sequence_;
   pending_.clear();
   dirty_sides_.clear();
+  if (settling_.newest != 0) {
+    settling_.sequence = last_sequence_;
+    window.add_batch(std::move(settling_));
+  }
+  settling_ = {};
   for (auto& [entry, side] : stored_sides_) {
     entry->side_stored = side;
     side ? (void)sides_.insert(entry) : (void)sides_.erase(entry);
-    window.forget_if_empty(*entry);
   }
+  auto stored = std::move(stored_sides_);
   stored_sides_.clear();
+  for (auto& [entry, side] : stored) window.forget_if_empty(*entry);
 }
 
 void Core::flush() {

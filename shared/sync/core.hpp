@@ -19,7 +19,12 @@ struct Counters {
 
 class Core {
  public:
-  explicit Core(NodeServices services) : services(services), store(services.store) {}
+  explicit Core(NodeServices services) : services(services), store(services.store) {
+    window.on_erase = [this](Entry& entry) {
+      dirty_sides_.erase(&entry);
+      sides_.erase(&entry);
+    };
+  }
 
   void load_config();   // identity, tables; keeps what the window knows
   void load_history();  // state, window and side rows, once
@@ -76,6 +81,7 @@ class Core {
   std::set<Entry*> dirty_sides_, sides_;
   std::map<Entry*, ColumnSet> touched_sides_;  // during a cut: columns of side rows that changed here
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
+  Batch settling_;                                     // rows that leave the side table with it
   std::int64_t last_sequence_ = 0;
 };
 
