@@ -10,10 +10,13 @@
 extern "C" {
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "utils/datum.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 }
 
 namespace rowmesh {
@@ -28,7 +31,8 @@ struct ChangedColumns {
   unsigned char mask[most_mask_bytes];
 };
 
-void compare_column(const CapturedTable* table, TriggerData* data, TupleDesc descriptor, int at, ChangedColumns* changed) {
+void compare_column(const CapturedTable* table, TriggerData* data, TupleDesc descriptor, int at,
+                    ChangedColumns* changed) {
   if (at < 0 || at >= table->attributes || table->logged_as[at] == 0) return;
   bool old_null, new_null;
   Datum old_value = heap_getattr(data->tg_trigtuple, at + 1, descriptor, &old_null);
@@ -62,7 +66,8 @@ bool key_changed(const CapturedTable* table, const ChangedColumns& changed) {
   return false;
 }
 
-void note(const CapturedTable* table, LogOp op, const KeyBytes& key, const unsigned char* mask, std::uint16_t mask_size) {
+void note(const CapturedTable* table, LogOp op, const KeyBytes& key, const unsigned char* mask,
+          std::uint16_t mask_size) {
   if (likely(key.integer))
     buffer_integer_key(table->id, op, key.number, mask, mask_size);
   else
@@ -78,7 +83,8 @@ void capture_update(const CapturedTable* table, TriggerData* data) {
   read_key(table, data->tg_newtuple, descriptor, &key);
   if (key_changed(table, changed)) {
     read_key(table, data->tg_trigtuple, descriptor, &old_key);
-    bool same = key.integer ? key.number == old_key.number : key.size == old_key.size && memcmp(key.bytes, old_key.bytes, key.size) == 0;
+    bool same = key.integer ? key.number == old_key.number
+                            : key.size == old_key.size && memcmp(key.bytes, old_key.bytes, key.size) == 0;
     if (!same) {
       note(table, LogOp::remove, old_key, nullptr, 0);
       note(table, LogOp::insert, key, nullptr, 0);
@@ -101,8 +107,52 @@ void capture_row(TriggerData* data) {
   note(table, TRIGGER_FIRED_BY_INSERT(data->tg_event) ? LogOp::insert : LogOp::remove, key, nullptr, 0);
 }
 
+// TRUNCATE of a partitioned table fires for each partition too; of a partition alone, only there. 0: no TRUNCATE of a
+// whole table is running.
+TableId truncating = 0;
+
+// Nobody can name "all rows of that partition" to another node, so each row is noted as deleted. The table is locked;
+// the newest snapshot also shows what was committed while TRUNCATE waited for the lock.
+void capture_partition_truncate(TriggerData* data) {
+  if (data->tg_relation->rd_rel->relkind != RELKIND_RELATION) return;
+  CapturedTable* table = captured_table(data);
+  TupleTableSlot* slot = table_slot_create(data->tg_relation, nullptr);
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  TableScanDesc scan = table_beginscan(data->tg_relation, snapshot, 0, nullptr);
+  MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "rowmesh truncated row", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext old = MemoryContextSwitchTo(memory);
+  while (table_scan_getnextslot(scan, ForwardScanDirection, slot)) {
+    CHECK_FOR_INTERRUPTS();
+    KeyBytes key = {};
+    bool ours;
+    HeapTuple tuple = ExecFetchSlotHeapTuple(slot, false, &ours);
+    read_key(table, tuple, RelationGetDescr(data->tg_relation), &key);
+    note(table, LogOp::remove, key, nullptr, 0);
+    if (ours) heap_freetuple(tuple);
+    MemoryContextReset(memory);
+  }
+  MemoryContextSwitchTo(old);
+  MemoryContextDelete(memory);
+  table_endscan(scan);
+  UnregisterSnapshot(snapshot);
+  ExecDropSingleTupleTableSlot(slot);
+}
+
+void capture_truncate(TriggerData* data) {
+  auto id = static_cast<TableId>(strtoul(data->tg_trigger->tgargs[0], nullptr, 10));
+  if (TRIGGER_FIRED_AFTER(data->tg_event)) {
+    truncating = 0;
+    note_change(id, LogOp::truncate, nullptr, 0, nullptr, 0);
+  } else if (strcmp(data->tg_trigger->tgname, "rowmesh_partition_truncate") != 0) {
+    truncating = id;
+  } else if (truncating != id) {
+    capture_partition_truncate(data);
+  }
+}
+
 void forget() {
   forget_buffer();
+  truncating = 0;
   truncated = config_changed = poke_at_commit = false;
 }
 
@@ -140,16 +190,22 @@ void on_transaction(XactEvent event, void*) {
 
 void on_subtransaction(SubXactEvent event, SubTransactionId child, SubTransactionId parent, void*) {
   if (event == SUBXACT_EVENT_COMMIT_SUB) buffer_subtransaction_committed(child, parent);
-  if (event == SUBXACT_EVENT_ABORT_SUB) buffer_subtransaction_aborted(child);
+  if (event == SUBXACT_EVENT_ABORT_SUB) {
+    buffer_subtransaction_aborted(child);
+    truncating = 0;
+  }
 }
 
 void require_trigger(FunctionCallInfo call) {
-  if (!CALLED_AS_TRIGGER(call)) ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("this function is called by triggers only")));
+  if (!CALLED_AS_TRIGGER(call))
+    ereport(ERROR,
+            (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("this function is called by triggers only")));
 }
 
 }  // namespace
 
-void note_change(TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask, std::uint16_t mask_size) {
+void note_change(TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask,
+                 std::uint16_t mask_size) {
   if (op == LogOp::truncate) truncated = true;
   buffer_key(table, op, key, key_size, mask, mask_size);
 }
@@ -180,8 +236,7 @@ PGDLLEXPORT Datum rowmesh_capture(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum rowmesh_capture_truncate(PG_FUNCTION_ARGS) {
   rowmesh::require_trigger(fcinfo);
   auto* data = reinterpret_cast<TriggerData*>(fcinfo->context);
-  auto table = static_cast<rowmesh::TableId>(strtoul(data->tg_trigger->tgargs[0], nullptr, 10));
-  rowmesh::note_change(table, rowmesh::LogOp::truncate, nullptr, 0, nullptr, 0);
+  rowmesh::door([data] { rowmesh::capture_truncate(data); });
   return PointerGetDatum(nullptr);
 }
 

@@ -48,7 +48,8 @@ void write_record(Hlc hlc, const unsigned char* bytes, std::size_t size) {
   Oid log = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
   Relation heap = OidIsValid(log) ? try_table_open(log, RowExclusiveLock) : nullptr;
   if (!heap) return;  // DROP EXTENSION in this very transaction
-  Datum values[log_columns] = {FullTransactionIdGetDatum(GetTopFullTransactionId()), Int64GetDatum(static_cast<std::int64_t>(hlc)), 0, 0};
+  Datum values[log_columns] = {FullTransactionIdGetDatum(GetTopFullTransactionId()),
+                               Int64GetDatum(static_cast<std::int64_t>(hlc)), 0, 0};
   bool nulls[log_columns] = {false, false, true, true};
   int column = size > log_record_bytes ? column_big : column_data;
   values[column] = PointerGetDatum(to_bytea(bytes, size));
@@ -136,7 +137,8 @@ void buffer_integer_key(TableId table, LogOp op, std::int64_t key, const unsigne
     if (!make_room(segment, 0)) elog(ERROR, "rowmesh: no room for a key in a log record");
 }
 
-void buffer_key(TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask, std::uint16_t mask_size) {
+void buffer_key(TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask,
+                std::uint16_t mask_size) {
   Segment* segment = current_segment();
   while (!put_key(segment->writer, table, op, key, key_size, mask, mask_size))
     if (!make_room(segment, key_size + mask_size + 64)) elog(ERROR, "rowmesh: no room for a key in a log record");
@@ -149,9 +151,11 @@ void buffer_key(TableId table, LogOp op, const char* key, std::size_t key_size, 
 void buffer_subtransaction_committed(SubTransactionId child, SubTransactionId parent) {
   while (top && top->subtransaction == child) {
     Segment* below = top->below;
-    bool joins = below && below->subtransaction == parent && below->writer.size + top->writer.size - 1 <= log_record_bytes;
+    bool joins =
+        below && below->subtransaction == parent && below->writer.size + top->writer.size - 1 <= log_record_bytes;
     if (!joins) {
-      for (Segment* segment = top; segment && segment->subtransaction == child; segment = segment->below) segment->subtransaction = parent;
+      for (Segment* segment = top; segment && segment->subtransaction == child; segment = segment->below)
+        segment->subtransaction = parent;
       return;
     }
     // Thousands of savepoints in a loop must not become thousands of log records.

@@ -10,7 +10,8 @@ namespace rowmesh {
 
 // RAISE.
 void buffer_integer_key(TableId table, LogOp op, std::int64_t key, const unsigned char* mask, std::uint16_t mask_size);
-void buffer_key(TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask, std::uint16_t mask_size);
+void buffer_key(TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask,
+                std::uint16_t mask_size);
 
 // Of the segments; called by the transaction callbacks in capture.cpp.
 void buffer_subtransaction_committed(SubTransactionId child, SubTransactionId parent);

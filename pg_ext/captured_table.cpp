@@ -50,12 +50,14 @@ bool has_trigger(Relation relation, const Trigger* wanted) {
   TriggerDesc* triggers = relation->trigdesc;
   for (int i = 0; triggers && i < triggers->numtriggers; i++) {
     const Trigger& trigger = triggers->triggers[i];
-    if (trigger.tgfoid == wanted->tgfoid && trigger.tgnargs == 1 && strcmp(trigger.tgargs[0], wanted->tgargs[0]) == 0) return true;
+    if (trigger.tgfoid == wanted->tgfoid && trigger.tgnargs == 1 && strcmp(trigger.tgargs[0], wanted->tgargs[0]) == 0)
+      return true;
   }
   return false;
 }
 
-// The table that was added: the topmost one that bears the trigger of which a partition has a copy. To be closed unless it is `relation`.
+// The table that was added: the topmost one that bears the trigger of which a partition has a copy. To be closed unless
+// it is `relation`.
 Relation open_root(Relation relation, const Trigger* trigger) {
   if (!relation->rd_rel->relispartition) return relation;
   List* ancestors = get_partition_ancestors(RelationGetRelid(relation));
@@ -76,8 +78,10 @@ Oid key_index(Relation root) {
   if (!OidIsValid(index)) index = RelationGetReplicaIndex(root);
   if (!OidIsValid(index))
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("table \"%s\" is replicated by rowmesh and has no primary key any more", RelationGetRelationName(root)),
-                    errhint("Add a primary key, or take the table off with SELECT rowmesh.remove_table('%s').", RelationGetRelationName(root))));
+                    errmsg("table \"%s\" is replicated by rowmesh and has no primary key any more",
+                           RelationGetRelationName(root)),
+                    errhint("Add a primary key, or take the table off with SELECT rowmesh.remove_table('%s').",
+                            RelationGetRelationName(root))));
   return index;
 }
 
@@ -106,20 +110,24 @@ void read_key_columns(CapturedTable* table, TupleDesc own, Relation root) {
   table->key_types = static_cast<TypeIo*>(palloc(sizeof(TypeIo) * static_cast<Size>(table->key_columns)));
   for (int i = 0; i < table->key_columns; i++) {
     AttrNumber number = index->rd_index->indkey.values[i];
-    if (RelationGetDescr(root) != own) number = number_of(own, NameStr(TupleDescAttr(RelationGetDescr(root), number - 1)->attname));
+    if (RelationGetDescr(root) != own)
+      number = number_of(own, NameStr(TupleDescAttr(RelationGetDescr(root), number - 1)->attname));
     table->key[i] = number;
     Form_pg_attribute attribute = TupleDescAttr(own, number - 1);
     init_type_io(*new (&table->key_types[i]) TypeIo(), attribute->atttypid, attribute->atttypmod, table->memory);
   }
   index_close(index, AccessShareLock);
   PgForm form = table->key_types[0].form;
-  table->integer_key = table->key_columns == 1 && (form == PgForm::int2 || form == PgForm::int4 || form == PgForm::int8);
+  table->integer_key =
+      table->key_columns == 1 && (form == PgForm::int2 || form == PgForm::int4 || form == PgForm::int8);
 }
 
 void fill(CapturedTable* table, TriggerData* data) {
   const Trigger* trigger = data->tg_trigger;
   Relation relation = data->tg_relation;
-  if (trigger->tgnargs != 1) ereport(ERROR, (errmsg("rowmesh's trigger on \"%s\" was made by hand; use rowmesh.add_table", RelationGetRelationName(relation))));
+  if (trigger->tgnargs != 1)
+    ereport(ERROR, (errmsg("rowmesh's trigger on \"%s\" was made by hand; use rowmesh.add_table",
+                           RelationGetRelationName(relation))));
   if (table->memory) MemoryContextDelete(table->memory);
   table->memory = AllocSetContextCreate(CacheMemoryContext, "rowmesh captured table", ALLOCSET_SMALL_SIZES);
   MemoryContext old = MemoryContextSwitchTo(table->memory);
@@ -134,7 +142,9 @@ void fill(CapturedTable* table, TriggerData* data) {
 }
 
 // Output functions of some types depend on the session's settings; one row must have one key whoever writes it.
-bool settings_differ() { return DateStyle != USE_ISO_DATES || IntervalStyle != INTSTYLE_POSTGRES || extra_float_digits < 1; }
+bool settings_differ() {
+  return DateStyle != USE_ISO_DATES || IntervalStyle != INTSTYLE_POSTGRES || extra_float_digits < 1;
+}
 
 bool depends_on_settings(PgForm form) {
   return form == PgForm::other || form == PgForm::date || form == PgForm::timestamp || form == PgForm::timestamptz;
@@ -145,7 +155,9 @@ int pin_settings(PgForm form) {
   bool zone = form == PgForm::other || form == PgForm::timestamptz;
   if (!settings_differ() && !(zone && strcmp(GetConfigOption("TimeZone", true, false), "UTC") != 0)) return 0;
   int level = NewGUCNestLevel();
-  auto pin = [](const char* name, const char* value) { (void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false); };
+  auto pin = [](const char* name, const char* value) {
+    (void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  };
   pin("DateStyle", "ISO, YMD");
   pin("IntervalStyle", "postgres");
   pin("extra_float_digits", "1");
@@ -156,12 +168,14 @@ int pin_settings(PgForm form) {
 void reserve(KeyBytes* key, std::size_t more) {
   if (key->size + more <= key->capacity) return;
   std::size_t capacity = 2 * (key->size + more);
-  key->bytes = static_cast<char*>(key->bytes ? repalloc_huge(key->bytes, capacity) : MemoryContextAllocHuge(CurrentMemoryContext, capacity));
+  key->bytes = static_cast<char*>(key->bytes ? repalloc_huge(key->bytes, capacity)
+                                             : MemoryContextAllocHuge(CurrentMemoryContext, capacity));
   key->capacity = capacity;
 }
 
 void append_bytes(KeyBytes* key, std::uint64_t number, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) key->bytes[key->size++] = static_cast<char>(number >> shift);
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
+    key->bytes[key->size++] = static_cast<char>(number >> shift);
 }
 
 // The bytes of encode_key (shared/model/key.cpp), without its allocations: an error of PostgreSQL may jump out of here.
@@ -190,7 +204,8 @@ void append_value(KeyBytes* key, const Value& value) {
     case ValueKind::null:
     case ValueKind::omitted: break;
   }
-  ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION), errmsg("a key column of a table that rowmesh replicates is null")));
+  ereport(ERROR,
+          (errcode(ERRCODE_NOT_NULL_VIOLATION), errmsg("a key column of a table that rowmesh replicates is null")));
 }
 
 void append_column(const TypeIo& type, Datum datum, bool is_null, KeyBytes* key) {
@@ -225,7 +240,9 @@ void read_key(const CapturedTable* table, HeapTuple tuple, TupleDesc descriptor,
     Datum datum = heap_getattr(tuple, table->key[0], descriptor, &is_null);
     PgForm form = table->key_types[0].form;
     key->integer = true;
-    key->number = form == PgForm::int8 ? DatumGetInt64(datum) : form == PgForm::int4 ? DatumGetInt32(datum) : DatumGetInt16(datum);
+    key->number = form == PgForm::int8   ? DatumGetInt64(datum)
+                  : form == PgForm::int4 ? DatumGetInt32(datum)
+                                         : DatumGetInt16(datum);
     return;
   }
   key->integer = false;

@@ -25,8 +25,8 @@ struct CapturedTable {
   TypeIo* key_types;
   bool integer_key;
   int attributes;
-  // Attribute numbers of the replicated table, by attribute number - 1 of this partition: they may differ, and the log speaks of the former.
-  // 0: a column that is not captured (dropped, generated).
+  // Attribute numbers of the replicated table, by attribute number - 1 of this partition: they may differ, and the log
+  // speaks of the former. 0: a column that is not captured (dropped, generated).
   AttrNumber* logged_as;
   std::uint16_t mask_size;
   bool compare_all;  // a BEFORE trigger may change columns that the statement does not name

@@ -38,22 +38,23 @@ bool preloaded() { return pg_atomic_read_u32(&shared_memory()->preloaded) != 0; 
 
 std::uint64_t random_bits() {
   std::uint64_t bits = 0;
-  while (getrandom(&bits, sizeof bits, 0) != sizeof bits || bits == 0) {
-  }
+  while (getrandom(&bits, sizeof bits, 0) != sizeof bits || bits == 0) {}
   return bits;
 }
 
 const char* worker_trouble() {
-  if (!preloaded()) return "rowmesh is not in shared_preload_libraries; put it there in postgresql.conf and restart PostgreSQL";
+  if (!preloaded())
+    return "rowmesh is not in shared_preload_libraries; put it there in postgresql.conf and restart PostgreSQL";
   if (RecoveryInProgress()) return "this server is a standby; the worker starts when it is promoted";
   SharedSlot* slot = find_slot(MyDatabaseId);
   auto state = slot ? static_cast<WorkerState>(pg_atomic_read_u32(&slot->worker_state)) : WorkerState::none;
+  if (slot && pg_atomic_read_u32(&slot->hold) != 0)
+    return "the worker is stopped while somebody changes the database itself";
   switch (state) {
     case WorkerState::running: return "";
     case WorkerState::failed:
       return psprintf("the worker ended with an error (%u in a row) and will be started again; see the server's log",
                       pg_atomic_read_u32(&slot->failures));
-    case WorkerState::held: return "the worker is stopped while somebody changes the database itself";
     case WorkerState::none:
     case WorkerState::starting:
     case WorkerState::no_extension: break;
@@ -116,7 +117,8 @@ bool wait_until(TimestampTz deadline) {
   return true;
 }
 
-// Whether every server asked for has our position. `server`: nullptr for all that are enabled and take something from us.
+// Whether every server asked for has our position. `server`: nullptr for all that are enabled and take something from
+// us.
 bool all_have(SharedSlot* slot, const char* server, std::uint64_t position) {
   char* text = read_status_text(slot);
   return door([&] {
@@ -150,8 +152,12 @@ bool wait_for_servers(const char* server, int timeout_ms) {
 }
 
 void require_server(const char* name) {
-  bool known = door([name] { return !run_sql("SELECT 1 FROM rowmesh.server s WHERE s.name = $1", {SqlArgument::of_text(name)}).empty(); });
-  if (!known) ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no server '%s'; the view rowmesh.status lists those that there are", name)));
+  bool known = door([name] {
+    return !run_sql("SELECT 1 FROM rowmesh.server s WHERE s.name = $1", {SqlArgument::of_text(name)}).empty();
+  });
+  if (!known)
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                    errmsg("there is no server '%s'; the view rowmesh.status lists those that there are", name)));
 }
 
 }  // namespace

@@ -67,8 +67,8 @@ void guard_call(void (*function)(void*), void* argument) {
 
 ErrorKind kind_of_sqlstate(const std::string& sqlstate) {
   std::string_view group = std::string_view(sqlstate).substr(0, 2);
-  // 40 serialization and deadlock, 53 out of something, 57 cancelled or shutting down, 58 the system (disk), 55P03 lock timeout,
-  // 55006 in use, 25006 a read-only transaction (a standby that is being promoted), 08 connection.
+  // 40 serialization and deadlock, 53 out of something, 57 cancelled or shutting down, 58 the system (disk), 55P03 lock
+  // timeout, 55006 in use, 25006 a read-only transaction (a standby that is being promoted), 08 connection.
   if (group == "40" || group == "53" || group == "57" || group == "58" || group == "08") return ErrorKind::transient;
   if (sqlstate == "55P03" || sqlstate == "55006" || sqlstate == "25006") return ErrorKind::transient;
   if (group == "XX") return sqlstate == "XX000" ? ErrorKind::permanent : ErrorKind::corrupt;
@@ -91,8 +91,7 @@ void note_exception(CaughtError& caught) noexcept {
   } catch (const std::exception& error) {
     snprintf(caught.text, sizeof caught.text, "%s", error.what());
     return;
-  } catch (...) {
-  }
+  } catch (...) {}
   snprintf(caught.text, sizeof caught.text, "%s", text);
 }
 

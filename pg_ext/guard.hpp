@@ -1,7 +1,8 @@
 // The two crossings between C++ exceptions and PostgreSQL's longjmp errors.
 //
 // The jump of ereport(ERROR) skips destructors of every frame between the error and the PG_TRY that catches it. So:
-// - guard(): C++ calls PostgreSQL. Inside the callable nothing with a destructor may be alive when an error can happen. An
+// - guard(): C++ calls PostgreSQL. Inside the callable nothing with a destructor may be alive when an error can happen.
+// An
 //   error becomes a rowmesh::Error. Catching is not recovering: the (sub)transaction must be aborted next.
 // - door(): PostgreSQL calls C++. An exception becomes ereport(ERROR), raised after the catch block has ended (raising
 //   inside of it leaks the exception).
@@ -24,7 +25,8 @@ void guard(F&& function) {
              const_cast<void*>(static_cast<const void*>(&function)));
 }
 
-// What kind of trouble a SQLSTATE is: contention, a cancelled statement or a lack of resources passes, everything else stays.
+// What kind of trouble a SQLSTATE is: contention, a cancelled statement or a lack of resources passes, everything else
+// stays.
 ErrorKind kind_of_sqlstate(const std::string& sqlstate);
 
 // Plain data, so that it may be alive across the jump.

@@ -90,7 +90,9 @@ void read_databases() {
 }
 
 WorkerState state_of(SharedSlot* slot) { return static_cast<WorkerState>(pg_atomic_read_u32(&slot->worker_state)); }
-void set_state(SharedSlot* slot, WorkerState state) { pg_atomic_write_u32(&slot->worker_state, static_cast<std::uint32_t>(state)); }
+void set_state(SharedSlot* slot, WorkerState state) {
+  pg_atomic_write_u32(&slot->worker_state, static_cast<std::uint32_t>(state));
+}
 
 // Whoever holds a database back may have died meanwhile.
 bool held(SharedSlot* slot) {
@@ -105,7 +107,8 @@ void start_worker(Watched* database) {
   SharedSlot* slot = find_or_make_slot(database->database);
   TimestampTz now = GetCurrentTimestamp();
   if (!slot) {
-    ereport(LOG, (errmsg("rowmesh: no worker for database %u: all %d places are taken", database->database, shared_memory()->slots)));
+    ereport(LOG, (errmsg("rowmesh: no worker for database %u: all %d places are taken", database->database,
+                         shared_memory()->slots)));
     database->start_at = now + 60 * USECS_PER_SEC;
     return;
   }
@@ -130,7 +133,8 @@ void start_worker(Watched* database) {
   database->handle = nullptr;
   database->start_at = now + 10 * USECS_PER_SEC;
   set_state(slot, WorkerState::failed);
-  ereport(LOG, (errmsg("rowmesh: no worker could be started for database %u", database->database), errhint("Raise max_worker_processes.")));
+  ereport(LOG, (errmsg("rowmesh: no worker could be started for database %u", database->database),
+                errhint("Raise max_worker_processes.")));
 }
 
 void worker_ended(Watched* database) {
@@ -189,15 +193,17 @@ long look_around() {
   return static_cast<long>(wait_us / 1000) + 1;
 }
 
-// A database made from a template that had rowmesh is another node; one that went through pg_upgrade is the same, and begins a new
-// incarnation, since nobody knows what else was copied. (A dump carries no identity at all.)
+// A database made from a template that had rowmesh is another node; one that went through pg_upgrade is the same, and
+// begins a new incarnation, since nobody knows what else was copied. (A dump carries no identity at all.)
 void check_identity() {
   door([] {
     run_sql(
-        "UPDATE rowmesh.state s SET origin = rowmesh.random_origin(), system_identifier = c.system_identifier, database = d.oid, "
+        "UPDATE rowmesh.state s SET origin = rowmesh.random_origin(), system_identifier = c.system_identifier, "
+        "database = d.oid, "
         "node = CASE WHEN s.database = d.oid THEN s.node ELSE pg_catalog.gen_random_uuid() END, "
         "name = CASE WHEN s.database = d.oid THEN s.name ELSE d.datname END "
-        "FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() "
+        "FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d WHERE d.datname = "
+        "pg_catalog.current_database() "
         "AND (s.system_identifier, s.database) IS DISTINCT FROM (c.system_identifier, d.oid)");
   });
 }

@@ -10,8 +10,8 @@ namespace rowmesh {
 void register_launcher();
 void install_utility_hook();
 
-// RAISES. For a worker, when it is connected and before it touches anything of rowmesh: false, if there is no extension in this
-// database, or if somebody is about to drop it. Then it ends with proc_exit(0).
+// RAISES. For a worker, when it is connected and before it touches anything of rowmesh: false, if there is no extension
+// in this database, or if somebody is about to drop it. Then it ends with proc_exit(0).
 bool worker_may_run(SharedSlot* slot);
 
 }  // namespace rowmesh

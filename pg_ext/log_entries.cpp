@@ -61,7 +61,8 @@ extern "C" PGDLLEXPORT Datum rowmesh_log_entries(PG_FUNCTION_ARGS) {
   door([&] {
     auto rows = run_sql(
         "SELECT l.xid, l.hlc, coalesce(l.data, l.big) FROM "
-        "(SELECT 0 AS half, ctid, * FROM rowmesh.log_0 UNION ALL SELECT 1, ctid, * FROM rowmesh.log_1) l ORDER BY l.xid, l.half, l.ctid");
+        "(SELECT 0 AS half, ctid, * FROM rowmesh.log_0 UNION ALL SELECT 1, ctid, * FROM rowmesh.log_1) l ORDER BY "
+        "l.xid, l.half, l.ctid");
     for (const SqlRow& row : rows) put_record(out, row);
   });
   return 0;

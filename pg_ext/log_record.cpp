@@ -30,7 +30,8 @@ void count_key(RunWriter& writer) {
 }
 
 // Goes on with the open run, or begins one. False: no room for a key of `key_bytes` behind it.
-bool open_run(RunWriter& writer, TableId table, std::uint8_t head, const unsigned char* mask, std::uint16_t mask_size, std::size_t key_bytes) {
+bool open_run(RunWriter& writer, TableId table, std::uint8_t head, const unsigned char* mask, std::uint16_t mask_size,
+              std::size_t key_bytes) {
   bool same = writer.count_at != 0 && writer.table == table && writer.head == head && writer.mask_size == mask_size &&
               writer.count < log_run_keys && (mask_size == 0 || std::memcmp(writer.mask, mask, mask_size) == 0);
   if (same) return writer.size + key_bytes <= writer.capacity;
@@ -63,7 +64,10 @@ std::uint8_t head_of(LogOp op, bool integer, const unsigned char* mask) {
 
 // ---- reading
 
-[[noreturn]] void corrupt() { throw Error(ErrorKind::corrupt, "bad_log_record", "a log record of rowmesh does not decode: was it written by a newer version?"); }
+[[noreturn]] void corrupt() {
+  throw Error(ErrorKind::corrupt, "bad_log_record",
+              "a log record of rowmesh does not decode: was it written by a newer version?");
+}
 
 std::string_view take(std::string_view& from, std::uint64_t size) {
   if (size > from.size()) corrupt();
@@ -93,7 +97,8 @@ void decode_run(std::string_view& record, const RecordVisitor& visit) {
   change.columns.all = (head & all_bit) != 0;
   if (change.op == LogOp::update && !change.columns.all) change.columns.bytes = take(record, take_varint(record));
   std::string_view low_high = take(record, 2);
-  unsigned count = static_cast<unsigned char>(low_high[0]) | static_cast<unsigned>(static_cast<unsigned char>(low_high[1])) << 8;
+  unsigned count =
+      static_cast<unsigned char>(low_high[0]) | static_cast<unsigned>(static_cast<unsigned char>(low_high[1])) << 8;
   if (change.op == LogOp::truncate) {
     if (count != 0) corrupt();
     visit(change);
@@ -104,7 +109,8 @@ void decode_run(std::string_view& record, const RecordVisitor& visit) {
   for (unsigned i = 0; i < count; i++) {
     if (head & integer_bit) {
       number += unzigzag(take_varint(record));
-      for (unsigned byte = 0; byte < 8; byte++) integer_key[1 + byte] = static_cast<char>((number ^ sign_bit) >> (56 - 8 * byte));
+      for (unsigned byte = 0; byte < 8; byte++)
+        integer_key[1 + byte] = static_cast<char>((number ^ sign_bit) >> (56 - 8 * byte));
       change.key = {integer_key, sizeof integer_key};
     } else {
       change.key = take(record, take_varint(record));
@@ -135,7 +141,8 @@ void move_record(RunWriter& writer, unsigned char* bytes, std::size_t capacity) 
   writer.capacity = capacity;
 }
 
-bool put_integer_key(RunWriter& writer, TableId table, LogOp op, std::int64_t key, const unsigned char* mask, std::uint16_t mask_size) {
+bool put_integer_key(RunWriter& writer, TableId table, LogOp op, std::int64_t key, const unsigned char* mask,
+                     std::uint16_t mask_size) {
   if (!open_run(writer, table, head_of(op, true, mask), mask, mask_size, varint_most)) return false;
   std::uint64_t difference = static_cast<std::uint64_t>(key) - static_cast<std::uint64_t>(writer.last_key);
   unsigned char* end = put_varint(writer.bytes + writer.size, zigzag(difference));
@@ -145,7 +152,8 @@ bool put_integer_key(RunWriter& writer, TableId table, LogOp op, std::int64_t ke
   return true;
 }
 
-bool put_key(RunWriter& writer, TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask, std::uint16_t mask_size) {
+bool put_key(RunWriter& writer, TableId table, LogOp op, const char* key, std::size_t key_size,
+             const unsigned char* mask, std::uint16_t mask_size) {
   if (op == LogOp::truncate) {
     writer.count_at = 0;  // each one is a run of its own
     return open_run(writer, table, head_of(op, false, mask), nullptr, 0, 0);

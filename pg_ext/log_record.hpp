@@ -1,12 +1,13 @@
 // What a log record holds: which rows a transaction changed, in runs of equal table, operation and columns.
 //
 //   record  = format byte (1), runs until its end
-//   run     = table id varint · head byte (bits 0-1 LogOp, bit 2 integer keys, bit 3 all columns) · [columns] · count uint16 LE · keys
-//   columns = only for updates without bit 3: size varint, that many bytes; bit (attribute number - 1), lowest first
-//   keys    = integer: zigzag varint of the difference to the run's previous key, beginning at 0
+//   run     = table id varint · head byte (bits 0-1 LogOp, bit 2 integer keys, bit 3 all columns) · [columns] · count
+//   uint16 LE · keys columns = only for updates without bit 3: size varint, that many bytes; bit (attribute number -
+//   1), lowest first keys    = integer: zigzag varint of the difference to the run's previous key, beginning at 0
 //             other: size varint, the bytes of encode_key. A truncate has no keys and count 0
 //
-// The record lies in column `data`, or in `big` if one key is so long that it does not fit into a page (`data` is null then).
+// The record lies in column `data`, or in `big` if one key is so long that it does not fit into a page (`data` is null
+// then).
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -58,8 +59,10 @@ void start_record(RunWriter& writer, unsigned char* bytes, std::size_t capacity)
 // The buffer was moved to a larger one.
 void move_record(RunWriter& writer, unsigned char* bytes, std::size_t capacity);
 // False: no room, nothing written. mask: nullptr for all columns, and for anything but updates.
-bool put_integer_key(RunWriter& writer, TableId table, LogOp op, std::int64_t key, const unsigned char* mask, std::uint16_t mask_size);
-bool put_key(RunWriter& writer, TableId table, LogOp op, const char* key, std::size_t key_size, const unsigned char* mask, std::uint16_t mask_size);
+bool put_integer_key(RunWriter& writer, TableId table, LogOp op, std::int64_t key, const unsigned char* mask,
+                     std::uint16_t mask_size);
+bool put_key(RunWriter& writer, TableId table, LogOp op, const char* key, std::size_t key_size,
+             const unsigned char* mask, std::uint16_t mask_size);
 inline bool record_empty(const RunWriter& writer) { return writer.size <= 1; }
 
 }  // namespace rowmesh

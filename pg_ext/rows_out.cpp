@@ -16,7 +16,8 @@ RowsOut start_rows(FunctionCallInfo call) {
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("this function returns rows; call it in FROM")));
   MemoryContext old = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
   TupleDesc descriptor;
-  if (get_call_result_type(call, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) elog(ERROR, "this function must be declared with OUT arguments");
+  if (get_call_result_type(call, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "this function must be declared with OUT arguments");
   RowsOut out = {CreateTupleDescCopy(descriptor), tuplestore_begin_heap(true, false, work_mem)};
   result->returnMode = SFRM_Materialize;
   result->setResult = out.rows;

@@ -126,7 +126,8 @@ SharedSlot* find_locked(Oid database) {
 }
 
 Hlc wall_clock() {
-  constexpr std::int64_t epoch_ms = (static_cast<std::int64_t>(POSTGRES_EPOCH_JDATE) - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
+  constexpr std::int64_t epoch_ms =
+      (static_cast<std::int64_t>(POSTGRES_EPOCH_JDATE) - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
   return ms_to_hlc(static_cast<std::uint64_t>(GetCurrentTimestamp() / 1000 + epoch_ms));
 }
 
@@ -210,8 +211,7 @@ Hlc clock_now(SharedSlot* slot) { return pg_atomic_read_u64(&slot->hlc); }
 
 void clock_observe(SharedSlot* slot, Hlc seen) {
   std::uint64_t last = pg_atomic_read_u64(&slot->hlc);
-  while (last < seen && !pg_atomic_compare_exchange_u64(&slot->hlc, &last, seen)) {
-  }
+  while (last < seen && !pg_atomic_compare_exchange_u64(&slot->hlc, &last, seen)) {}
 }
 
 // What was given last is in the newest history state and in log records that came after it.
@@ -229,8 +229,10 @@ void make_clock_ready(SharedSlot* slot) {
   }
   door([slot] {
     auto rows = run_sql(
-        "SELECT (SELECT h.state FROM rowmesh.history h WHERE h.state OPERATOR(pg_catalog.<>) '' ORDER BY h.sequence DESC LIMIT 1), "
-        "greatest((SELECT pg_catalog.max(l.hlc) FROM rowmesh.log_0 l), (SELECT pg_catalog.max(l.hlc) FROM rowmesh.log_1 l))");
+        "SELECT (SELECT h.state FROM rowmesh.history h WHERE h.state OPERATOR(pg_catalog.<>) '' ORDER BY h.sequence "
+        "DESC LIMIT 1), "
+        "greatest((SELECT pg_catalog.max(l.hlc) FROM rowmesh.log_0 l), (SELECT pg_catalog.max(l.hlc) FROM "
+        "rowmesh.log_1 l))");
     if (rows.empty()) return;
     if (rows[0].at(0)) clock_observe(slot, NodeState::decode(*rows[0][0]).hlc);
     if (rows[0].at(1)) clock_observe(slot, std::stoull(*rows[0][1]));

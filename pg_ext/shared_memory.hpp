@@ -1,8 +1,8 @@
-// What the backends, the workers and the launcher share: one slot for each database that has rowmesh. No pointer of one process
-// in it, except to latches, which lie in shared memory themselves.
+// What the backends, the workers and the launcher share: one slot for each database that has rowmesh. No pointer of one
+// process in it, except to latches, which lie in shared memory themselves.
 //
-// Works also when the library is not in shared_preload_libraries (made at first use, from the reserve that the server keeps), so
-// that capture never depends on it; then there is no worker and no place for the status text.
+// Works also when the library is not in shared_preload_libraries (made at first use, from the reserve that the server
+// keeps), so that capture never depends on it; then there is no worker and no place for the status text.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -20,28 +20,28 @@ extern "C" {
 namespace rowmesh {
 
 // What the launcher knows of a database; launcher.cpp draws the machine.
-enum class WorkerState : std::uint32_t { none, starting, running, no_extension, failed, held };
+enum class WorkerState : std::uint32_t { none, starting, running, no_extension, failed };
 
 struct SharedSlot {
-  Oid database;  // InvalidOid: free. Set and cleared under SharedMemory::lock
-  int reference; // the slot's place in the array
+  Oid database;   // InvalidOid: free. Set and cleared under SharedMemory::lock
+  int reference;  // the slot's place in the array
 
   pg_atomic_uint64 hlc;        // the node's hybrid logical clock
   pg_atomic_uint32 hlc_ready;  // 0: this server has just started, and the clock must first learn what was given before
 
   pg_atomic_uint32 worker_state;
-  pg_atomic_uint32 hold;        // DROP DATABASE is at work: stop and do not start
-  pg_atomic_uint32 failures;    // since the worker last ran for a while
-  int worker_pid;               // 0: none. Under SharedMemory::lock
-  Latch* worker_latch;          // of the worker, or nullptr. Under SharedMemory::lock for changes
-  std::int64_t started_at_us;   // launcher only
+  pg_atomic_uint32 hold;       // DROP DATABASE is at work: stop and do not start
+  pg_atomic_uint32 failures;   // since the worker last ran for a while
+  int worker_pid;              // 0: none. Under SharedMemory::lock
+  Latch* worker_latch;         // of the worker, or nullptr. Under SharedMemory::lock for changes
+  std::int64_t started_at_us;  // launcher only
 
-  pg_atomic_uint64 config_generation;  // counts committed changes of configuration
-  pg_atomic_uint64 truncates;          // counts captured TRUNCATEs that committed
-  pg_atomic_uint32 log_index;          // capture writes to log_<this>
+  pg_atomic_uint64 config_generation;            // counts committed changes of configuration
+  pg_atomic_uint64 truncates;                    // counts captured TRUNCATEs that committed
+  pg_atomic_uint32 log_index;                    // capture writes to log_<this>
   pg_atomic_uint64 wait_requested, wait_served;  // wait(): cuts asked for, and how many of them have been made
-  pg_atomic_uint64 last_id_tick;       // id()
-  pg_atomic_uint64 wait_position;      // own position after the newest cut that was asked for. Set before wait_served
+  pg_atomic_uint64 last_id_tick;                 // id()
+  pg_atomic_uint64 wait_position;  // own position after the newest cut that was asked for. Set before wait_served
 };
 
 struct SharedMemory {
@@ -73,10 +73,12 @@ void free_slot(SharedSlot* slot);
 Hlc clock_tick(SharedSlot* slot);
 Hlc clock_now(SharedSlot* slot);
 void clock_observe(SharedSlot* slot, Hlc seen);
-// Unless done since the server started: reads what this node gave or saw before from the tables (SPI; in a transaction).
+// Unless done since the server started: reads what this node gave or saw before from the tables (SPI; in a
+// transaction).
 void make_clock_ready(SharedSlot* slot);
 
-// The worker of this database says that it is there (called in the worker), and that it is gone (also at any exit, by itself).
+// The worker of this database says that it is there (called in the worker), and that it is gone (also at any exit, by
+// itself).
 void attach_worker(SharedSlot* slot);
 void detach_worker(SharedSlot* slot);
 // Any process; cheap, never raises, safe in commit callbacks.

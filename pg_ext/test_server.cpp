@@ -39,7 +39,8 @@ class NoHandler : public HttpHandler {
 
 void wait_on(int descriptor, long ms) {
   guard([&] {
-    (void)WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, descriptor, ms, PG_WAIT_EXTENSION);
+    (void)WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, descriptor,
+                            ms, PG_WAIT_EXTENSION);
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
   });
@@ -64,7 +65,8 @@ HttpResponse exchange(EventLoop& loop, const std::string& url_base, HttpRequest 
 ServerConfig find_server(const std::string& name) {
   for (ServerConfig& server : read_servers())
     if (server.name == name) return server;
-  throw Error(ErrorKind::config, "42704", "there is no server '" + name + "'; add it with rowmesh.add_server(name, url, secret)");
+  throw Error(ErrorKind::config, "42704",
+              "there is no server '" + name + "'; add it with rowmesh.add_server(name, url, secret)");
 }
 
 std::vector<ServerCheck> run_checks(const std::string& name) {
@@ -78,13 +80,16 @@ std::vector<ServerCheck> run_checks(const std::string& name) {
   EventLoop loop(nobody);
   SystemClock wall;
   SystemRandom random;
-  return test_server(server, self, tables, [&](const std::string& url, HttpRequest request) { return exchange(loop, url, std::move(request)); }, wall, random);
+  return test_server(
+      server, self, tables,
+      [&](const std::string& url, HttpRequest request) { return exchange(loop, url, std::move(request)); }, wall,
+      random);
 }
 
 // RAISES.
 void put_check(const RowsOut& out, const ServerCheck& check) {
-  Datum values[4] = {CStringGetTextDatum(check.check.c_str()), BoolGetDatum(check.ok), CStringGetTextDatum(check.detail.c_str()),
-                     Int64GetDatum(static_cast<std::int64_t>(check.ms))};
+  Datum values[4] = {CStringGetTextDatum(check.check.c_str()), BoolGetDatum(check.ok),
+                     CStringGetTextDatum(check.detail.c_str()), Int64GetDatum(static_cast<std::int64_t>(check.ms))};
   bool nulls[4] = {};
   put_row(out, values, nulls);
 }
@@ -94,7 +99,9 @@ void put_check(const RowsOut& out, const ServerCheck& check) {
 
 extern "C" PGDLLEXPORT Datum rowmesh_test_server(PG_FUNCTION_ARGS) {
   using namespace rowmesh;
-  if (PG_ARGISNULL(0)) ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("name the server to test; the view rowmesh.status lists them")));
+  if (PG_ARGISNULL(0))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("name the server to test; the view rowmesh.status lists them")));
   RowsOut out = start_rows(fcinfo);
   const char* name = text_to_cstring(PG_GETARG_TEXT_PP(0));
   door([&] {

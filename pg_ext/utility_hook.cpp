@@ -85,7 +85,8 @@ void release_worker(SharedSlot* slot) {
 
 // The finishing backend has no buffer and no callback of ours: tell the worker that something came.
 bool finishes_prepared(Node* statement) {
-  return nodeTag(statement) == T_TransactionStmt && reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+  return nodeTag(statement) == T_TransactionStmt &&
+         reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
 
 void tell_worker() {
@@ -96,8 +97,9 @@ void tell_worker() {
   wake_worker(slot);
 }
 
-void utility(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context, ParamListInfo parameters,
-             QueryEnvironment* environment, DestReceiver* receiver, QueryCompletion* completion) {
+void utility(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context,
+             ParamListInfo parameters, QueryEnvironment* environment, DestReceiver* receiver,
+             QueryCompletion* completion) {
   ProcessUtility_hook_type next = previous_utility ? previous_utility : standard_ProcessUtility;
   auto run = [&] { next(planned, text, read_only_tree, context, parameters, environment, receiver, completion); };
   bool finishes = finishes_prepared(planned->utilityStmt);

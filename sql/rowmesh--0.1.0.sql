@@ -175,6 +175,28 @@ BEGIN
   RETURN NULL;
 END $$;
 
+-- PostgreSQL copies row triggers to partitions, but not those of TRUNCATE, which may be aimed at a partition alone.
+CREATE FUNCTION install_partition_triggers(relation regclass, table_id integer) RETURNS integer
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  installed integer := 0;
+  one record;
+BEGIN
+  FOR one IN SELECT c.oid::regclass AS part FROM pg_class c JOIN pg_partition_tree(relation) p ON p.relid = c.oid
+             WHERE c.relkind IN ('r', 'p') AND c.oid <> relation
+               AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'rowmesh_partition_truncate') LOOP
+    EXECUTE format('CREATE TRIGGER rowmesh_partition_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION rowmesh.capture_truncate(%L)',
+                   one.part, table_id);
+    installed := installed + 1;
+  END LOOP;
+  IF (SELECT relkind FROM pg_class WHERE oid = relation) = 'p'
+     AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = 'rowmesh_truncating') THEN
+    EXECUTE format('CREATE TRIGGER rowmesh_truncating BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION rowmesh.capture_truncate(%L)',
+                   relation, table_id);
+  END IF;
+  RETURN installed;
+END $$;
+
 -- Waits for transactions that are writing the table now: from here on everything that commits is captured.
 CREATE FUNCTION install_triggers(relation regclass, table_id integer) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -185,16 +207,18 @@ BEGIN
                  relation, table_id);
   EXECUTE format('CREATE TRIGGER rowmesh_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION rowmesh.capture_truncate(%L)',
                  relation, table_id);
+  PERFORM rowmesh.install_partition_triggers(relation, table_id);
 END $$;
 
 CREATE FUNCTION drop_triggers(relation regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  one record;
 BEGIN
-  IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = 'rowmesh_capture') THEN
-    EXECUTE format('DROP TRIGGER rowmesh_capture ON %s', relation);
-  END IF;
-  IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = 'rowmesh_truncate') THEN
-    EXECUTE format('DROP TRIGGER rowmesh_truncate ON %s', relation);
-  END IF;
+  FOR one IN SELECT g.tgname, c.oid::regclass AS place FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
+             WHERE (c.oid = relation OR c.oid IN (SELECT relid FROM pg_partition_tree(relation))) AND g.tgparentid = 0
+               AND g.tgfoid IN ('rowmesh.capture'::regproc, 'rowmesh.capture_truncate'::regproc) LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', one.tgname, one.place);
+  END LOOP;
 END $$;
 
 -- The table's name on the wire unless one is given: without the schema if that is public, as SQLite has none.
@@ -240,6 +264,14 @@ BEGIN
              WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = 'rowmesh_capture') LOOP
     PERFORM rowmesh.install_triggers(one.relid, one.id);
     changed := changed + 1;
+  END LOOP;
+  FOR one IN SELECT t.id, t.relid FROM rowmesh.replicated_table t JOIN pg_class c ON c.oid = t.relid WHERE c.relkind = 'p' LOOP
+    changed := changed + rowmesh.install_partition_triggers(one.relid, one.id);
+  END LOOP;
+  -- Detached partitions are tables of their own.
+  FOR one IN SELECT g.tgname, c.oid::regclass AS place FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
+             WHERE g.tgname = 'rowmesh_partition_truncate' AND NOT c.relispartition LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', one.tgname, one.place);
   END LOOP;
   IF settings.all_tables THEN
     FOR one IN SELECT c.oid::regclass AS relation FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -13,7 +13,14 @@ UPDATE event SET note = 'd' WHERE id IN (1, 2);
 UPDATE event SET region = 'us' WHERE id = 1;
 DELETE FROM event_us_1 WHERE id = 2;
 SELECT op, key, columns FROM rowmesh.log_entries() WHERE table_id = (SELECT max(id) FROM rowmesh.replicated_table);
+-- A partition alone: its rows, one by one. The whole table: one entry.
+TRUNCATE event_eu;
+SELECT op, key FROM rowmesh.log_entries() WHERE xid = (SELECT max(xid::text::bigint)::text::xid8 FROM rowmesh.log_entries());
 TRUNCATE event;
+SELECT op, key FROM rowmesh.log_entries() WHERE xid = (SELECT max(xid::text::bigint)::text::xid8 FROM rowmesh.log_entries());
+ALTER TABLE event DETACH PARTITION event_eu;
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'event_eu'::regclass;
+DROP TABLE event_eu;
 SELECT op FROM rowmesh.log_entries() WHERE table_id = (SELECT max(id) FROM rowmesh.replicated_table) AND op = 'truncate';
 SELECT "table", key FROM rowmesh.tables;
 SELECT rowmesh.remove_table('event');

@@ -46,9 +46,8 @@ bool Core::cut(bool force) {
   std::sort(batch.entries.begin(), batch.entries.end());
   batch.entries.erase(std::unique(batch.entries.begin(), batch.entries.end()), batch.entries.end());
 
-  // Numbers grow with time, so that they do not repeat although a crash may lose the last ones.
   Position& position = state.applied[state.self];
-  position.number = std::max<PositionNumber>(position.number + 1, now_ms());
+  position.number = std::max(position.number + 1, first_number_);
   position.tag = services.random.next();
   OriginMeta& meta = state.own_meta();
   meta.position = position.number;
@@ -160,6 +159,7 @@ void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*
 
 namespace {
 constexpr std::uint64_t first_part = 1, next_part = 2;
+constexpr PositionNumber lost_numbers = 1u << 20;  // more than are ever made between two history records
 
 void pack_entry(PackedWriter& out, const Entry& entry) {
   out.number(entry.table);
@@ -348,6 +348,13 @@ void Core::load_history() {
   state.hlc = std::max(state.hlc, store.clock().now());
   store.clock().observe(state.hlc);
   counters = {};
+  // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a server that has
+  // the lost one would take the new one for known. The time of day would not do: it goes back.
+  first_number_ = state.applied[state.self].number + lost_numbers;
+  if (last_sequence_ == 0) {
+    cut_alone(true);
+    flush();
+  }
   prune();
 }
 

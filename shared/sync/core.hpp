@@ -83,6 +83,7 @@ class Core {
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
   Batch settling_;                                     // rows that leave the side table with it
   std::int64_t last_sequence_ = 0;
+  PositionNumber first_number_ = 1;
 };
 
 // The data of an `applied` record: the positions it leads to and each key's state afterwards.
