@@ -51,7 +51,10 @@ void close_table(TableAccess* access) {
   if (access->write_slot) ExecDropSingleTupleTableSlot(access->write_slot);
   if (access->lock_slot) ExecDropSingleTupleTableSlot(access->lock_slot);
   ExecDropSingleTupleTableSlot(access->slot);
-  if (access->estate) FreeExecutorState(access->estate);
+  if (access->estate) {
+    ExecResetTupleTable(access->estate->es_tupleTable, false);
+    FreeExecutorState(access->estate);
+  }
   if (access->index) index_close(access->index, NoLock);
   table_close(access->heap, NoLock);
 }

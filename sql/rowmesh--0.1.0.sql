@@ -250,7 +250,8 @@ BEGIN
 END $$;
 
 -- Makes the list and the triggers fit the tables that there are. -> number of tables added or taken off
-CREATE FUNCTION reconcile() RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- `repair`: also where triggers are missing. Not after each DDL: a dump that is being restored brings them itself, later.
+CREATE FUNCTION reconcile(repair boolean DEFAULT true) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   changed integer := 0;
   one record;
@@ -259,13 +260,13 @@ BEGIN
   SELECT * INTO settings FROM rowmesh.state;
   DELETE FROM rowmesh.replicated_table t WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relid);
   GET DIAGNOSTICS changed = ROW_COUNT;
-  -- Restored tables whose triggers were left out (pg_restore --disable-triggers does not do that, a selective restore may).
   FOR one IN SELECT t.id, t.relid FROM rowmesh.replicated_table t
-             WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = 'rowmesh_capture') LOOP
+             WHERE repair AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = 'rowmesh_capture') LOOP
     PERFORM rowmesh.install_triggers(one.relid, one.id);
     changed := changed + 1;
   END LOOP;
-  FOR one IN SELECT t.id, t.relid FROM rowmesh.replicated_table t JOIN pg_class c ON c.oid = t.relid WHERE c.relkind = 'p' LOOP
+  FOR one IN SELECT t.id, t.relid FROM rowmesh.replicated_table t JOIN pg_class c ON c.oid = t.relid WHERE c.relkind = 'p'
+             AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'rowmesh_capture') LOOP
     changed := changed + rowmesh.install_partition_triggers(one.relid, one.id);
   END LOOP;
   -- Detached partitions are tables of their own.
@@ -331,6 +332,9 @@ BEGIN
     RETURN;
   END IF;
   UPDATE rowmesh.state SET all_tables = false WHERE all_tables;
+  IF FOUND AND relation IS NOT NULL THEN
+    RAISE NOTICE 'tables made from now on are not replicated by themselves any more; add_table(''*'') brings that back, and this table too';
+  END IF;
   FOR one IN DELETE FROM rowmesh.replicated_table WHERE relation IS NULL OR relid = relation RETURNING relid LOOP
     PERFORM rowmesh.drop_triggers(one.relid);
   END LOOP;
@@ -343,7 +347,10 @@ CREATE FUNCTION remove_table("table" text) RETURNS void LANGUAGE sql AS
 -- Never makes the application's own statement fail.
 CREATE FUNCTION after_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  PERFORM rowmesh.reconcile();
+  IF tg_tag NOT LIKE 'DROP%' AND NOT EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.schema_name IS DISTINCT FROM 'pg_temp') THEN
+    RETURN;  -- some applications make a temporary table for every request
+  END IF;
+  PERFORM rowmesh.reconcile(repair => false);
   PERFORM rowmesh.note_config_change();
 EXCEPTION WHEN OTHERS THEN
   RAISE WARNING 'rowmesh could not look at the changed tables: %', SQLERRM;
@@ -582,7 +589,7 @@ GRANT EXECUTE ON FUNCTION
   resolve_table(text), add_resolved_table(regclass, text, text), add_table(text, text, text), remove_resolved_table(regclass), remove_table(text),
   add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
-  copy(text, text, text, text), retry(bigint), discard(bigint), log_entries(), reconcile()
+  copy(text, text, text, text), retry(bigint), discard(bigint), log_entries(), reconcile(boolean)
   TO rowmesh_admin;
 -- Making a partition copies the triggers in the name of whoever makes it. (Without USAGE on the schema nobody can name these functions.)
 GRANT EXECUTE ON FUNCTION capture(), capture_truncate() TO PUBLIC;

@@ -10,19 +10,24 @@ namespace rowmesh::sqlite {
 namespace {
 
 [[noreturn]] void refuse(const std::string& url, const std::string& why) {
-  throw Error(ErrorKind::config, "bad_url", "'" + url + "' is not the URL of a server: " + why + ". Write it like http://10.0.0.7:7470 or https://office.example:7470");
+  throw Error(ErrorKind::config, "bad_url",
+              "'" + url + "' is not the URL of a server: " + why +
+                  ". Write it like http://10.0.0.7:7470 or https://office.example:7470");
 }
 
 bool is_port(const std::string& text) {
-  return !text.empty() && text.size() <= 5 && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); }) &&
+  return !text.empty() && text.size() <= 5 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); }) &&
          std::stoi(text) >= 1 && std::stoi(text) <= 65535;
 }
 
 bool is_host(const std::string& text) {
   if (text.size() > 2 && text.front() == '[' && text.back() == ']')
-    return std::all_of(text.begin() + 1, text.end() - 1, [](unsigned char c) { return std::isxdigit(c) || c == ':' || c == '.'; });
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '.' || c == '_'; });
+    return std::all_of(text.begin() + 1, text.end() - 1,
+                       [](unsigned char c) { return std::isxdigit(c) || c == ':' || c == '.'; });
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '-' || c == '.' || c == '_';
+  });
 }
 
 }  // namespace
@@ -36,8 +41,10 @@ std::string checked_url(const std::string& url) {
   if (rest.find_first_of("/?#") != std::string::npos) refuse(url, "it must not have a path");
   std::size_t bracket = rest.rfind(']');
   std::size_t colon = rest.find(':', bracket == std::string::npos ? 0 : bracket);
-  if (colon != std::string::npos && !is_port(rest.substr(colon + 1))) refuse(url, "the port must be a number from 1 to 65535");
-  if (!is_host(rest.substr(0, colon))) refuse(url, "the host's name is missing or has characters that names do not have");
+  if (colon != std::string::npos && !is_port(rest.substr(colon + 1)))
+    refuse(url, "the port must be a number from 1 to 65535");
+  if (!is_host(rest.substr(0, colon)))
+    refuse(url, "the host's name is missing or has characters that names do not have");
   return url.substr(0, scheme) + rest;
 }
 

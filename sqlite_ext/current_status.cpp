@@ -37,10 +37,13 @@ void bring_in_line(sqlite3* db, CurrentStatus& status) {
       server.state = "disabled";
     } else if (!status.served) {
       server.state = "blocked";
-      server.last_error = !status.problem.empty() ? status.problem : "no process serves this file: call rowmesh_start() or rowmesh_run()";
+      server.last_error = !status.problem.empty()
+                              ? status.problem
+                              : "no process serves this file: call rowmesh_start() or rowmesh_run()";
     } else if (!status.node.blocked.empty() || (status.here && !status.problem.empty())) {
       server.state = status.node.blocked.empty() ? server.state : "blocked";
-      if (server.last_error.empty()) server.last_error = status.node.blocked.empty() ? status.problem : status.node.blocked;
+      if (server.last_error.empty())
+        server.last_error = status.node.blocked.empty() ? status.problem : status.node.blocked;
     } else if (server.state == "disabled") {
       server.state = "catching up";
     }

@@ -1,4 +1,5 @@
-// The newest status that this process can know: of its own worker, or what another process's worker wrote into the file.
+// The newest status that this process can know: of its own worker, or what another process's worker wrote into the
+// file.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -10,9 +11,9 @@ namespace rowmesh::sqlite {
 
 struct CurrentStatus {
   NodeStatus node;
-  bool served = false;    // some process serves the file
-  bool here = false;      // this one
-  std::string problem;    // why this process's worker does not serve; ''
+  bool served = false;  // some process serves the file
+  bool here = false;    // this one
+  std::string problem;  // why this process's worker does not serve; ''
 };
 
 // Also gives servers that the worker has not seen yet, so that what was just added is in the list.

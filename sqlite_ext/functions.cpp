@@ -45,7 +45,8 @@ void define(sqlite3* db, const char* name, int least, int most, Safety safety, F
   for (int count = least; count <= most; ++count) {
     auto release = [](void* definition) { delete static_cast<Definition*>(definition); };
     // SQLite owns the definition from here on, also when this fails.
-    int code = sqlite3_create_function_v2(db, full_name.c_str(), count, flags, new Definition{name, body}, call, nullptr, nullptr, release);
+    int code = sqlite3_create_function_v2(db, full_name.c_str(), count, flags, new Definition{name, body}, call,
+                                          nullptr, nullptr, release);
     if (code != SQLITE_OK) throw_error(db, code, "registering the function " + full_name);
   }
 }
@@ -65,7 +66,8 @@ std::string Arguments::text_or(int at, const std::string& otherwise) const {
 }
 
 std::int64_t Arguments::integer(int at, const char* what) const {
-  if (is_null(at) || sqlite3_value_numeric_type(values_[at]) != SQLITE_INTEGER) refuse(std::string(what) + " must be a whole number");
+  if (is_null(at) || sqlite3_value_numeric_type(values_[at]) != SQLITE_INTEGER)
+    refuse(std::string(what) + " must be a whole number");
   return sqlite3_value_int64(values_[at]);
 }
 
@@ -73,8 +75,8 @@ nlohmann::json Arguments::options(int at, std::string_view known) const {
   if (is_null(at)) return nlohmann::json::object();
   auto options = nlohmann::json::parse(text_or(at, ""), nullptr, false);
   if (!options.is_object())
-    refuse("the last argument is one JSON object with options, for example json_object('" + std::string(known.substr(0, known.find(' '))) +
-           "', ...); known options: " + listed(known));
+    refuse("the last argument is one JSON object with options, for example json_object('" +
+           std::string(known.substr(0, known.find(' '))) + "', ...); known options: " + listed(known));
   for (auto& [key, value] : options.items())
     if (!is_among(key, known)) refuse("there is no option '" + key + "'; known options: " + listed(known));
   return options;
@@ -107,21 +109,24 @@ std::string database_path(sqlite3* db) {
   const char* path = sqlite3_db_filename(db, "main");
   if (!path || !*path)
     throw Error(ErrorKind::config, "no_file",
-                "this database has no file (':memory:' or temporary), so nothing could be replicated after its connection closes: open a file");
+                "this database has no file (':memory:' or temporary), so nothing could be replicated after its "
+                "connection closes: open a file");
   return path;
 }
 
 void require_writable(sqlite3* db) {
   database_path(db);
   if (sqlite3_db_readonly(db, "main") == 1)
-    throw Error(ErrorKind::config, "read_only", "this database is open read-only: open it for writing, and check the rights of the file");
+    throw Error(ErrorKind::config, "read_only",
+                "this database is open read-only: open it for writing, and check the rights of the file");
   ensure_schema(db);
 }
 
 void require_enabled(sqlite3* db) {
   if (!is_enabled(db))
-    throw Error(ErrorKind::config, "not_enabled",
-                "this database is not replicated yet: begin with SELECT rowmesh_add_table('*') and SELECT rowmesh_start()");
+    throw Error(
+        ErrorKind::config, "not_enabled",
+        "this database is not replicated yet: begin with SELECT rowmesh_add_table('*') and SELECT rowmesh_start()");
 }
 
 void register_functions(sqlite3* db) {

@@ -38,8 +38,9 @@ void debug_function(sqlite3* db, const Arguments&, Result result) {
   result.text(debug.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
-// 42 bits of milliseconds since 2020 and 21 random bits; ascending within a process. A node hands out so few in one millisecond that two nodes
-// meet on one with a chance of one in two million for each pair made in the same millisecond.
+// 42 bits of milliseconds since 2020 and 21 random bits; ascending within a process. A node hands out so few in one
+// millisecond that two nodes meet on one with a chance of one in two million for each pair made in the same
+// millisecond.
 void id_function(sqlite3*, const Arguments&, Result result) {
   static std::atomic<std::int64_t> last = 0;
   constexpr std::int64_t year_2020_ms = 1577836800000;
@@ -77,8 +78,9 @@ void node_function(sqlite3* db, const Arguments&, Result result) {
   require_enabled(db);
   Identity identity = read_identity(db);
   CurrentStatus status = current_status(db);
-  json node = {{"node", identity.node}, {"incarnation", to_hex(identity.origin)}, {"name", identity.name},
-               {"engine", "sqlite"}, {"version", ROWMESH_VERSION}, {"listening", status.node.listening}};
+  json node = {{"node", identity.node},      {"incarnation", to_hex(identity.origin)},
+               {"name", identity.name},      {"engine", "sqlite"},
+               {"version", ROWMESH_VERSION}, {"listening", status.node.listening}};
   result.text(node.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
@@ -91,17 +93,22 @@ void health_function(sqlite3* db, const Arguments&, Result result) {
   for (const ServerStatus& server : status.node.servers) {
     if (server.state == "blocked" || server.state == "needs copy") worst = 2;
     if (server.state == "backing off") worst = std::max(worst, 1);
-    json entry = {{"server", server.name}, {"state", server.state}, {"queued", server.queued}, {"lag_ms", server.lag_ms}};
+    json entry = {
+        {"server", server.name}, {"state", server.state}, {"queued", server.queued}, {"lag_ms", server.lag_ms}};
     if (!server.last_error.empty()) entry["last_error"] = server.last_error;
     servers.push_back(std::move(entry));
   }
   if (status.node.quarantined > 0) worst = std::max(worst, 1);
   if (!status.served || !status.node.blocked.empty()) worst = 2;
   const char* words[] = {"ok", "degraded", "failing"};
-  json health = {{"status", words[worst]}, {"served", status.served}, {"servers", servers}, {"quarantined", status.node.quarantined}};
+  json health = {{"status", words[worst]},
+                 {"served", status.served},
+                 {"servers", servers},
+                 {"quarantined", status.node.quarantined}};
   if (!status.node.blocked.empty()) health["blocked"] = status.node.blocked;
   if (!status.served)
-    health["blocked"] = status.problem.empty() ? "no process serves this file: call rowmesh_start() or rowmesh_run()" : status.problem;
+    health["blocked"] =
+        status.problem.empty() ? "no process serves this file: call rowmesh_start() or rowmesh_run()" : status.problem;
   else if (!status.problem.empty())
     health["problem"] = status.problem;
   result.text(health.dump(-1, ' ', false, json::error_handler_t::replace));

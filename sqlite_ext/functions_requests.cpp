@@ -29,7 +29,8 @@ void require_one_of(const std::string& value, const char* option, std::initializ
     if (value == word) return;
     list += (list.empty() ? "'" : ", '") + std::string(word) + "'";
   }
-  throw Error(ErrorKind::config, "wrong_argument", std::string("the option '") + option + "' is one of " + list + ", not '" + value + "'");
+  throw Error(ErrorKind::config, "wrong_argument",
+              std::string("the option '") + option + "' is one of " + list + ", not '" + value + "'");
 }
 
 void copy_function(sqlite3* db, const Arguments& arguments, Result result) {
@@ -37,14 +38,16 @@ void copy_function(sqlite3* db, const Arguments& arguments, Result result) {
   auto options = arguments.options(1, "table direction on_existing");
   require_enabled(db);
   require_server(db, server);
-  std::string direction = option_text(options, "direction", "push"), existing = option_text(options, "on_existing", "fail");
+  std::string direction = option_text(options, "direction", "push"),
+              existing = option_text(options, "on_existing", "fail");
   require_one_of(direction, "direction", {"push", "pull"});
   require_one_of(existing, "on_existing", {"fail", "source", "newer"});
   nlohmann::json argument = {{"server", server}, {"direction", direction}, {"on_existing", existing}};
   if (std::string table = option_text(options, "table", ""); !table.empty()) {
     Statement known(db, "SELECT wire_name FROM main.rowmesh_table WHERE name=?1 COLLATE NOCASE OR wire_name=?1");
     if (!known.bind(1, table).step())
-      throw Error(ErrorKind::config, "unknown_table", "the table '" + table + "' is not replicated: rowmesh_add_table('" + table + "') makes it so");
+      throw Error(ErrorKind::config, "unknown_table",
+                  "the table '" + table + "' is not replicated: rowmesh_add_table('" + table + "') makes it so");
     argument["table"] = known.string(0);
   }
   request(db, "copy", argument.dump());
@@ -55,7 +58,9 @@ void copy_function(sqlite3* db, const Arguments& arguments, Result result) {
 void require_quarantined(sqlite3* db, std::int64_t id) {
   Statement known(db, "SELECT 1 FROM main.rowmesh_side WHERE id=?1 AND kind='quarantined'");
   if (!known.bind(1, id).step())
-    throw Error(ErrorKind::config, "unknown_entry", "there is no entry " + std::to_string(id) + " in quarantine: see rowmesh_quarantine for those there are");
+    throw Error(
+        ErrorKind::config, "unknown_entry",
+        "there is no entry " + std::to_string(id) + " in quarantine: see rowmesh_quarantine for those there are");
 }
 
 void retry_function(sqlite3* db, const Arguments& arguments, Result result) {
@@ -99,7 +104,9 @@ class OwnConnection {
 
 class ForeignCut {
  public:
-  explicit ForeignCut(sqlite3* db) : db_(db), key_("wait." + to_hex(random_number())) { set_state_value(db_, key_, ""); }
+  explicit ForeignCut(sqlite3* db) : db_(db), key_("wait." + to_hex(random_number())) {
+    set_state_value(db_, key_, "");
+  }
   ~ForeignCut() {
     try {
       Statement remove(db_, "DELETE FROM main.rowmesh_state WHERE key=?1");
@@ -139,7 +146,8 @@ void wait_function(sqlite3* db, const Arguments& arguments, Result result) {
   require_enabled(db);
   if (!server.empty()) require_server(db, server);
   if (!sqlite3_get_autocommit(db))
-    throw Error(ErrorKind::config, "in_transaction", "what this transaction wrote is not committed yet, so nobody can have it: commit, then wait");
+    throw Error(ErrorKind::config, "in_transaction",
+                "what this transaction wrote is not committed yet, so nobody can have it: commit, then wait");
   std::string path = database_path(db);
   if (!lease_holder(path).held && !find_worker(path))
     throw Error(ErrorKind::config, "not_served", "no process serves this file: call rowmesh_start() or rowmesh_run()");
@@ -153,7 +161,8 @@ void wait_function(sqlite3* db, const Arguments& arguments, Result result) {
     position = ForeignCut(own.db()).wait(until);
   // Position 0 is the answer of a node that never wrote anything, too; but then a cut makes number 1.
   bool done = false;
-  while (position && !(done = applied_everywhere(current_status(own.db()).node, server, position)) && steady_clock::now() < until)
+  while (position && !(done = applied_everywhere(current_status(own.db()).node, server, position)) &&
+         steady_clock::now() < until)
     poll(nullptr, 0, 2);
   result.integer(done);
 }

@@ -9,17 +9,23 @@
 namespace rowmesh::sqlite {
 namespace {
 
-[[noreturn]] void refuse(const std::string& code, const std::string& text) { throw Error(ErrorKind::config, code, text); }
+[[noreturn]] void refuse(const std::string& code, const std::string& text) {
+  throw Error(ErrorKind::config, code, text);
+}
 
 std::string checked_secret(const std::string& secret) {
   if (secret.empty())
-    refuse("no_secret", "the secret must not be empty: both servers are given the same one, for example the output of 'openssl rand -hex 32'");
+    refuse("no_secret",
+           "the secret must not be empty: both servers are given the same one, for example the output of 'openssl rand "
+           "-hex 32'");
   return secret;
 }
 
 std::string checked_direction(const std::string& direction) {
   if (direction != "both" && direction != "push" && direction != "pull")
-    refuse("bad_direction", "the direction is 'both', 'push' (we only ship to it) or 'pull' (we only take from it), not '" + direction + "'");
+    refuse("bad_direction",
+           "the direction is 'both', 'push' (we only ship to it) or 'pull' (we only take from it), not '" + direction +
+               "'");
   return direction;
 }
 
@@ -43,14 +49,17 @@ void add_server_function(sqlite3* db, const Arguments& arguments, Result result)
   Savepoint savepoint(db);
   Statement known(db, "SELECT 1 FROM main.rowmesh_server WHERE name=?1");
   if (known.bind(1, name).step())
-    refuse("server_exists", "there is a server '" + name + "' already: change it by rowmesh_alter_server('" + name + "', json), or choose another name");
+    refuse("server_exists", "there is a server '" + name + "' already: change it by rowmesh_alter_server('" + name +
+                                "', json), or choose another name");
   known.reset();
   if (!url.empty()) {
     Statement same(db, "SELECT name FROM main.rowmesh_server WHERE url=?1");
-    if (same.bind(1, url).step()) refuse("server_exists", "the server '" + same.string(0) + "' has the URL " + url + " already");
+    if (same.bind(1, url).step())
+      refuse("server_exists", "the server '" + same.string(0) + "' has the URL " + url + " already");
   }
   Statement insert(db,
-                   "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) VALUES(?1, ?2, ?3, ?4, ?5, ?6)");
+                   "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) VALUES(?1, ?2, "
+                   "?3, ?4, ?5, ?6)");
   std::string start = newest_state(db);
   insert.bind(1, name).bind(2, url).bind(3, secret).bind(4, direction).bind(5, option_flag(options, "enabled", true));
   insert.bind_bytes(6, start).run();
@@ -81,15 +90,18 @@ void alter_server_function(sqlite3* db, const Arguments& arguments, Result resul
   std::string name = known_server(db, arguments);
   auto options = arguments.options(1, "url secret direction enabled name");
   Savepoint savepoint(db);
-  if (options.contains("url")) set_column(db, name, "url", options["url"].is_null() ? "" : checked_url(option_text(options, "url", "")));
+  if (options.contains("url"))
+    set_column(db, name, "url", options["url"].is_null() ? "" : checked_url(option_text(options, "url", "")));
   if (options.contains("secret")) set_column(db, name, "secret", checked_secret(option_text(options, "secret", "")));
-  if (options.contains("direction")) set_column(db, name, "direction", checked_direction(option_text(options, "direction", "")));
+  if (options.contains("direction"))
+    set_column(db, name, "direction", checked_direction(option_text(options, "direction", "")));
   if (options.contains("enabled")) set_enabled(db, name, option_flag(options, "enabled", true));
   if (options.contains("name")) {
     std::string new_name = option_text(options, "name", "");
     if (new_name.empty()) refuse("wrong_argument", "the option 'name' must not be empty");
     Statement taken(db, "SELECT 1 FROM main.rowmesh_server WHERE name=?1 AND name<>?2");
-    if (taken.bind(1, new_name).bind(2, name).step()) refuse("server_exists", "there is a server '" + new_name + "' already");
+    if (taken.bind(1, new_name).bind(2, name).step())
+      refuse("server_exists", "there is a server '" + new_name + "' already");
     taken.reset();
     set_column(db, name, "name", new_name);
   }
@@ -136,7 +148,9 @@ void require_server(sqlite3* db, const std::string& name) {
     if (server.name == name) return;
     known += (known.empty() ? "'" : ", '") + server.name + "'";
   }
-  refuse("unknown_server", "there is no server '" + name + "'; " + (known.empty() ? "none was added yet: rowmesh_add_server(name, url, secret)" : "known ones: " + known));
+  refuse("unknown_server",
+         "there is no server '" + name + "'; " +
+             (known.empty() ? "none was added yet: rowmesh_add_server(name, url, secret)" : "known ones: " + known));
 }
 
 void register_server_functions(sqlite3* db) {

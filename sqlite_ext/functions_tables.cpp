@@ -15,7 +15,8 @@ void add_table_function(sqlite3* db, const Arguments& arguments, Result result) 
   wanted.wire_name = option_text(options, "name", "");
   std::string merge = option_text(options, "merge", "column");
   if (merge != "column" && merge != "row")
-    throw Error(ErrorKind::config, "wrong_argument", "the option 'merge' is 'column' (each column by itself) or 'row', not '" + merge + "'");
+    throw Error(ErrorKind::config, "wrong_argument",
+                "the option 'merge' is 'column' (each column by itself) or 'row', not '" + merge + "'");
   if (name == "*" && !wanted.wire_name.empty())
     throw Error(ErrorKind::config, "wrong_argument", "the option 'name' fits one table, not '*'");
   wanted.merge = merge == "row" ? MergePolicy::row : MergePolicy::column;

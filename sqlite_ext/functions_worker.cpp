@@ -81,8 +81,10 @@ bool interrupted(sqlite3* db) { return sqlite3_exec(db, "SELECT 1", nullptr, nul
 void say_once(const Worker& worker, std::string& said) {
   std::string text;
   if (worker.phase() == WorkerPhase::serving)
-    text = worker.listening().empty() ? worker.problem().empty() ? "serves, and listens nowhere (rowmesh_config('listen', '127.0.0.1:port'))" : ""
-                                      : "listens on http://" + worker.listening();
+    text =
+        worker.listening().empty()
+            ? worker.problem().empty() ? "serves, and listens nowhere (rowmesh_config('listen', '127.0.0.1:port'))" : ""
+            : "listens on http://" + worker.listening();
   else if (worker.phase() == WorkerPhase::standing_by)
     text = "stands by: " + worker.problem();
   if (text.empty() || text == said) return;
@@ -93,7 +95,8 @@ void say_once(const Worker& worker, std::string& said) {
 void run_function(sqlite3* db, const Arguments&, Result result) {
   require_writable(db);
   if (!sqlite3_get_autocommit(db))
-    throw Error(ErrorKind::config, "in_transaction", "a transaction is open on this connection, and would stay open: commit it before");
+    throw Error(ErrorKind::config, "in_transaction",
+                "a transaction is open on this connection, and would stay open: commit it before");
   std::string path = database_path(db);
   stop_worker(path);
   auto worker = ensure_worker(db, true);

@@ -1,5 +1,5 @@
-// What an application sees: SQL functions and tables named rowmesh_*. Everything here runs in the application's thread, on its
-// connection and inside of its transaction: nothing commits, nothing keeps a prepared statement after the call.
+// What an application sees: SQL functions and tables named rowmesh_*. Everything here runs in the application's thread,
+// on its connection and inside of its transaction: nothing commits, nothing keeps a prepared statement after the call.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -10,13 +10,13 @@
 namespace rowmesh::sqlite {
 
 // Throw Error. Each registers its part of the interface.
-void register_functions(sqlite3* db);        // all of the following
-void register_table_functions(sqlite3* db);  // add_table, remove_table, suspend_table, resume_table
-void register_server_functions(sqlite3* db); // add_server ... test_server
-void register_node_functions(sqlite3* db);   // version, debug, id, config, health, node, queue_size, enable, disable
+void register_functions(sqlite3* db);          // all of the following
+void register_table_functions(sqlite3* db);    // add_table, remove_table, suspend_table, resume_table
+void register_server_functions(sqlite3* db);   // add_server ... test_server
+void register_node_functions(sqlite3* db);     // version, debug, id, config, health, node, queue_size, enable, disable
 void register_request_functions(sqlite3* db);  // copy, retry, discard, wait
-void register_worker_functions(sqlite3* db); // start, stop, run
-void register_tables(sqlite3* db);           // rowmesh_status, rowmesh_tables, ...: virtual, read-only
+void register_worker_functions(sqlite3* db);   // start, stop, run
+void register_tables(sqlite3* db);             // rowmesh_status, rowmesh_tables, ...: virtual, read-only
 
 // The arguments of one call. `name` without the prefix, for messages.
 class Arguments {
@@ -28,7 +28,8 @@ class Arguments {
   std::string text(int at, const char* what) const;
   std::string text_or(int at, const std::string& otherwise) const;
   std::int64_t integer(int at, const char* what) const;
-  // The JSON object at `at`, or {} when it is not given. Keys that are not in `known` (separated by spaces) are refused.
+  // The JSON object at `at`, or {} when it is not given. Keys that are not in `known` (separated by spaces) are
+  // refused.
   nlohmann::json options(int at, std::string_view known) const;
 
  private:
@@ -46,7 +47,9 @@ std::int64_t option_integer(const nlohmann::json& options, const char* key, std:
 class Result {
  public:
   explicit Result(sqlite3_context* context) : context_(context) {}
-  void text(std::string_view text) { sqlite3_result_text64(context_, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8); }
+  void text(std::string_view text) {
+    sqlite3_result_text64(context_, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  }
   void integer(std::int64_t number) { sqlite3_result_int64(context_, number); }
   void null() { sqlite3_result_null(context_); }
 
@@ -55,7 +58,8 @@ class Result {
 };
 
 enum class Safety {
-  direct_only,  // changes configuration or touches the network: a hostile schema must not call it from a trigger or view
+  direct_only,  // changes configuration or touches the network: a hostile schema must not call it from a trigger or
+                // view
   innocuous,    // may stand in a DEFAULT, a view or a trigger
 };
 // Bodies get the connection they were called on, and may throw. `least`..`most`: number of arguments.
@@ -64,7 +68,8 @@ void define(sqlite3* db, const char* name, int least, int most, Safety safety, F
 
 // Path of the database file. Throws Error(config) for ":memory:" and temporary databases.
 std::string database_path(sqlite3* db);
-// Creates rowmesh's tables if need be. Throws Error(config) for a database that cannot have rowmesh (in memory, read-only).
+// Creates rowmesh's tables if need be. Throws Error(config) for a database that cannot have rowmesh (in memory,
+// read-only).
 void require_writable(sqlite3* db);
 // Throws Error(config) unless the file has rowmesh's tables.
 void require_enabled(sqlite3* db);

@@ -32,18 +32,21 @@ bool Lease::try_take() {
   if (held()) return true;
   int fd = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd < 0)
-    throw Error(ErrorKind::config, "no_lock_file",
-                "cannot open '" + path_ + "' (" + std::strerror(errno) + "): the folder of the database must be writable");
+    throw Error(
+        ErrorKind::config, "no_lock_file",
+        "cannot open '" + path_ + "' (" + std::strerror(errno) + "): the folder of the database must be writable");
   // Another user's process must be able to take over: as wide as the database itself, whatever this process's umask is.
   struct stat database;
-  if (stat(path_.substr(0, path_.size() - std::strlen("-rowmesh-lock")).c_str(), &database) == 0 && fchmod(fd, database.st_mode & 0666) != 0)
+  if (stat(path_.substr(0, path_.size() - std::strlen("-rowmesh-lock")).c_str(), &database) == 0 &&
+      fchmod(fd, database.st_mode & 0666) != 0)
     errno = 0;
   struct flock lock = whole_file();
   if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
     int error = errno;
     close(fd);
     if (error == EAGAIN || error == EACCES) return false;
-    throw Error(ErrorKind::config, "no_lock", "cannot lock '" + path_ + "' (" + std::strerror(error) + "): use a local file system");
+    throw Error(ErrorKind::config, "no_lock",
+                "cannot lock '" + path_ + "' (" + std::strerror(error) + "): use a local file system");
   }
   write_pid(fd);
   fd_ = fd;

@@ -1,8 +1,8 @@
 // Exactly one worker per file among all processes: whoever holds the lock on the side file `<database>-rowmesh-lock`.
 //
-// An OFD lock, since it goes with the descriptor: it ends with the process, however it ends, and another thread that opens and
-// closes the side file does not drop it. A side file, since opening and closing the database itself would drop the
-// process's POSIX locks on it, and with them SQLite's protection (howtocorrupt, 2.2).
+// An OFD lock, since it goes with the descriptor: it ends with the process, however it ends, and another thread that
+// opens and closes the side file does not drop it. A side file, since opening and closing the database itself would
+// drop the process's POSIX locks on it, and with them SQLite's protection (howtocorrupt, 2.2).
 #pragma once
 #include <sys/types.h>
 

@@ -15,17 +15,21 @@ constexpr int oldest_sqlite = 3038000;  // the API struct grows: a newer pointer
 int load(sqlite3* db, char** message, const sqlite3_api_routines* api) noexcept {
 #ifndef SQLITE_CORE
   if (sqlite3_api && sqlite3_api->create_function_v2 != api->create_function_v2) {
-    // Two SQLites in one process hold separate tables of file locks over the same files; and our calls would go to the wrong one.
+    // Two SQLites in one process hold separate tables of file locks over the same files; and our calls would go to the
+    // wrong one.
     *message = api->mprintf(
-        "rowmesh: this process has two copies of SQLite, and rowmesh is loaded by the other one: load it through one of them only");
+        "rowmesh: this process has two copies of SQLite, and rowmesh is loaded by the other one: load it through one "
+        "of them only");
     return SQLITE_ERROR;
   }
 #endif
   SQLITE_EXTENSION_INIT2(api);
   (void)api;
   if (sqlite3_libversion_number() < oldest_sqlite) {
-    *message = sqlite3_mprintf("rowmesh needs SQLite 3.38 or newer, this is %s. Programs with an older SQLite may still write the file: "
-                               "their changes are captured too.", sqlite3_libversion());
+    *message = sqlite3_mprintf(
+        "rowmesh needs SQLite 3.38 or newer, this is %s. Programs with an older SQLite may still write the file: "
+        "their changes are captured too.",
+        sqlite3_libversion());
     return SQLITE_ERROR;
   }
   try {
@@ -45,12 +49,14 @@ int load(sqlite3* db, char** message, const sqlite3_api_routines* api) noexcept 
 
 extern "C" {
 
-__attribute__((visibility("default"))) int sqlite3_rowmesh_init(sqlite3* db, char** message, const sqlite3_api_routines* api) {
+__attribute__((visibility("default"))) int sqlite3_rowmesh_init(sqlite3* db, char** message,
+                                                                const sqlite3_api_routines* api) {
   return rowmesh::sqlite::load(db, message, api);
 }
 
 // For hosts that are given a renamed file.
-__attribute__((visibility("default"))) int sqlite3_extension_init(sqlite3* db, char** message, const sqlite3_api_routines* api) {
+__attribute__((visibility("default"))) int sqlite3_extension_init(sqlite3* db, char** message,
+                                                                  const sqlite3_api_routines* api) {
   return rowmesh::sqlite::load(db, message, api);
 }
 }

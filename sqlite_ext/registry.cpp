@@ -35,7 +35,8 @@ Registry& registry() {
 FileId file_id(const std::string& path) {
   struct stat file;
   if (stat(path.c_str(), &file) != 0)
-    throw Error(ErrorKind::config, "no_file", "the database file '" + path + "' is not there (" + std::strerror(errno) + ")");
+    throw Error(ErrorKind::config, "no_file",
+                "the database file '" + path + "' is not there (" + std::strerror(errno) + ")");
   return {file.st_dev, file.st_ino};
 }
 
@@ -51,7 +52,8 @@ void after_fork_in_parent() {
   registry().mutex.unlock();
 }
 
-// The child has no workers until the extension is loaded or called again. Destroying would join threads that do not exist here.
+// The child has no workers until the extension is loaded or called again. Destroying would join threads that do not
+// exist here.
 void after_fork_in_child() {
   for (auto& [id, worker] : registry().workers) {
     worker->abandon();
@@ -63,7 +65,8 @@ void after_fork_in_child() {
 
 void stop_all() {
   std::map<FileId, std::shared_ptr<Worker>> workers;
-  // exit() may have been called by a thread that was interrupted while it held the mutex: no hang at exit, whatever happens.
+  // exit() may have been called by a thread that was interrupted while it held the mutex: no hang at exit, whatever
+  // happens.
   for (int patience = 0; !registry().mutex.try_lock(); ++patience) {
     if (patience == 200) return;
     usleep(10000);
@@ -91,8 +94,8 @@ std::string vfs_name(sqlite3* db) {
   return vfs && vfs->zName ? vfs->zName : "";
 }
 
-// A program without a busy timeout would see SQLITE_BUSY merely because the worker writes: 13 to 32 % of its commits in a
-// rollback journal, none with any timeout.
+// A program without a busy timeout would see SQLITE_BUSY merely because the worker writes: 13 to 32 % of its commits in
+// a rollback journal, none with any timeout.
 void ensure_busy_timeout(sqlite3* db) {
   if (query_integer(db, "PRAGMA busy_timeout") == 0) sqlite3_busy_timeout(db, default_busy_timeout_ms);
 }
@@ -109,13 +112,16 @@ void stop_at_exit() {
 std::shared_ptr<Worker> ensure_worker(sqlite3* db, bool foreground) {
   std::string path = database_path(db);
   if (!has_threads(db))
-    throw Error(ErrorKind::config, "no_threads",
-                "this program uses SQLite without threads (SQLITE_THREADSAFE=0 or SQLITE_CONFIG_SINGLETHREAD), so rowmesh cannot serve from it: "
-                "serve the file from another process, for example: sqlite3 file '.load ./rowmesh' 'SELECT rowmesh_run()'");
+    throw Error(
+        ErrorKind::config, "no_threads",
+        "this program uses SQLite without threads (SQLITE_THREADSAFE=0 or SQLITE_CONFIG_SINGLETHREAD), so rowmesh "
+        "cannot serve from it: "
+        "serve the file from another process, for example: sqlite3 file '.load ./rowmesh' 'SELECT rowmesh_run()'");
   std::string vfs = vfs_name(db);
   if (!vfs.starts_with("unix"))
-    throw Error(ErrorKind::config, "unknown_vfs",
-                "this database is reached through the VFS '" + vfs + "'; rowmesh serves ordinary files (VFS 'unix') only");
+    throw Error(
+        ErrorKind::config, "unknown_vfs",
+        "this database is reached through the VFS '" + vfs + "'; rowmesh serves ordinary files (VFS 'unix') only");
   ensure_busy_timeout(db);
   prepare_process();
   std::lock_guard guard(registry().mutex);
@@ -130,7 +136,8 @@ void start_if_wanted(sqlite3* db) noexcept {
   try {
     const char* path = sqlite3_db_filename(db, "main");
     if (!path || !*path || sqlite3_db_readonly(db, "main") == 1) return;
-    // No side file: rowmesh_start was never called here. An encrypted database, whose key comes later, is then not even touched.
+    // No side file: rowmesh_start was never called here. An encrypted database, whose key comes later, is then not even
+    // touched.
     if (access(Lease::lock_path(path).c_str(), F_OK) != 0) return;
     if (!is_enabled(db) || state_value(db, "started") != "1") return;
     ensure_worker(db);

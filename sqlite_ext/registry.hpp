@@ -1,6 +1,6 @@
-// One worker per file in this process, however many connections load the extension. A worker lives until rowmesh_stop, until its file
-// is gone or until the process ends, not until the last connection closes: programs with a connection per request would
-// otherwise start and stop it all the time.
+// One worker per file in this process, however many connections load the extension. A worker lives until rowmesh_stop,
+// until its file is gone or until the process ends, not until the last connection closes: programs with a connection
+// per request would otherwise start and stop it all the time.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,15 +14,16 @@ namespace rowmesh::sqlite {
 // read now is not our business yet.
 void start_if_wanted(sqlite3* db) noexcept;
 
-// The worker of this connection's file; started if there is none. Throws Error(config) when this process cannot have one.
+// The worker of this connection's file; started if there is none. Throws Error(config) when this process cannot have
+// one.
 std::shared_ptr<Worker> ensure_worker(sqlite3* db, bool foreground = false);
 // null: this process has none.
 std::shared_ptr<Worker> find_worker(const std::string& path);
 // Stops this process's worker of the file and waits for its end.
 void stop_worker(const std::string& path);
 
-// Registers the handler that stops all workers when the process ends. The one registered last runs first, so this is called again after
-// libraries with handlers of their own have been set up.
+// Registers the handler that stops all workers when the process ends. The one registered last runs first, so this is
+// called again after libraries with handlers of their own have been set up.
 void stop_at_exit();
 
 }  // namespace rowmesh::sqlite

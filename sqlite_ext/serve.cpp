@@ -66,18 +66,21 @@ struct Worker::Session {
 
   // Between slices of a long apply. Leaving it half done is safe: it is one transaction, and comes again.
   void breathe(const std::function<bool()>& must_leave) {
-    if (must_leave()) throw Error(ErrorKind::transient, "stopping", "the worker is told to stop; what is half done is done again");
+    if (must_leave())
+      throw Error(ErrorKind::transient, "stopping", "the worker is told to stop; what is half done is done again");
     loop.run();
   }
 };
 
 void Worker::serve() {
-  Session session(path_, vfs_, [this](char level, const std::string& text) { log(level, text); }, [this] { return must_leave(); });
+  Session session(
+      path_, vfs_, [this](char level, const std::string& text) { log(level, text); }, [this] { return must_leave(); });
   stop_at_exit();  // after libcurl and OpenSSL have registered theirs, so that ours comes first
   log_file_ = session.store.setting("log_file");
   {
     // Answers that nobody fetched.
-    Statement old_waits(session.store.connection(), "DELETE FROM main.rowmesh_state WHERE key>='wait.' AND key<'wait/' AND value<>''");
+    Statement old_waits(session.store.connection(),
+                        "DELETE FROM main.rowmesh_state WHERE key>='wait.' AND key<'wait/' AND value<>''");
     old_waits.run();
   }
   session.node.start();
@@ -104,7 +107,8 @@ void Worker::serve_loop(Session& session) {
       answer_waits(session);
       std::uint64_t wanted_at = session.node.tick();
       std::uint64_t now_ms = session.wall.now_ms();
-      session.tick_at = Clock::now() + milliseconds(wanted_at > now_ms ? std::min<std::uint64_t>(wanted_at - now_ms, 1000) : 0);
+      session.tick_at =
+          Clock::now() + milliseconds(wanted_at > now_ms ? std::min<std::uint64_t>(wanted_at - now_ms, 1000) : 0);
       note_status(session, false);
     }
     if (now >= session.file_check_at) {
@@ -115,10 +119,12 @@ void Worker::serve_loop(Session& session) {
       }
     }
     auto until = std::min(session.tick_at, session.wakeup.next_look());
-    if (std::int64_t loop_ms = session.loop.timeout_ms(); loop_ms >= 0) until = std::min(until, Clock::now() + milliseconds(loop_ms));
+    if (std::int64_t loop_ms = session.loop.timeout_ms(); loop_ms >= 0)
+      until = std::min(until, Clock::now() + milliseconds(loop_ms));
     nanoseconds rest = std::max(nanoseconds(0), std::chrono::duration_cast<nanoseconds>(until - Clock::now()));
     timespec timeout = {static_cast<time_t>(rest.count() / 1000000000), static_cast<long>(rest.count() % 1000000000)};
-    pollfd sources[] = {{event_fd_, POLLIN, 0}, {session.loop.descriptor(), POLLIN, 0}, {session.wakeup.descriptor(), POLLIN, 0}};
+    pollfd sources[] = {
+        {event_fd_, POLLIN, 0}, {session.loop.descriptor(), POLLIN, 0}, {session.wakeup.descriptor(), POLLIN, 0}};
     int ready = ppoll(sources, 3, &timeout, nullptr);
     look = false;
     if (ready > 0 && (sources[0].revents & POLLIN)) {
@@ -136,7 +142,8 @@ void Worker::serve_loop(Session& session) {
 void Worker::listen_as_set(Session& session) {
   std::string wanted = session.store.setting("listen");
   auto now = Clock::now();
-  bool due = wanted != session.listen_setting || (session.loop.listening().empty() && !wanted.empty() && now >= session.listen_retry_at);
+  bool due = wanted != session.listen_setting ||
+             (session.loop.listening().empty() && !wanted.empty() && now >= session.listen_retry_at);
   if (!due) return;
   session.listen_setting = wanted;
   session.listen_retry_at = now + std::chrono::seconds(1);
@@ -153,7 +160,8 @@ void Worker::listen_as_set(Session& session) {
   changed_.notify_all();
 }
 
-// rowmesh_wait of this process asks by cut(), that of others by a row: an empty value is the question, the position the answer.
+// rowmesh_wait of this process asks by cut(), that of others by a row: an empty value is the question, the position the
+// answer.
 void Worker::answer_waits(Session& session) {
   std::uint64_t asked;
   {

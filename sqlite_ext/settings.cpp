@@ -12,7 +12,8 @@ void check_listen(sqlite3* db, const std::string& value) {
   check_listen_address(value);
   if (is_loopback_address(value)) return;
   if (query_integer(db, "SELECT count(*) FROM main.rowmesh_server WHERE length(secret)>0") == 0)
-    refuse("other computers can reach " + value + ", so a secret is needed first: call rowmesh_add_server(name, url, secret), then set the address again");
+    refuse("other computers can reach " + value +
+           ", so a secret is needed first: call rowmesh_add_server(name, url, secret), then set the address again");
 }
 
 void check_enabled(sqlite3*, const std::string& value) {
@@ -25,11 +26,13 @@ void check_name(sqlite3*, const std::string& value) {
 
 void check_fraction(sqlite3*, const std::string& value) {
   if (value != "always" && value != "nonzero")
-    refuse("'datetime_fraction' is 'always' (what SQLAlchemy compares by) or 'nonzero' (what Django writes), not '" + value + "'");
+    refuse("'datetime_fraction' is 'always' (what SQLAlchemy compares by) or 'nonzero' (what Django writes), not '" +
+           value + "'");
 }
 
 void check_log_file(sqlite3*, const std::string& value) {
-  if (!value.empty() && value[0] != '/') refuse("'log_file' must be an absolute path, since programs in several folders may serve this file");
+  if (!value.empty() && value[0] != '/')
+    refuse("'log_file' must be an absolute path, since programs in several folders may serve this file");
 }
 
 struct Setting {
@@ -39,10 +42,8 @@ struct Setting {
 };
 
 constexpr Setting settings[] = {
-    {"listen", "", check_listen},
-    {"name", "", check_name},
-    {"enabled", "on", check_enabled},
-    {"datetime_fraction", "always", check_fraction},
+    {"listen", "", check_listen},     {"name", "", check_name},
+    {"enabled", "on", check_enabled}, {"datetime_fraction", "always", check_fraction},
     {"log_file", "", check_log_file},
 };
 

@@ -6,7 +6,7 @@
 
 namespace rowmesh::sqlite {
 
-std::string read_setting(sqlite3* db, const std::string& key);  // the default if it is not set
+std::string read_setting(sqlite3* db, const std::string& key);                       // the default if it is not set
 void change_setting(sqlite3* db, const std::string& key, const std::string& value);  // both throw Error(config)
 
 }  // namespace rowmesh::sqlite

@@ -10,7 +10,8 @@ namespace rowmesh::sqlite {
 class SystemClock : public WallClock {
  public:
   std::uint64_t now_ms() override {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
   }
 };
 

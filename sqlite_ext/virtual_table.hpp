@@ -1,5 +1,5 @@
-// Read-only tables whose rows are made when they are asked for. Eponymous: they exist without CREATE VIRTUAL TABLE, in every
-// database that the connection has open, and leave nothing in the file.
+// Read-only tables whose rows are made when they are asked for. Eponymous: they exist without CREATE VIRTUAL TABLE, in
+// every database that the connection has open, and leave nothing in the file.
 #pragma once
 #include <optional>
 #include <string>
@@ -28,7 +28,7 @@ struct VirtualTable {
   const char* columns;  // as in CREATE TABLE
   // The number of the hidden column that must be given, as in FROM rowmesh_test_server('office'); -1: none.
   int argument;
-  bool direct_only;     // touches the network
+  bool direct_only;  // touches the network
   // `argument`: '' if there is none. May throw.
   std::vector<CellRow> (*rows)(sqlite3* db, const std::string& argument);
 };

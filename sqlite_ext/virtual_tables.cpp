@@ -19,10 +19,12 @@ Rows status_rows(sqlite3* db, const std::string&) {
   Rows rows;
   if (!is_enabled(db)) return rows;
   for (const ServerStatus& server : current_status(db).node.servers)
-    rows.push_back({server.name, text_or_null(server.url), server.direction, Cell(std::int64_t{server.enabled}), server.state, number(server.queued),
-                    number(server.lag_ms), time_or_null(server.last_success_ms), text_or_null(server.last_error), number(server.rows_sent),
-                    number(server.rows_received), number(server.conflicts),
-                    Cell(query_integer(db, "SELECT count(*) FROM main.rowmesh_side WHERE kind='quarantined'")), text_or_null(server.progress)});
+    rows.push_back({server.name, text_or_null(server.url), server.direction, Cell(std::int64_t{server.enabled}),
+                    server.state, number(server.queued), number(server.lag_ms), time_or_null(server.last_success_ms),
+                    text_or_null(server.last_error), number(server.rows_sent), number(server.rows_received),
+                    number(server.conflicts),
+                    Cell(query_integer(db, "SELECT count(*) FROM main.rowmesh_side WHERE kind='quarantined'")),
+                    text_or_null(server.progress)});
   return rows;
 }
 
@@ -55,8 +57,8 @@ Rows table_rows(sqlite3* db, const std::string&) {
     } else if (reason = why_not_replicable(db, name); !reason.empty()) {
       state = "blocked";
     }
-    rows.push_back({name, query.string(2), query.string(3), key_columns(layout), state, text_or_null(reason), side_count(db, id, "hidden"),
-                    side_count(db, id, "held"), side_count(db, id, "quarantined")});
+    rows.push_back({name, query.string(2), query.string(3), key_columns(layout), state, text_or_null(reason),
+                    side_count(db, id, "hidden"), side_count(db, id, "held"), side_count(db, id, "quarantined")});
   }
   return rows;
 }
@@ -68,21 +70,23 @@ Rows conflict_rows(sqlite3* db, const std::string&) {
                   "SELECT id, time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version "
                   "FROM main.rowmesh_conflict ORDER BY id");
   while (query.step())
-    rows.push_back({Cell(query.integer(0)), Cell(iso_time(static_cast<std::uint64_t>(query.integer(1)))), query.string(2), query.string(3),
-                    query.string(4), query.string(5), text_or_null(query.string(6)), text_or_null(query.string(7)), query.string(8),
-                    query.string(9)});
+    rows.push_back({Cell(query.integer(0)), Cell(iso_time(static_cast<std::uint64_t>(query.integer(1)))),
+                    query.string(2), query.string(3), query.string(4), query.string(5), text_or_null(query.string(6)),
+                    text_or_null(query.string(7)), query.string(8), query.string(9)});
   return rows;
 }
 
 Rows quarantine_rows(sqlite3* db, const std::string&) {
   Rows rows;
   if (!is_enabled(db)) return rows;
-  Statement query(db,
-                  "SELECT s.id, t.name, s.key_text, s.reason, s.code, s.payload, s.origin, s.since_ms FROM main.rowmesh_side s "
-                  "LEFT JOIN main.rowmesh_table t ON t.id=s.table_id WHERE s.kind='quarantined' ORDER BY s.id");
+  Statement query(
+      db,
+      "SELECT s.id, t.name, s.key_text, s.reason, s.code, s.payload, s.origin, s.since_ms FROM main.rowmesh_side s "
+      "LEFT JOIN main.rowmesh_table t ON t.id=s.table_id WHERE s.kind='quarantined' ORDER BY s.id");
   while (query.step())
-    rows.push_back({Cell(query.integer(0)), query.string(1), query.string(2), query.string(3), query.string(4), text_or_null(query.string(5)),
-                    text_or_null(query.string(6)), time_or_null(static_cast<std::uint64_t>(query.integer(7)))});
+    rows.push_back({Cell(query.integer(0)), query.string(1), query.string(2), query.string(3), query.string(4),
+                    text_or_null(query.string(5)), text_or_null(query.string(6)),
+                    time_or_null(static_cast<std::uint64_t>(query.integer(7)))});
   return rows;
 }
 
@@ -91,8 +95,9 @@ Rows node_rows(sqlite3* db, const std::string&) {
   Identity identity = read_identity(db);
   CurrentStatus status = current_status(db);
   const char* served = status.here ? "this process" : status.served ? "another process" : "nobody";
-  return {{identity.node, to_hex(identity.origin), identity.name, "sqlite", ROWMESH_VERSION, text_or_null(status.node.listening), served,
-           number(status.node.position), number(status.node.captured), number(status.node.applied), text_or_null(status.node.blocked)}};
+  return {{identity.node, to_hex(identity.origin), identity.name, "sqlite", ROWMESH_VERSION,
+           text_or_null(status.node.listening), served, number(status.node.position), number(status.node.captured),
+           number(status.node.applied), text_or_null(status.node.blocked)}};
 }
 
 Rows test_rows(sqlite3* db, const std::string& server) {
@@ -104,22 +109,28 @@ Rows test_rows(sqlite3* db, const std::string& server) {
 
 constexpr VirtualTable tables[] = {
     {"rowmesh_status",
-     "server TEXT, url TEXT, direction TEXT, enabled INTEGER, state TEXT, queued INTEGER, lag_ms INTEGER, last_success TEXT, last_error TEXT, "
+     "server TEXT, url TEXT, direction TEXT, enabled INTEGER, state TEXT, queued INTEGER, lag_ms INTEGER, last_success "
+     "TEXT, last_error TEXT, "
      "rows_sent INTEGER, rows_received INTEGER, conflicts INTEGER, quarantined INTEGER, progress TEXT",
      -1, false, status_rows},
     {"rowmesh_tables",
-     "name TEXT, wire_name TEXT, merge TEXT, key TEXT, state TEXT, reason TEXT, hidden INTEGER, held INTEGER, quarantined INTEGER", -1, false,
-     table_rows},
+     "name TEXT, wire_name TEXT, merge TEXT, key TEXT, state TEXT, reason TEXT, hidden INTEGER, held INTEGER, "
+     "quarantined INTEGER",
+     -1, false, table_rows},
     {"rowmesh_conflicts",
-     "id INTEGER, time TEXT, \"table\" TEXT, key TEXT, type TEXT, resolution TEXT, winner TEXT, loser TEXT, winner_version TEXT, loser_version TEXT",
+     "id INTEGER, time TEXT, \"table\" TEXT, key TEXT, type TEXT, resolution TEXT, winner TEXT, loser TEXT, "
+     "winner_version TEXT, loser_version TEXT",
      -1, false, conflict_rows},
     {"rowmesh_quarantine",
-     "id INTEGER, \"table\" TEXT, key TEXT, reason TEXT, code TEXT, payload TEXT, origin TEXT, since TEXT", -1, false, quarantine_rows},
+     "id INTEGER, \"table\" TEXT, key TEXT, reason TEXT, code TEXT, payload TEXT, origin TEXT, since TEXT", -1, false,
+     quarantine_rows},
     {"rowmesh_node",
-     "node TEXT, incarnation TEXT, name TEXT, engine TEXT, version TEXT, listening TEXT, served_by TEXT, position INTEGER, captured INTEGER, "
+     "node TEXT, incarnation TEXT, name TEXT, engine TEXT, version TEXT, listening TEXT, served_by TEXT, position "
+     "INTEGER, captured INTEGER, "
      "applied INTEGER, blocked TEXT",
      -1, false, node_rows},
-    {"rowmesh_test_server", "\"check\" TEXT, ok INTEGER, detail TEXT, ms INTEGER, server TEXT HIDDEN", 4, true, test_rows},
+    {"rowmesh_test_server", "\"check\" TEXT, ok INTEGER, detail TEXT, ms INTEGER, server TEXT HIDDEN", 4, true,
+     test_rows},
 };
 
 }  // namespace

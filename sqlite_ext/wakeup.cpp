@@ -13,21 +13,27 @@ namespace {
 
 using std::chrono::microseconds;
 
-constexpr std::array<microseconds, 7> ladder = {microseconds(0),    microseconds(200),  microseconds(500),  microseconds(1000),
-                                                microseconds(2000), microseconds(5000), microseconds(10000)};
+constexpr std::array<microseconds, 7> ladder = {microseconds(0),    microseconds(200),  microseconds(500),
+                                                microseconds(1000), microseconds(2000), microseconds(5000),
+                                                microseconds(10000)};
 // For what inotify does not tell: another container on the same volume, a network file system.
 constexpr auto poll_interval = std::chrono::milliseconds(500);
 
 }  // namespace
 
 Wakeup::Wakeup(sqlite3* db, const std::string& database_path)
-    : db_(db), version_query_(db, "PRAGMA main.data_version"), path_(database_path), rung_(ladder.size()), next_look_(Clock::now()) {
+    : db_(db),
+      version_query_(db, "PRAGMA main.data_version"),
+      path_(database_path),
+      rung_(ladder.size()),
+      next_look_(Clock::now()) {
   std::size_t slash = path_.rfind('/');
   base_ = path_.substr(slash + 1);
   std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
   // The folder, not the file: -wal and -journal come and go.
   inotify_fd_ = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-  if (inotify_fd_ >= 0 && inotify_add_watch(inotify_fd_, folder.c_str(), IN_MODIFY | IN_DELETE | IN_MOVED_TO | IN_ONLYDIR) < 0) {
+  if (inotify_fd_ >= 0 &&
+      inotify_add_watch(inotify_fd_, folder.c_str(), IN_MODIFY | IN_DELETE | IN_MOVED_TO | IN_ONLYDIR) < 0) {
     close(inotify_fd_);
     inotify_fd_ = -1;
   }

@@ -1,6 +1,6 @@
-// Learns of other connections' commits within a fraction of a millisecond: inotify on the folder says that somebody wrote,
-// `PRAGMA data_version` says that a commit is visible. The event comes before the commit can be seen (with synchronous=FULL
-// practically always: an fsync lies between), hence the ladder of second looks.
+// Learns of other connections' commits within a fraction of a millisecond: inotify on the folder says that somebody
+// wrote, `PRAGMA data_version` says that a commit is visible. The event comes before the commit can be seen (with
+// synchronous=FULL practically always: an fsync lies between), hence the ladder of second looks.
 #pragma once
 #include <sys/types.h>
 
@@ -15,8 +15,8 @@ class Wakeup {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `db`: the worker's own connection, whose commits do not count. Watching is best effort: without inotify (limits, network
-  // file systems) the poll remains.
+  // `db`: the worker's own connection, whose commits do not count. Watching is best effort: without inotify (limits,
+  // network file systems) the poll remains.
   Wakeup(sqlite3* db, const std::string& database_path);
   ~Wakeup();
   Wakeup(const Wakeup&) = delete;

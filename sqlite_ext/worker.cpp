@@ -17,8 +17,9 @@
 namespace rowmesh::sqlite {
 namespace {
 
-constexpr int retry_ms = 500;            // for the lease, and after a failure
-constexpr unsigned patience = 120;       // looks at a file that does not want to be served: rowmesh_start's transaction may be open
+constexpr int retry_ms = 500;  // for the lease, and after a failure
+constexpr unsigned patience =
+    120;  // looks at a file that does not want to be served: rowmesh_start's transaction may be open
 constexpr auto exit_patience = std::chrono::seconds(10);
 
 // The host's handlers must run in the host's threads.
@@ -50,8 +51,13 @@ const char* to_string(WorkerPhase phase) {
 }
 
 Worker::Worker(std::string path, std::string vfs, bool foreground)
-    : path_(std::move(path)), vfs_(std::move(vfs)), foreground_(foreground), lease_(path_), event_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  if (event_fd_ < 0) throw Error(ErrorKind::transient, "no_descriptor", "this process has too many open files for another worker");
+    : path_(std::move(path)),
+      vfs_(std::move(vfs)),
+      foreground_(foreground),
+      lease_(path_),
+      event_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  if (event_fd_ < 0)
+    throw Error(ErrorKind::transient, "no_descriptor", "this process has too many open files for another worker");
 }
 
 Worker::~Worker() {
@@ -133,12 +139,14 @@ void Worker::attempt() {
   }
   if (!lease_.try_take()) {
     LeaseHolder holder = lease_holder(path_);
-    set_phase(WorkerPhase::standing_by, "process " + std::to_string(holder.pid) + " serves this file; this one takes over when that ends");
+    set_phase(WorkerPhase::standing_by,
+              "process " + std::to_string(holder.pid) + " serves this file; this one takes over when that ends");
     return sleep_ms(retry_ms);
   }
   if (!foreground_ && !wanted()) {
     lease_.release();
-    // It served, and rowmesh_stop was called somewhere: the end. Otherwise rowmesh_start's transaction may not be committed yet.
+    // It served, and rowmesh_stop was called somewhere: the end. Otherwise rowmesh_start's transaction may not be
+    // committed yet.
     not_wanted_ = phase() == WorkerPhase::starting ? not_wanted_ + 1 : patience + 1;
     return sleep_ms(retry_ms / 10);
   }
@@ -149,7 +157,8 @@ void Worker::attempt() {
 bool Worker::wanted() {
   sqlite3* db = nullptr;
   bool wanted = false;
-  int code = sqlite3_open_v2(path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs_.empty() ? nullptr : vfs_.c_str());
+  int code = sqlite3_open_v2(path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                             vfs_.empty() ? nullptr : vfs_.c_str());
   if (code == SQLITE_OK) {
     sqlite3_busy_timeout(db, 1000);
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
@@ -173,8 +182,8 @@ void Worker::stand_parked() {
   phase_ = WorkerPhase::failing;
 }
 
-// fork() while a thread is inside of SQLite breaks SQLite in the child: its mutexes and in-process lock tables are copied as they
-// are (22 of 300 children broken at 50 commits a second; none with this).
+// fork() while a thread is inside of SQLite breaks SQLite in the child: its mutexes and in-process lock tables are
+// copied as they are (22 of 300 children broken at 50 commits a second; none with this).
 void Worker::park() {
   park_ = true;
   wake();
@@ -221,7 +230,8 @@ void Worker::log(char level, const std::string& text) {
   FILE* file = log_file_.empty() ? stderr : std::fopen(log_file_.c_str(), "ae");
   if (!file) return;
   const char* word = level == 'e' ? "error" : level == 'w' ? "warning" : "info";
-  if (!log_file_.empty() || level != 'i') std::fprintf(file, "%s rowmesh %s %s: %s\n", time_text, path_.c_str(), word, text.c_str());
+  if (!log_file_.empty() || level != 'i')
+    std::fprintf(file, "%s rowmesh %s %s: %s\n", time_text, path_.c_str(), word, text.c_str());
   if (file != stderr) std::fclose(file);
 }
 

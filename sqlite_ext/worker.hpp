@@ -1,5 +1,5 @@
-// The thread that serves one file: reads its log, ships, listens, applies. It waits for the lease first, so that among all processes
-// one serves and the others stand by.
+// The thread that serves one file: reads its log, ships, listens, applies. It waits for the lease first, so that among
+// all processes one serves and the others stand by.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -47,8 +47,8 @@ class Worker {
   struct Session;
 
   void main();
-  bool wanted();          // rowmesh_start was called, and not rowmesh_stop
-  void attempt();         // stands by, or serves until told otherwise
+  bool wanted();   // rowmesh_start was called, and not rowmesh_stop
+  void attempt();  // stands by, or serves until told otherwise
   void serve();
   void serve_loop(Session& session);
   void listen_as_set(Session& session);
@@ -66,9 +66,9 @@ class Worker {
   int event_fd_ = -1;
   std::thread thread_;
   std::atomic<bool> stop_ = false, park_ = false;
-  std::string log_file_;        // the thread's own
-  std::string said_last_;       // the thread's own: the same problem is logged once
-  unsigned not_wanted_ = 0;     // the thread's own
+  std::string log_file_;     // the thread's own
+  std::string said_last_;    // the thread's own: the same problem is logged once
+  unsigned not_wanted_ = 0;  // the thread's own
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
