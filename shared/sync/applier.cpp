@@ -77,9 +77,12 @@ void Applier::once(const std::function<void()>& breathe) {
   map_tables(reader.tables());
   lock_tables();
   core_.window.begin_changes();
+  // What an origin says of itself holds for those who have its changes up to that position, so only for the origins that the document
+  // brings: taken from elsewhere it would settle changes that are not here yet. Position 0 is a member that has said nothing so far.
   // A copy speaks of later moments than the one that its taker will stand at: the position at which it began.
   if (header_.kind == DocumentKind::changes)
-    for (auto& [origin, meta] : header_.metas) state_.take_meta(origin, meta);
+    for (auto& [origin, meta] : header_.metas)
+      if (meta.position == 0 || header_.to.contains(origin)) state_.take_meta(origin, meta);
   state_.take_members(header_.members, header_.metas);
   apply_truncates();
   std::uint64_t slice_end_ms = core_.now_ms() + limits::apply_slice_ms;

@@ -187,7 +187,7 @@ class Store {
   // its log entries after `record`. (In SQLite they are in HistoryRecord::data.) What comes after the last cut is left to read_log.
   virtual void load_history(const std::function<void(const HistoryRecord&)>& record, const LogVisitor& entry) = 0;
   // Records up to and including `sequence`, and log entries that belong to these cuts, are no longer needed. Except that
-  // the newest cut's marker must stay usable. Any time outside of a transaction; may do its work later.
+  // the newest cut's marker must stay usable, and the newest record with a state stays: a restart begins with it. Any time outside of a transaction; may do its work later.
   virtual void prune_history(std::int64_t sequence) = 0;
   virtual std::int64_t put_side(const SideRow& row) = 0;  // insert or replace by (table, key); returns the id
   virtual void remove_side(TableId table, KeyView key) = 0;

@@ -177,7 +177,7 @@ void prune_keeps_what_is_needed(ContractBench& bench) {
   expect(left.count("kept") && !left.count("pruned"), "prune_history took the wrong records");
   bench.store().prune_history(second.sequence);
   bench.fixture().run({bench.insert(table, bench.row(3, "c"))});
-  states();
+  expect(states().count("kept"), "prune_history took the newest state, with which a restart begins");
   expect_entries(bench.cut().entries, "I 3");
 }
 

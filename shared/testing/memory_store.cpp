@@ -241,7 +241,7 @@ void MemoryStore::load_history(const std::function<void(const HistoryRecord&)>& 
   for (const HistoryRecord& stored : history_) {
     record(stored);
     if (stored.kind != HistoryKind::cut || stored.marker.empty()) continue;
-    given_ = std::stoull(stored.marker);
+    given_ = std::max<std::uint64_t>(given_, std::stoull(stored.marker));
     for (; next != log_.end() && next->transaction <= given_; ++next) give(*next, entry);
   }
 }
@@ -250,7 +250,12 @@ void MemoryStore::prune_history(std::int64_t sequence) {
   for (const HistoryRecord& record : history_)
     if (record.sequence <= sequence && record.kind == HistoryKind::cut && !record.marker.empty())
       forgotten_ = std::max<std::uint64_t>(forgotten_, std::stoull(record.marker));
-  std::erase_if(history_, [sequence](const HistoryRecord& record) { return record.sequence <= sequence; });
+  std::int64_t newest_state = 0;  // what a restart begins with, settled or not
+  for (const HistoryRecord& record : history_)
+    if (!record.state.empty()) newest_state = record.sequence;
+  std::erase_if(history_, [&](const HistoryRecord& record) {
+    return record.sequence <= sequence && record.sequence != newest_state;
+  });
   while (!log_.empty() && log_.front().transaction <= forgotten_) log_.pop_front();
 }
 
