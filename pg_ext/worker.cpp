@@ -164,7 +164,9 @@ class Worker {
 
   void configure() {
     std::uint64_t generation = store_.config_generation();
-    if (generation == generation_ && !settings_changed_) return;
+    // An address that was taken may be free later.
+    bool listen_again = !listen_problem_.empty() && wall_.now_ms() >= listen_again_ms_;
+    if (generation == generation_ && !settings_changed_ && !listen_again) return;
     stop_if_dropped();
     generation_ = generation;
     settings_changed_ = false;
@@ -186,11 +188,8 @@ class Worker {
     listen_problem_ = problem;
     listening_ = loop_.listening();
     store_.set_listening(listening_, problem);
-    if (!problem.empty()) settings_changed_ = retry_listen();
+    if (!problem.empty()) listen_again_ms_ = wall_.now_ms() + 5000;
   }
-
-  // An address that was taken may be free later; asked again every few seconds.
-  bool retry_listen() { return wall_.now_ms() / 5000 != retried_ && (retried_ = wall_.now_ms() / 5000, false); }
 
   bool has_secret() {
     for (const ServerConfig& server : store_.servers())
@@ -215,7 +214,7 @@ class Worker {
   Node node_;
   WaitEventSet* set_ = nullptr;
   std::uint64_t next_tick_ms_ = 0;
-  std::uint64_t generation_ = ~0ULL, retried_ = 0;
+  std::uint64_t generation_ = ~0ULL, listen_again_ms_ = 0;
   bool settings_changed_ = true;
   std::string listening_, listen_problem_;
 };

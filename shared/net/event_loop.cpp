@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "shared/model/error.hpp"
 #include "shared/net/curl_client.hpp"
 #include "shared/net/http_server.hpp"
 #include "shared/net/poller.hpp"
@@ -32,9 +33,24 @@ EventLoop::~EventLoop() = default;
 void EventLoop::listen(const ListenAddress& address) {
   std::unique_ptr<HttpServer>& server = state_->server;
   if (server && server->address().host == address.host && server->address().port == address.port) return;
-  std::unique_ptr<HttpServer> replacement;
-  if (!address.host.empty()) replacement = std::make_unique<HttpServer>(state_->poller, state_->handler, address);
-  server = std::move(replacement);
+  if (address.host.empty()) {
+    server.reset();
+    return;
+  }
+  auto open = [this](const ListenAddress& at) { return std::make_unique<HttpServer>(state_->poller, state_->handler, at); };
+  if (!server || server->address().port != address.port) {
+    server = open(address);
+    return;
+  }
+  // From 127.0.0.1:8080 to *:8080: the old listener stands in the way of the new one.
+  ListenAddress before = server->address();
+  server.reset();
+  try {
+    server = open(address);
+  } catch (const Error&) {
+    server = open(before);
+    throw;
+  }
 }
 
 std::string EventLoop::listening() const { return state_->server ? state_->server->listening() : std::string(); }

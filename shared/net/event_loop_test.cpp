@@ -283,6 +283,16 @@ TEST_F(EventLoopTest, KeepsItsAddressWhenTheNewOneIsTaken) {
   EXPECT_EQ(exchange(base(), "GET", "/").status, 0);
 }
 
+TEST_F(EventLoopTest, MovesToAnotherAddressOfTheSamePort) {
+  std::string same_port = ":" + std::to_string(port);
+  loop.listen({"*", port});
+  EXPECT_EQ(loop.listening(), "*" + same_port);
+  EXPECT_EQ(exchange(base(), "GET", "/").status, 200);
+  EXPECT_THROW(loop.listen({"192.0.2.1", port}), Error);  // not an address of this machine
+  EXPECT_EQ(loop.listening(), "*" + same_port);
+  EXPECT_EQ(exchange(base(), "GET", "/").status, 200);
+}
+
 TEST_F(EventLoopTest, EndsWithRequestsUnderWay) {
   auto other = std::make_unique<EventLoop>(handler);
   other->send(base(), {"GET", "/", "", {}, nullptr, ""}, 5000, answer_limit, [](HttpResponse) { FAIL(); });

@@ -77,10 +77,15 @@ struct HttpServer::Connection {
   HttpServer* server;
   std::list<Connection>::iterator self;
   int fd = -1;
-  std::int64_t waiting_since_ms = 0;  // for a whole request head
-  bool in_body = false;
-  std::int64_t body_since_ms = 0;
+  enum Stage { head, body, answer } stage = head;
+  std::int64_t since_ms = 0;  // in this stage
   std::uint64_t body_bytes = 0;
+
+  void enter(Stage next) {
+    stage = next;
+    since_ms = steady_ms();
+    body_bytes = 0;
+  }
 };
 
 // One per request.
@@ -120,7 +125,7 @@ struct HttpServer::Callbacks {
       added.self = server.connections_.begin();
       added.server = &server;
       added.fd = descriptor(connection);
-      added.waiting_since_ms = steady_ms();
+      added.enter(Connection::head);
       *context = &added;
     } catch (const std::exception&) {
       *context = nullptr;
@@ -130,10 +135,7 @@ struct HttpServer::Callbacks {
   static void completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode) noexcept {
     std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
     *context = nullptr;
-    if (Connection* c = of(connection)) {
-      c->in_body = false;
-      c->waiting_since_ms = steady_ms();
-    }
+    if (Connection* c = of(connection)) c->enter(Connection::head);
     auto& server = *static_cast<HttpServer*>(self);
     if (exchange && exchange->answered_early && !server.stopping_) server.linger(descriptor(connection));
   }
@@ -150,7 +152,7 @@ struct HttpServer::Callbacks {
         *upload_size = 0;
         return MHD_YES;
       }
-      if (Connection* c = of(connection)) c->in_body = false;
+      if (Connection* c = of(connection)) c->enter(Connection::answer);
       if (exchange->instead) return queue(connection, *exchange->instead, true);
       return queue(connection, answer(server, *exchange), false);
     } catch (...) {
@@ -195,15 +197,12 @@ struct HttpServer::Callbacks {
       if (early.status == 0 && gate.content_length() > exchange.body_limit) early = too_long(exchange.body_limit);
     }
     if (early.status == 0) {
-      if (Connection* c = of(connection)) {
-        c->in_body = gate.has_body();
-        c->body_since_ms = steady_ms();
-        c->body_bytes = 0;
-      }
+      if (Connection* c = of(connection)) c->enter(gate.has_body() ? Connection::body : Connection::answer);
       if (gate.has_body()) exchange.request.body = std::make_shared<Body>();
       return MHD_YES;
     }
     // Kept alive only where no byte of a body can be taken for the next request.
+    if (Connection* c = of(connection)) c->enter(Connection::answer);
     exchange.answered_early = gate.has_body() || refusal.status != 0;
     return queue(connection, early, exchange.answered_early);
   }
@@ -338,15 +337,19 @@ void HttpServer::drain_lingering() {
   std::erase_if(lingering_, ended);
 }
 
-// A client that sends a byte now and then would hold its connection for ever.
+// A client that sends a byte now and then would hold its connection for ever. One that takes our answer slowly does not come here:
+// libmicrohttpd's limit on inactivity is enough for it.
 void HttpServer::end_slow_requests() {
-  std::int64_t now_ms = steady_ms();
-  if (now_ms - looked_for_slow_ms_ < slow_check_ms) return;
+  std::int64_t now_ms = steady_ms(), passed_ms = now_ms - looked_for_slow_ms_;
+  if (passed_ms < slow_check_ms) return;
   looked_for_slow_ms_ = now_ms;
-  for (const Connection& one : connections_) {
-    std::int64_t body_ms = now_ms - one.body_since_ms;
-    bool slow = one.in_body ? body_ms > body_grace_ms && one.body_bytes < slowest_bytes_per_ms * static_cast<std::uint64_t>(body_ms)
-                            : now_ms - one.waiting_since_ms > header_deadline_ms;
+  bool we_were_slow = passed_ms > 4 * slow_check_ms;  // nobody ran the loop: what waited meanwhile is not the clients' fault
+  for (Connection& one : connections_) {
+    if (we_were_slow) one.enter(one.stage);
+    std::int64_t in_stage_ms = now_ms - one.since_ms;
+    bool slow = one.stage == Connection::head ? in_stage_ms > header_deadline_ms
+                                              : one.stage == Connection::body && in_stage_ms > body_grace_ms &&
+                                                    one.body_bytes < slowest_bytes_per_ms * static_cast<std::uint64_t>(in_stage_ms);
     if (slow && one.fd >= 0) ::shutdown(one.fd, SHUT_RDWR);
   }
 }

@@ -1,5 +1,7 @@
 #include "shared/sync/document_maker.hpp"
 
+#include <algorithm>
+
 #include "shared/merge/fold.hpp"
 #include "shared/model/limits.hpp"
 
@@ -11,7 +13,9 @@ DocumentHeader make_header(const Core& core) {
   header.node = core.identity.node;
   header.hlc = core.store.clock().now();
   header.prune_horizon = core.state.prune_horizon;
-  header.horizon = core.state.horizon(core.watermark);
+  // Not below what this node announced before it met its newest member: the receiver may have forgotten up to that.
+  auto own = core.state.metas.find(core.state.self);
+  header.horizon = std::max(core.state.horizon(core.watermark), own == core.state.metas.end() ? 0 : own->second.horizon);
   header.metas = core.state.metas;
   header.members = core.state.members;
   for (auto& [id, version] : core.state.truncates)
