@@ -72,7 +72,10 @@ void make_point_scan(TableAccess* access, Snapshot snapshot) {
   for (const PgKeyPart& part : access->table->key)
     ScanKeyEntryInitialize(&access->point_keys[part.index_attribute - 1], 0, part.index_attribute, BTEqualStrategyNumber, InvalidOid,
                            part.collation, part.equal, 0);
-  access->point = index_beginscan(access->heap, access->index, snapshot, static_cast<int>(access->table->key.size()), 0);
+  auto count = static_cast<int>(access->table->key.size());
+  access->point = index_beginscan(access->heap, access->index, snapshot, count, 0);
+  // Its own copy of the keys is not initialized before, and release_pins has it looked at ("cache lookup failed for type 6").
+  index_rescan(access->point, access->point_keys, count, nullptr, 0);
 }
 
 void start_point_scan(TableAccess* access, Snapshot snapshot, const Datum* key) {
