@@ -125,6 +125,8 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     return answer_changes(request, *peer);
   } catch (const Refusal& refusal) {
     core.counters.refused_requests++;
+    // Its horizon waits for our watermark, which only a cut of ours takes there, and with nothing unsettled here none would come.
+    if (refusal.error == "stale") force = true;
     Progress now = progress();
     return answer(409, error_to_json(refusal.error, refusal.text, &now));
   } catch (const Error& error) {
