@@ -328,7 +328,7 @@ TEST(DocumentTest, MalformedRowsAreRefused) {
            "[2,0,[5],[[1,0,null,1]]]", "[2,0,[5],[[1,0,[1,[],1,1],1,null]]]", "[2,0,[5],[[1,0,[1,[5],1,[1]],1,null]]]",
            "[2,0,[5],[[1,0,null,1,[5]]]]", "[2,0,[5],[[1,0,null,1,null,0]]]", "[\"v\",1]", "[\"v\",0,\"1\"]", "[\"v\",1,\"xyz\"]", "[\"v\",1,1]",
            "[\"w\",1,\"1\"]", "[\"v\",1,\"1\",1]", "[\"v\",-1,\"1\"]", "[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]"})
-    EXPECT_NE(refusal_of_rows(std::string(line) + "\n", line[1] == '"' ? 0 : 1), "") << line;
+    EXPECT_NE(refusal_of_rows(std::string(line) + "\n", std::string_view(line).starts_with("[\"") ? 0 : 1), "") << line;
   EXPECT_EQ(refusal_of_rows("[2,0,[5],[[1,0,[1,[5],1,[1,0]],[1,0],null],[1,1,null,0,[5,\"\\u0000\"]]]]\n"), "");
 }
 

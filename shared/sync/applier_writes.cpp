@@ -183,8 +183,9 @@ void Applier::finish() {
     for (auto& [origin, to] : header_.to) {
       if (origin == state_.self) continue;
       batch.ends.emplace_back(origin, to.number);
-      if (auto meta = header_.metas.find(origin); meta != header_.metas.end()) newest_ = std::max(newest_, meta->second.watermark);
     }
+  // It counts as of the newest version in it, not as of the watermarks it came with: a node whose own part of it is settled sends no
+  // more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for ever.
   std::sort(touched_.begin(), touched_.end());
   touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
   batch.entries = touched_;

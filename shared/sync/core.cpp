@@ -52,7 +52,8 @@ bool Core::cut(bool force) {
   OriginMeta& meta = state.own_meta();
   meta.position = position.number;
   meta.watermark = watermark;
-  meta.horizon = std::max(meta.horizon, state.horizon(watermark));
+  // A server that was never met confirmed nothing, and is not among the members yet.
+  if (!hold_prune) meta.horizon = std::max(meta.horizon, state.horizon(watermark));
   meta.received.clear();
   for (auto& [origin, other] : state.metas)
     if (origin != state.self) meta.received[origin] = other.watermark;

@@ -60,7 +60,7 @@ class Core {
   Window window;
   Counters counters;
   Hlc watermark = 0;               // W of the last cut
-  bool hold_prune = false;         // a server of ours was never met: nobody knows yet what it lacks
+  bool hold_prune = true;         // a server of ours was never met: nobody knows yet what it lacks
   std::set<TableId> recheck_hidden; // a value may have become free
   std::uint64_t last_cut_ms = 0;
 

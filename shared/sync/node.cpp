@@ -137,8 +137,13 @@ void Node::Impl::take_answers() {
 
 bool Node::Impl::heartbeat_due() {
   if (!core.window.unsettled()) return false;
-  std::uint64_t due = hlc_to_ms(core.state.own_meta().watermark) + heartbeat_ms;
-  if (due <= core.now_ms()) return true;
+  // The watermark alone would not do: where the clock moves by changes only, it stays behind and every tick would be a heartbeat.
+  last_heartbeat_ms = std::min(last_heartbeat_ms, core.now_ms());
+  std::uint64_t due = std::max(hlc_to_ms(core.state.own_meta().watermark), last_heartbeat_ms) + heartbeat_ms;
+  if (due <= core.now_ms()) {
+    last_heartbeat_ms = core.now_ms();
+    return true;
+  }
   next_wake_ms = std::min(next_wake_ms, due);
   return false;
 }

@@ -190,7 +190,7 @@ LogRead MemoryStore::read_log(const LogVisitor& visit) {
     give(entry, visit);
   }
   given_ = last_transaction_;
-  read.watermark = clock_.now();
+  read.watermark = clock_.tick();
   for (auto& [id, prepared] : prepared_)
     if (!prepared.entries.empty()) read.watermark = std::min(read.watermark, prepared.entries.front().hlc - 1);
   read.marker = std::to_string(given_);
