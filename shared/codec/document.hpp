@@ -54,6 +54,7 @@ struct DocumentHeader {
   Hlc hlc = 0;
   Hlc prune_horizon = 0;  // G
   Hlc horizon = 0;        // H at the snapshot
+  Hlc newest = 0;         // no version among the changes from `from` to `to` is newer, those that no row tells of any more included
   Vector from, to;        // copy: `to` is the sender's vector at the snapshot, `from` empty
   std::map<Origin, OriginMeta> metas;
   std::map<Origin, Member> members;

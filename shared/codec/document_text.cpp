@@ -88,6 +88,7 @@ DocumentHeader header_from(const Json& json) {
   header.node = text(json.at("node"));
   header.hlc = number(json, "hlc");
   header.prune_horizon = number(json, "prune_horizon");
+  header.newest = number(json, "newest");
   header.horizon = number(json, "horizon");
   header.from = vector_from(object(json, "from"));
   header.to = vector_from(object(json, "to"));
@@ -152,6 +153,7 @@ std::string header_line(const DocumentHeader& header) {
                {"node", header.node},
                {"hlc", header.hlc},
                {"prune_horizon", header.prune_horizon},
+               {"newest", header.newest},
                {"horizon", header.horizon},
                {"from", to_json(header.from)},
                {"to", to_json(header.to)},

@@ -13,7 +13,7 @@ namespace {
   throw Error(ErrorKind::corrupt, "bad_record", std::string("a stored record of rowmesh does not decode: ") + what);
 }
 
-enum LifeFlag : unsigned { has_birth = 1, has_removed = 2, has_columns = 4, has_moved = 8, has_side_values = 16 };
+enum LifeFlag : unsigned { has_birth = 1, has_removed = 2, has_columns = 4, has_moved = 8, has_side_values = 16, has_applied = 32, applied_now = 64 };
 enum VersionForm : unsigned { settled_version = 0, same_version = 1, new_version = 2 };
 
 }  // namespace
@@ -74,6 +74,7 @@ void PackedWriter::life(const Life& life, bool with_side) {
   if (!(life.columns == ColumnVersions{})) flags |= has_columns;
   if (life.moved) flags |= has_moved;
   if (with_side && life.side) flags |= has_side_values;
+  if (life.applied_at != 0) flags |= life.applied_at == clock_ ? applied_now : has_applied;
   number(flags);
   if (flags & has_birth) version(life.birth);
   if (flags & has_removed) version(life.removed);
@@ -84,6 +85,7 @@ void PackedWriter::life(const Life& life, bool with_side) {
     version(life.moved->to_birth);
     columns(life.moved->seen);
   }
+  if (flags & has_applied) fixed64(life.applied_at);
   if (flags & has_side_values) {
     const Side& side = *life.side;
     number(static_cast<unsigned>(side.kind));
@@ -97,6 +99,7 @@ void PackedWriter::life(const Life& life, bool with_side) {
       value(side.values[i]);
     }
     bytes_.push_back(side.columns.is_all());
+    bytes_.push_back(side.row_here);
     bytes_.push_back(!side.types.empty());
   }
 }
@@ -192,6 +195,8 @@ Life PackedReader::life(bool with_side) {
     life.moved->to_birth = version();
     life.moved->seen = columns();
   }
+  if (flags & has_applied) life.applied_at = fixed64();
+  if (flags & applied_now) life.applied_at = clock_;
   if (flags & has_side_values) {
     if (!with_side) corrupt("values where none belong");
     life.side = std::make_unique<Side>();
@@ -207,6 +212,7 @@ Life PackedReader::life(bool with_side) {
       life.side->values.set(i, value());
     }
     if (number()) life.side->columns = ColumnSet::all();
+    life.side->row_here = number() != 0;
     if (!number()) life.side->types.clear();
   }
   return life;

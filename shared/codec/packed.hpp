@@ -18,6 +18,8 @@ class PackedWriter {
   void value(const Value& value);
   void life(const Life& life, bool with_side);
   void state(const RowState& state, bool with_side);
+  // Lives that were applied at this time cost nothing more for saying so. The reader must be told the same.
+  void applied_at(Hlc clock) { clock_ = clock; }
 
   const std::string& bytes() const { return bytes_; }
   std::string take();  // and begins anew
@@ -25,6 +27,7 @@ class PackedWriter {
 
  private:
   std::string bytes_;
+  Hlc clock_ = 0;
   Version last_;  // most runs of entries bear one version
 };
 
@@ -40,10 +43,12 @@ class PackedReader {
   Value value();  // texts are views into the bytes
   Life life(bool with_side);
   RowState state(bool with_side);
+  void applied_at(Hlc clock) { clock_ = clock; }
   bool done() const { return rest_.empty(); }
 
  private:
   std::string_view rest_;
+  Hlc clock_ = 0;
   Version last_;
 };
 

@@ -1,5 +1,8 @@
 #include "shared/merge/fold.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace rowmesh {
 
 const Life* shown_life(const RowState& state, bool integer_key, Version truncated) {
@@ -20,10 +23,48 @@ bool in_table(const RowState& state, bool integer_key, Version truncated) {
   const Life* life = shown_life(state, integer_key, truncated);
   if (!life) return false;
   if (!life->side || life->side->kind == SideKind::merged) return true;
-  return life->side->kind == SideKind::quarantined && !life->side->columns.is_all();
+  return life->side->kind == SideKind::quarantined && life->side->row_here;
 }
 
+void now_in_table(RowState& state, bool integer_key, Version truncated) {
+  Life* shown = shown_life(state, integer_key, truncated);
+  if (!shown || !shown->side) return;
+  auto alive = std::count_if(state.lives.begin(), state.lives.end(), [&](const Life& life) { return !life.dead(truncated); });
+  if (integer_key || alive == 1)
+    shown->side = nullptr;
+  else
+    shown->side->kind = SideKind::merged;
+}
+
+namespace {
+
+// Takes the lives that a local change of this version had not seen out of the state, for as long as the change is folded into the rest.
+class SeenOnly {
+ public:
+  SeenOnly(RowState& state, Version version) : state_(state) {
+    auto unseen = [&](const Life& life) { return life.applied_at > version.hlc; };
+    if (std::none_of(state.lives.begin(), state.lives.end(), unseen)) return;
+    auto first = std::stable_partition(state.lives.begin(), state.lives.end(), [&](const Life& life) { return !unseen(life); });
+    std::move(first, state.lives.end(), std::back_inserter(unseen_));
+    state.lives.erase(first, state.lives.end());
+  }
+  SeenOnly(const SeenOnly&) = delete;
+  ~SeenOnly() {
+    for (Life& life : unseen_) {
+      std::erase_if(state_.lives, [&](const Life& made) { return made.birth == life.birth; });
+      state_.add(std::move(life));
+    }
+  }
+
+ private:
+  RowState& state_;
+  std::vector<Life> unseen_;
+};
+
+}  // namespace
+
 void fold_insert(RowState& state, Version version, bool integer_key, Version truncated) {
+  SeenOnly seen(state, version);
   if (Life* same = state.find(version)) {
     // Inserted, removed and inserted again in one transaction: one life, never shipped in between (H16 c).
     same->removed = {};
@@ -43,6 +84,7 @@ void fold_insert(RowState& state, Version version, bool integer_key, Version tru
 
 void fold_update(RowState& state, Version version, const ColumnSet& columns, std::size_t column_count, bool whole_row,
                  bool integer_key, Version truncated) {
+  SeenOnly seen(state, version);
   if (state.lives.empty()) state.lives.emplace_back();
   Life* life = shown_life(state, integer_key, truncated);
   if (!life || !in_table(state, integer_key, truncated)) return;  // the insert that it belongs to follows
@@ -55,6 +97,7 @@ void fold_update(RowState& state, Version version, const ColumnSet& columns, std
 }
 
 void fold_remove(RowState& state, Version version, bool integer_key, Version truncated) {
+  SeenOnly seen(state, version);
   if (state.lives.empty()) state.lives.emplace_back();
   auto bury = [&](Life& life) {
     life.removed = version;

@@ -118,6 +118,7 @@ class Merger {
   void add(Version birth, IncomingLife& incoming) {
     Working working;
     working.life.birth = birth;
+    working.life.applied_at = Life::being_applied;
     working.life.removed = incoming.removed;
     working.life.columns = incoming.columns;
     if (incoming.moved) working.life.moved = std::make_unique<Move>(*incoming.moved);
@@ -208,14 +209,17 @@ class Merger {
   Row shown_values(const Working& shown, const std::vector<Working*>& alive) const {
     Row row = shown.values;
     if (context_.table.integer_key) return row;
-    for (std::size_t i = 0; i < row.size(); i++) {
-      const Working* newest = alive.back();
-      for (const Working* other : alive)
-        if (other->life.columns.of(static_cast<ColumnIndex>(i)) > newest->life.columns.of(static_cast<ColumnIndex>(i)))
-          newest = other;
-      row[i] = newest->values[i];
-    }
+    for (std::size_t i = 0; i < row.size(); i++) row[i] = newest_of(alive, static_cast<ColumnIndex>(i)).values[i];
     return row;
+  }
+
+  // The life whose value of the column shows: integer keys show one life as a whole.
+  const Working& newest_of(const std::vector<Working*>& alive, ColumnIndex column) const {
+    if (context_.table.integer_key) return *alive.front();
+    const Working* newest = alive.back();
+    for (const Working* other : alive)
+      if (other->life.columns.of(column) > newest->life.columns.of(column)) newest = other;
+    return *newest;
   }
 
   // Several living lives under one key: list the values that do not show.
@@ -223,11 +227,13 @@ class Merger {
     Row shown = shown_values(context_.table.integer_key ? *alive.front() : *alive.back(), alive);
     const Working& winner = context_.table.integer_key ? *alive.front() : *alive.back();
     for (const Working* working : alive) {
-      if (!working->changed && !winner.changed) continue;
       ColumnSet lost;
-      for (std::size_t i = 0; i < shown.size(); i++)
+      for (std::size_t i = 0; i < shown.size(); i++) {
+        const Working& over = newest_of(alive, static_cast<ColumnIndex>(i));
+        if (&over == working || (!working->changed && !over.changed)) continue;
         if (!same_value(shown[i], working->values[i]) && working->values[i].kind != ValueKind::omitted)
           lost.add(static_cast<ColumnIndex>(i));
+      }
       if (lost.empty()) continue;  // of the youngest life as well: an older one's column may have the higher version
       list("insert_exists", context_.table.integer_key ? "held" : "merged", lost, working->values, shown, working->life.newest(),
            winner.life.newest());

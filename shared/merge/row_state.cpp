@@ -9,6 +9,7 @@ Life& Life::operator=(const Life& other) {
   columns = other.columns;
   moved = other.moved ? std::make_unique<Move>(*other.moved) : nullptr;
   side = other.side ? std::make_unique<Side>(*other.side) : nullptr;
+  applied_at = other.applied_at;
   return *this;
 }
 

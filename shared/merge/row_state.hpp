@@ -70,6 +70,7 @@ enum class SideKind : std::uint8_t {
 
 struct Side {
   SideKind kind = SideKind::held;
+  bool row_here = false;  // quarantined: the table holds an older image of the row
   ColumnSet columns;   // which values count: all, or for a refused update those that the table does not have
   OwnedRow values;     // in the table's column order
   std::vector<ColumnType> types;  // on the wire, per column; empty: the table's own
@@ -83,6 +84,10 @@ struct Life {
   ColumnVersions columns;
   std::unique_ptr<Move> moved;
   std::unique_ptr<Side> side;  // null: its values are the table's row
+  // When it was made here by an apply, in this node's clock; 0: it was born here, or was always there. A local change that is read from
+  // the log only now, but is older than this, had not seen the life.
+  Hlc applied_at = 0;
+  static constexpr Hlc being_applied = ~Hlc{0};  // until the apply knows its time
 
   Life() = default;
   explicit Life(Version born) : birth(born) { columns.base = born; }

@@ -109,6 +109,17 @@ Hlc Window::oldest_after(Origin origin, PositionNumber from) const {
   return oldest;
 }
 
+Hlc Window::newest_after(const std::map<Origin, PositionNumber>& from) const {
+  Hlc newest = 0;
+  for (auto& [origin, position] : from) {
+    auto batches = by_origin_.find(origin);
+    if (batches == by_origin_.end()) continue;
+    for (auto batch = batches->second.rbegin(); batch != batches->second.rend() && end_of(**batch, origin) > position; ++batch)
+      newest = std::max(newest, (*batch)->newest);
+  }
+  return newest;
+}
+
 void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned) {
   while (!batches_.empty() && batches_.front().newest <= horizon) {
     Batch& batch = batches_.front();

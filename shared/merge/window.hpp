@@ -29,7 +29,7 @@ struct Entry {
 struct Batch {
   std::vector<std::pair<Origin, PositionNumber>> ends;  // the position of each origin that it leads up to
   Hlc newest = 0;               // no version in it is newer; a relayed batch counts as of the watermark it came with
-  std::int64_t sequence = 0;    // of its last history record; 0: not written yet
+  std::int64_t sequence = 0;    // no history record of it has a lower one; 0: not written yet
   std::vector<Entry*> entries;  // each once
 };
 
@@ -50,6 +50,7 @@ class Window {
   std::vector<Entry*> gather(const std::map<Origin, PositionNumber>& from);
   std::size_t count_after(Origin origin, PositionNumber from) const;  // changes, not keys: for queue lengths
   Hlc oldest_after(Origin origin, PositionNumber from) const;         // `newest` of the first such batch; 0: none
+  Hlc newest_after(const std::map<Origin, PositionNumber>& from) const;  // of all that gather() looks at; 0: nothing
 
   // Forgets what is settled below G (model 1.5). Reports per origin how far its log is gone now.
   void prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned);

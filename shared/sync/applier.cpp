@@ -300,12 +300,11 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     if (!found.exists) {
       for (const Value& value : life.values)
         if (value.kind == ValueKind::omitted && mapping().complete) return false;
-      bool settled = life.birth.settled() && life.columns == ColumnVersions{};
       Entry& fresh = core_.window.get(table.id, item.key);
       if (fresh.state.lives.empty()) fresh.state.lives.emplace_back();
       fresh.state.lives[0].birth = life.birth;
       fresh.state.lives[0].columns = life.columns;
-      (void)settled;
+      fresh.state.lives[0].applied_at = Life::being_applied;
       write(WriteKind::insert, fresh, index, found, life.values, {});
       return true;
     }

@@ -146,7 +146,7 @@ void Applier::show(const Table& table, Candidate& candidate) {
   }
   Life* shown = shown_life(entry.state, table.integer_key, state_.truncated(table.id));
   if (!shown || !shown->side || shown->side->kind == SideKind::merged) return;
-  shown->side = nullptr;
+  now_in_table(entry.state, table.integer_key, state_.truncated(table.id));
   core_.mark_side(entry);
 }
 

@@ -73,6 +73,7 @@ void Applier::quarantine(Entry& entry, RowView values, const ColumnSet& columns,
   auto side = std::make_unique<Side>();
   side->kind = SideKind::quarantined;
   side->columns = merged ? ColumnSet::all() : columns;
+  side->row_here = !columns.is_all();
   side->values = merged ? std::move(shown->side->values) : OwnedRow(values);
   side->types = types;
   side->code = code;
@@ -83,20 +84,7 @@ void Applier::quarantine(Entry& entry, RowView values, const ColumnSet& columns,
 }
 
 void Applier::list(const Table& table, KeyView key, const Loss& loss) {
-  auto version_text = [](Version version) {
-    return version.settled() ? std::string("settled") : std::to_string(hlc_to_ms(version.hlc)) + "/" + to_hex(version.origin);
-  };
-  ConflictRow row;
-  row.time_ms = core_.now_ms();
-  row.table = table.local_name;
-  row.key_text = key_to_text(key);
-  row.type = loss.type;
-  row.resolution = loss.resolution;
-  if (!loss.winner.empty()) row.winner = row_to_json(table, loss.winner.view(), &loss.columns);
-  row.loser = row_to_json(table, loss.loser.view(), &loss.columns);
-  row.winner_version = version_text(loss.winner_version);
-  row.loser_version = version_text(loss.loser_version);
-  core_.store.add_conflict(row);
+  core_.store.add_conflict(conflict_row(table, key, loss, core_.now_ms()));
   conflicts_++;
 }
 
@@ -176,7 +164,9 @@ void Applier::finish() {
     if (to.number > applied.number) applied = to;
   }
   core_.store.clock().observe(header_.hlc);
-  state_.hlc = std::max({state_.hlc, header_.hlc, core_.store.clock().now()});
+  // Taken while all rows are locked: a local change with a lower version that is read later came before, and had not seen what is new.
+  Hlc applied_at = core_.store.clock().tick();
+  state_.hlc = std::max(state_.hlc, applied_at);
 
   Batch batch;
   if (header_.kind == DocumentKind::changes)
@@ -188,16 +178,21 @@ void Applier::finish() {
   // more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for ever.
   std::sort(touched_.begin(), touched_.end());
   touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
+  for (Entry* entry : touched_)
+    for (Life& life : entry->state.lives)
+      if (life.applied_at == Life::being_applied) life.applied_at = applied_at;
   batch.entries = touched_;
-  batch.newest = newest_;
-  bool keep = !batch.entries.empty() || !header_.truncates.empty();
-  core_.write_pending(applied_records(batch), state_);
+  // What the sender's window still holds of these changes stays unsettled here as well, be it without a row (born and dead in between):
+  // a node that has nothing unsettled sends no heartbeats, and then the sender would never forget.
+  batch.newest = std::max(newest_, std::min(header_.newest, header_.hlc));
+  bool keep = batch.newest > state_.prune_horizon || !batch.entries.empty() || !header_.truncates.empty();
+  core_.write_pending(applied_records(batch, applied_at), state_);
   core_.store.commit();
 
   core_.window.keep_changes();
   core_.state = std::move(state_);
   if (keep) {
-    batch.sequence = core_.last_sequence();
+    batch.sequence = core_.first_written();
     core_.window.add_batch(std::move(batch));
   }
   core_.written();

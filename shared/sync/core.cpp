@@ -7,7 +7,6 @@
 #include "shared/model/limits.hpp"
 
 namespace rowmesh {
-
 void Core::load_config() {
   identity = store.identity();
   tables_.clear();
@@ -38,7 +37,9 @@ const Table* Core::table_by_wire_name(const std::string& name) const {
 bool Core::cut(bool force) {
   Batch batch;
   touched_sides_.clear();
+  cutting_ = true;
   LogRead read = store.read_log([&](const LogEntry& entry) { fold(entry, batch); });
+  cutting_ = false;
   watermark = std::max(watermark, read.watermark);
   state.hlc = std::max(state.hlc, store.clock().now());
   last_cut_ms = now_ms();
@@ -98,6 +99,8 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   Entry& entry = window.get(log_entry.table, log_entry.key);
   Version truncated = state.truncated(table->id);
   bool side = entry.state.has_side();
+  if (side && log_entry.op != LogOp::insert)
+    list_unseen(*table, entry, log_entry.op == LogOp::update ? log_entry.columns : ColumnSet::all(), version);
   switch (log_entry.op) {
     case LogOp::insert: fold_insert(entry.state, version, table->integer_key, truncated); break;
     case LogOp::update:
@@ -123,6 +126,7 @@ void Core::fold_truncate(const Table& table, Version version) {
   window.for_each(table.id, [&](Entry& entry) {
     auto& lives = entry.state.lives;
     std::erase_if(lives, [&](const Life& life) { return life.birth == version; });
+    if (entry.state.has_side()) list_unseen(table, entry, ColumnSet::all(), version);
     for (Life& life : lives) {
       if (!life.side || !life.dead(truncated)) continue;
       life.side = nullptr;
@@ -131,12 +135,51 @@ void Core::fold_truncate(const Table& table, Version version) {
   });
 }
 
+// A local change replaces values that wait in quarantine. Whoever made it looked at the table, where they are not.
+void Core::list_unseen(const Table& table, const Entry& entry, const ColumnSet& replaced, Version version) {
+  if (!cutting_) return;
+  for (const Life& life : entry.state.lives) {
+    if (!life.side || life.side->kind != SideKind::quarantined || life.applied_at > version.hlc) continue;
+    Loss loss{"update_quarantined", replaced.is_all() ? "keep_delete" : "keep_local", {}, life.side->values, {}, {}, version};
+    for (std::size_t i = 0; i < table.columns.size(); i++) {
+      auto column = static_cast<ColumnIndex>(i);
+      if (!life.side->columns.has(column) || !replaced.has(column)) continue;
+      loss.columns.add(column);
+      loss.loser_version = std::max(loss.loser_version, life.columns.of(column));
+    }
+    if (!loss.columns.empty()) pending_conflicts_.push_back(conflict_row(table, *entry.key, loss, now_ms()));
+  }
+}
+
+// A local insert over a row that waits is a second life under the key: from now on each keeps its own values beside the table (H16 e).
+void Core::split_values(const Table& table, Entry& entry, Life& shown, Version truncated) {
+  bool several = false;
+  for (Life& life : entry.state.lives) {
+    if (&life == &shown || life.dead(truncated) || !life.side) continue;
+    life.side->kind = SideKind::merged;
+    several = true;
+  }
+  if (!several) return;
+  KeyView key = *entry.key;
+  store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+    shown.side = std::make_unique<Side>();
+    shown.side->kind = SideKind::merged;
+    shown.side->columns = ColumnSet::all();
+    shown.side->values = OwnedRow(row);
+    shown.side->since_ms = now_ms();
+    return true;
+  });
+}
+
 // Local writes to rows of which some values lie in the side table: the table's row is newer now.
 void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*, ColumnSet>& touched) {
   for (auto& [entry, columns] : touched) {
     const Table& table = *this->table(entry->table);
-    Life* shown = shown_life(entry->state, table.integer_key, state.truncated(table.id));
-    if (!shown || !shown->side) continue;
+    Version truncated = state.truncated(table.id);
+    Life* shown = shown_life(entry->state, table.integer_key, truncated);
+    if (!shown) continue;
+    if (!table.integer_key && !shown->side) split_values(table, *entry, *shown, truncated);
+    if (!shown->side) continue;
     Side& side = *shown->side;
     if (side.kind == SideKind::quarantined && !side.columns.is_all()) {
       ColumnSet left;
@@ -145,7 +188,7 @@ void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*
           left.add(static_cast<ColumnIndex>(i));
       side.columns = left;
       if (left.empty()) shown->side = nullptr;
-    } else if (side.kind == SideKind::merged) {
+    } else if (side.kind == SideKind::merged || (side.kind == SideKind::quarantined && side.row_here)) {
       KeyView key = *entry->key;
       store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
         for (std::size_t i = 0; i < row.size(); i++)
@@ -154,6 +197,23 @@ void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*
       });
     }
   }
+}
+
+ConflictRow conflict_row(const Table& table, KeyView key, const Loss& loss, std::uint64_t now_ms) {
+  auto version_text = [](Version version) {
+    return version.settled() ? std::string("settled") : std::to_string(hlc_to_ms(version.hlc)) + "/" + to_hex(version.origin);
+  };
+  ConflictRow row;
+  row.time_ms = now_ms;
+  row.table = table.local_name;
+  row.key_text = key_to_text(key);
+  row.type = loss.type;
+  row.resolution = loss.resolution;
+  if (!loss.winner.empty()) row.winner = row_to_json(table, loss.winner.view(), &loss.columns);
+  row.loser = row_to_json(table, loss.loser.view(), &loss.columns);
+  row.winner_version = version_text(loss.winner_version);
+  row.loser_version = version_text(loss.loser_version);
+  return row;
 }
 
 // ---- history ----
@@ -169,10 +229,12 @@ void pack_entry(PackedWriter& out, const Entry& entry) {
 }
 }  // namespace
 
-std::vector<HistoryRecord> applied_records(const Batch& batch) {
+std::vector<HistoryRecord> applied_records(const Batch& batch, Hlc applied_at) {
   std::vector<HistoryRecord> records;
   PackedWriter out;
+  out.applied_at(applied_at);
   out.number(first_part);
+  out.fixed64(applied_at);
   out.number(batch.ends.size());
   for (auto& [origin, position] : batch.ends) {
     out.fixed64(origin);
@@ -184,8 +246,9 @@ std::vector<HistoryRecord> applied_records(const Batch& batch) {
     if (out.size() < limits::history_chunk_bytes) continue;
     records.push_back({0, HistoryKind::applied, {}, {}, out.take()});
     out.number(next_part);
+    out.fixed64(applied_at);
   }
-  if (records.empty() || out.size() > 1) records.push_back({0, HistoryKind::applied, {}, {}, out.take()});
+  if (records.empty() || out.size() > 9) records.push_back({0, HistoryKind::applied, {}, {}, out.take()});
   return records;
 }
 
@@ -201,7 +264,9 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
     settling_.newest = std::max(settling_.newest, entry->state.newest().hlc);
   }
   if (settling_.newest != 0)
-    for (HistoryRecord& record : applied_records(settling_)) records.push_back(std::move(record));
+    for (HistoryRecord& record : applied_records(settling_, 0)) records.push_back(std::move(record));
+  first_written_ = last_sequence_ + 1;
+  last_written_ = last_sequence_;
   if (!records.empty()) {
     // The state goes with the last first-part record: continuations carry none.
     std::size_t last = records.size() - 1;
@@ -209,13 +274,14 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
            records[last].data[0] == static_cast<char>(next_part))
       last--;
     records[last].state = state_after.encode();
-    last_sequence_ = store.append_history(records);
+    last_written_ = store.append_history(records);
   }
+  for (const ConflictRow& conflict : pending_conflicts_) store.add_conflict(conflict);
   stored_sides_.clear();
   for (Entry* entry : dirty_sides_) {
     bool side = entry->state.has_side();
     if (side)
-      store.put_side(side_row(*entry, last_sequence_));
+      store.put_side(side_row(*entry, last_written_));
     else if (entry->side_stored)
       store.remove_side(entry->table, *entry->key);
     stored_sides_.emplace_back(entry, side);
@@ -223,12 +289,15 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
 }
 
 void Core::written() {
+  last_sequence_ = last_written_;
   for (PendingRecord& pending : pending_)
-    if (pending.batch) pending.batch->sequence = last_sequence_;
+    if (pending.batch) pending.batch->sequence = first_written_;
   pending_.clear();
+  counters.conflicts += pending_conflicts_.size();
+  pending_conflicts_.clear();
   dirty_sides_.clear();
   if (settling_.newest != 0) {
-    settling_.sequence = last_sequence_;
+    settling_.sequence = first_written_;
     window.add_batch(std::move(settling_));
   }
   settling_ = {};
@@ -282,13 +351,14 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
     open_batch = {};
   }
   open = true;
-  open_batch.sequence = record.sequence;
+  if (part != next_part) open_batch.sequence = record.sequence;
   if (part == 0) {
     open_batch.ends = {{state.self ? state.self : identity.origin, in.number()}};
     in.fixed64();
     open_batch.newest = in.fixed64();
     return;
   }
+  in.applied_at(in.fixed64());
   if (part == first_part) {
     for (std::uint64_t left = in.number(); left > 0; left--) {
       Origin origin = in.fixed64();
@@ -300,10 +370,13 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
     auto table = static_cast<TableId>(in.number());
     Entry& entry = window.get(table, in.text());
     RowState after = in.state(false);
-    if (entry.references == 0 && entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark)) after = entry.state;
-    for (Life& life : after.lives)
-      if (Life* before = entry.state.find(life.birth)) life.side = std::move(before->side);
-    entry.state = std::move(after);
+        // The side row was written after this record and knows more, values included.
+    bool side_is_newer = entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark);
+    if (!side_is_newer) {
+      for (Life& life : after.lives)
+        if (Life* before = entry.state.find(life.birth)) life.side = std::move(before->side);
+      entry.state = std::move(after);
+    }
     open_batch.entries.push_back(&entry);
   }
 }

@@ -39,7 +39,7 @@ class Core {
   // In a write transaction: the same, with `more` behind them. Call written() once it is committed.
   void write_pending(std::vector<HistoryRecord> more, const NodeState& state);
   void written();
-  std::int64_t last_sequence() const { return last_sequence_; }
+  std::int64_t first_written() const { return first_written_; }  // what the last write_pending wrote begins here
   bool pending() const { return !pending_.empty() || !dirty_sides_.empty(); }
 
   const Table* table(TableId id) const;
@@ -67,6 +67,8 @@ class Core {
  private:
   void fold(const LogEntry& entry, Batch& batch);
   void fold_truncate(const Table& table, Version version);
+  void list_unseen(const Table& table, const Entry& entry, const ColumnSet& replaced, Version version);
+  void split_values(const Table& table, Entry& entry, Life& shown, Version truncated);
   void refresh_side_values(const std::vector<Entry*>& entries, const std::map<Entry*, ColumnSet>& columns);
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);
@@ -79,14 +81,19 @@ class Core {
   };
   std::vector<PendingRecord> pending_;
   std::set<Entry*> dirty_sides_, sides_;
+  std::vector<ConflictRow> pending_conflicts_;
+  bool cutting_ = false;  // not while the history is loaded: what was lost then is listed already
   std::map<Entry*, ColumnSet> touched_sides_;  // during a cut: columns of side rows that changed here
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
   Batch settling_;                                     // rows that leave the side table with it
-  std::int64_t last_sequence_ = 0;
+  std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
   PositionNumber first_number_ = 1;
 };
 
 // The data of an `applied` record: the positions it leads to and each key's state afterwards.
-std::vector<HistoryRecord> applied_records(const Batch& batch);
+ConflictRow conflict_row(const Table& table, KeyView key, const Loss& loss, std::uint64_t now_ms);
+
+// `applied_at`: this node's clock at the apply; 0 if it is none.
+std::vector<HistoryRecord> applied_records(const Batch& batch, Hlc applied_at);
 
 }  // namespace rowmesh

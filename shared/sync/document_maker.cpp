@@ -120,6 +120,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
     header.to[origin] = applied->second;
     from[origin] = position.number;
   }
+  header.newest = core.window.newest_after(from);
   std::vector<Entry*> entries = core.window.gather(from);
   DocumentWriter writer(header, order.compress);
   // All tables before the first row, so that the receiver can lock them before it writes.

@@ -37,7 +37,7 @@ void Node::Impl::in_transaction(const std::function<void()>& work) {
   core.window.begin_changes();
   try {
     work();
-    core.write_pending(applied_records({}), core.state);
+    core.write_pending(applied_records({}, 0), core.state);
     core.store.commit();
   } catch (...) {
     core.store.rollback();
@@ -97,13 +97,10 @@ void Node::Impl::retry_entry(Entry& entry) {
   Life* shown = shown_life(entry.state, table.integer_key, core.state.truncated(table.id));
   core.mark_side(entry);
   if (results[0].status == WriteResult::ok) {
-    // With several lives each keeps its own values; the row itself is where it belongs.
-    bool several = !table.integer_key && entry.state.lives.size() > 1;
-    if (several)
-      shown->side->kind = SideKind::merged;
-    else
-      shown->side = nullptr;
+    now_in_table(entry.state, table.integer_key, core.state.truncated(table.id));
     core.counters.applied++;
+  } else if (results[0].status == WriteResult::raced) {
+    throw Error(ErrorKind::transient, "raced", "the row is being changed here; it will be tried again");
   } else {
     shown->side->code = results[0].code;
     if (!results[0].reason.empty()) shown->side->reason = results[0].reason;
@@ -124,9 +121,8 @@ void Node::Impl::discard_entry(Entry& entry) {
   core.window.touch(entry);
   core.mark_side(entry);
   ColumnSet columns = side.columns;
-  bool row_here = !columns.is_all();
-  Life* shown = shown_life(entry.state, table.integer_key, core.state.truncated(table.id));
-  shown->side = nullptr;
+  bool row_here = side.row_here;
+  now_in_table(entry.state, table.integer_key, core.state.truncated(table.id));
   core.store.note_local(table, row_here ? LogOp::update : LogOp::remove, *entry.key, columns);
 }
 

@@ -8,7 +8,7 @@ namespace rowmesh {
 namespace {
 constexpr std::uint64_t hello_every_ms = 5000;    // so that both sides know that the link lives
 constexpr std::uint64_t hello_timeout_ms = 10000;
-constexpr std::uint64_t document_timeout_ms = 60000;  // and a second for each megabyte
+constexpr std::uint64_t document_timeout_ms = 15000;  // and a second for each megabyte; a long document is answered before it is applied
 constexpr std::uint64_t busy_ms = 20;
 constexpr std::uint64_t direct_for_ms = 15000;    // an origin is "direct" while it was heard itself within this time
 }  // namespace
