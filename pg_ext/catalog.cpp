@@ -204,19 +204,25 @@ void Catalog::load() {
     memory_ = AllocSetContextCreate(TopMemoryContext, "rowmesh catalog", ALLOCSET_DEFAULT_SIZES);
   });
   for (const SqlRow& row : rows) {
-    auto table = std::make_unique<PgTable>();
+    auto table = describe_table(static_cast<Oid>(std::stoll(*row[1])), InvalidOid);
+    if (!table) continue;
     table->table.id = static_cast<TableId>(std::stoll(*row[0]));
-    table->relation = static_cast<Oid>(std::stoll(*row[1]));
     table->table.wire_name = row[2].value_or("");
     table->table.merge = row[3].value_or("") == "row" ? MergePolicy::row : MergePolicy::column;
-    RawTable raw = {};
-    guard([&] { describe(raw, table->relation, InvalidOid, memory_); });
-    // A partitioned parent has no index of its own to look rows up in: its partitions are what is written.
-    if (!raw.usable || raw.partitioned || !copy_description(raw, *table)) continue;
+    if (table->partitioned && !describe_leaves(*table)) continue;
     if (table->table.integer_key) find_key_sequence(*table);
     by_id_[table->table.id] = table.get();
     tables_.push_back(std::move(table));
   }
+}
+
+std::unique_ptr<PgTable> Catalog::describe_table(Oid relation, Oid key_index) {
+  auto table = std::make_unique<PgTable>();
+  table->relation = relation;
+  RawTable raw = {};
+  guard([&] { describe(raw, relation, key_index, memory_); });
+  if (!raw.usable || !copy_description(raw, *table)) return nullptr;
+  return table;
 }
 
 PgTable* Catalog::find(TableId id) {

@@ -36,7 +36,7 @@ struct PgTable {
   Table table;  // what the core sees
   Oid relation = InvalidOid;
   Oid key_index = InvalidOid;
-  bool partitioned = false;
+  bool partitioned = false;               // holds no rows itself: see `leaves`
   std::vector<PgColumn> columns;          // as Table::columns
   std::vector<std::int16_t> column_of;    // by attribute number - 1; -1: dropped or generated
   std::vector<Oid> attribute_types;       // of all attributes, 0 for dropped ones: tells that the table was altered meanwhile
@@ -44,6 +44,9 @@ struct PgTable {
   std::vector<Oid> unique_indexes;        // as Table::uniques
   Oid key_sequence = InvalidOid;          // owned by the single key column
   std::int64_t sequence_increment = 1, sequence_last = 0, sequence_maximum = 0;  // as last seen
+  // Of a partitioned table: the partitions that hold rows, whatever the depth. `table`, and the order of columns, key and unique indexes,
+  // are the partitioned table's; attribute numbers and indexes are their own.
+  std::vector<std::unique_ptr<PgTable>> leaves;
 
   TypeIo& key_io(std::size_t part) { return columns[key[part].column].io; }
 };
@@ -60,6 +63,9 @@ class Catalog {
   PgTable& get(TableId id);
 
  private:
+  std::unique_ptr<PgTable> describe_table(Oid relation, Oid key_index);  // nullptr: not there, or without a usable key
+  bool describe_leaves(PgTable& root);
+
   std::vector<std::unique_ptr<PgTable>> tables_;
   std::unordered_map<TableId, PgTable*> by_id_;
   MemoryContext memory_ = nullptr;

@@ -204,7 +204,11 @@ bool look_up_unique(TableAccess* access, const ReadContext& context, std::size_t
     IndexScanDesc scan = index_beginscan(access->heap, index, context.snapshot, count, 0);
     index_rescan(scan, keys, count, nullptr, 0);
     found = index_getnext_slot(scan, ForwardScanDirection, access->slot);
-    if (found) slot_to_values(table, access->slot, out);
+    if (found) {
+      // The values are read by the caller, when the subtransaction's hold on the page is gone. (An empty slot cannot be materialized.)
+      ExecMaterializeSlot(access->slot);
+      slot_to_values(table, access->slot, out);
+    }
     index_endscan(scan);
     index_close(index, NoLock);
   }
@@ -258,13 +262,8 @@ std::optional<Key> find_unique(TableAccess* access, const ReadContext& context, 
   bool found = false;
   // A value that this column cannot hold equals none.
   guard([&] { release_pins(access); });
-  Refusal refusal;
-  bool fits = attempt(
-      [&] {
-        found = look_up_unique(access, context, unique_index, row.data(), found_row.data());
-        ExecMaterializeSlot(access->slot);
-      },
-      refusal);
+  DatabaseRefusal refusal;
+  bool fits = attempt([&] { found = look_up_unique(access, context, unique_index, row.data(), found_row.data()); }, refusal);
   if (!fits || !found) return std::nullopt;
   return key_of_row(*access->table, found_row);
 }

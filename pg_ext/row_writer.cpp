@@ -307,16 +307,21 @@ void write_or_let_go(const Batch& batch, const Value* const* key_values) {
   PG_END_TRY();
 }
 
-void judge(PgTable& table, const RowWrite& write, const Refusal& refusal, WriteResult& result) {
+void judge(PgTable& table, const RowWrite& write, const DatabaseRefusal& refusal, WriteResult& result) {
   result.code = refusal.code;
   result.reason = refusal.text;
   result.status = WriteResult::refused;
   if (refusal.code == "P0002" || refusal.code == "02000") result.status = WriteResult::raced;
   if (refusal.code != "23505") return;
-  char* name = get_rel_name(table.key_index);
-  if (name && refusal.constraint == name && write.kind == WriteKind::insert) result.status = WriteResult::raced;
-  for (std::size_t i = 0; i < table.table.uniques.size(); i++)
-    if (refusal.constraint == table.table.uniques[i].name) {
+  // A partition's indexes have names of their own.
+  auto violates = [&](Oid index) {
+    const char* name = nullptr;
+    guard([&] { name = get_rel_name(index); });
+    return name && refusal.constraint == name;
+  };
+  if (violates(table.key_index) && write.kind == WriteKind::insert) result.status = WriteResult::raced;
+  for (std::size_t i = 0; i < table.unique_indexes.size(); i++)
+    if (violates(table.unique_indexes[i])) {
       result.status = WriteResult::unique;
       result.unique_index = i;
     }
@@ -367,7 +372,7 @@ void write_rows(TableAccess* access, const ReadContext& context, const std::vect
     MemoryContextSwitchTo(old);
   });
   TransactionId writer = InvalidTransactionId;
-  auto run = [&](std::size_t first, std::size_t count, Refusal& refusal) {
+  auto run = [&](std::size_t first, std::size_t count, DatabaseRefusal& refusal) {
     Batch batch = {access, &context, wire, writes.data() + first, count};
     bool done = attempt(
         [&] {
@@ -378,11 +383,11 @@ void write_rows(TableAccess* access, const ReadContext& context, const std::vect
     if (done) note_writer(writer);
     return done;
   };
-  Refusal refusal;
+  DatabaseRefusal refusal;
   if (run(0, writes.size(), refusal)) return;
   // One of them is refused: which one, and not the others.
   for (std::size_t i = 0; i < writes.size(); i++) {
-    Refusal own;
+    DatabaseRefusal own;
     if (writes.size() == 1) own = refusal;
     if (writes.size() == 1 || !run(i, 1, own)) judge(table, writes[i], own, results[i]);
   }

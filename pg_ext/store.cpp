@@ -5,6 +5,7 @@
 
 #include "pg_ext/capture.hpp"
 #include "pg_ext/guard.hpp"
+#include "pg_ext/partitions.hpp"
 #include "pg_ext/settings.hpp"
 #include "pg_ext/statement.hpp"
 #include "pg_ext/subtransaction.hpp"
@@ -192,6 +193,7 @@ std::vector<Table> PgStore::tables() {
     watched_relations().clear();
     for (const auto& table : catalog_.tables()) {
       watched_relations().insert(table->relation);
+      for (const auto& leaf : table->leaves) watched_relations().insert(leaf->relation);
       tables.push_back(table->table);
     }
   });
@@ -262,7 +264,7 @@ std::optional<Key> PgStore::canonical_key(const Table& table, RowView key_values
     std::size_t count = described.key.size();
     Value values[INDEX_MAX_KEYS];
     bool any_null = key_values.size() != count;
-    Refusal refusal;
+    DatabaseRefusal refusal;
     bool fits = !any_null && attempt(
                                  [&] {
                                    MemoryContext old = MemoryContextSwitchTo(memory_);
@@ -290,25 +292,47 @@ std::optional<Key> PgStore::canonical_key(const Table& table, RowView key_values
 
 void PgStore::read_rows(const Table& table, std::span<const KeyView> keys, const RowVisitor& visit) {
   TableAccess* opened = access(table.id);
-  with_snapshot([&](const ReadContext& context) { rowmesh::read_rows(opened, context, keys, visit); });
+  with_snapshot([&](const ReadContext& context) {
+    for_each_leaf(opened, context, keys, [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
+      bool more = true;
+      rowmesh::read_rows(leaf, context, own, [&](std::size_t at, KeyView key, RowView row) { return more = visit(places.of(at), key, row); });
+      return more;
+    });
+  });
 }
 
 void PgStore::scan_rows(const Table& table, KeyView after, const RowVisitor& visit) {
   TableAccess* opened = access(table.id);
-  with_snapshot([&](const ReadContext& context) { rowmesh::scan_rows(opened, context, after, visit); });
+  with_snapshot([&](const ReadContext& context) {
+    if (opened->table->partitioned)
+      scan_partitions(opened, context, after, visit);
+    else
+      rowmesh::scan_rows(opened, context, after, visit);
+  });
 }
 
 std::optional<Key> PgStore::find_unique(const Table& table, std::size_t unique_index, RowView row) {
   TableAccess* opened = access(table.id);
   std::optional<Key> key;
-  with_snapshot([&](const ReadContext& context) { key = rowmesh::find_unique(opened, context, unique_index, row); });
+  with_snapshot([&](const ReadContext& context) {
+    // A unique index of a partitioned table has the columns that say which partition a row belongs to.
+    TableAccess* place = opened->table->partitioned ? leaf_of_row(opened, context, row) : opened;
+    if (place) key = rowmesh::find_unique(place, context, unique_index, row);
+  });
   return key;
 }
 
 void PgStore::find_rows(const Table& table, std::span<const KeyView> keys, std::vector<FoundRow>& found) {
   TableAccess* opened = access(table.id);
+  auto known = [this](TransactionId xid) { return log_.knows_writer(xid); };
+  found.assign(keys.size(), {});
   with_snapshot([&](const ReadContext& context) {
-    rowmesh::find_rows(opened, context, [this](TransactionId xid) { return log_.knows_writer(xid); }, keys, found);
+    for_each_leaf(opened, context, keys, [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
+      std::vector<FoundRow> part;
+      rowmesh::find_rows(leaf, context, known, own, part);
+      for (std::size_t i = 0; i < part.size(); i++) found[places.of(i)] = part[i];
+      return true;
+    });
   });
 }
 
@@ -317,7 +341,11 @@ void PgStore::write_rows(const Table& table, const std::vector<ColumnType>& type
   if (state_ != State::write) throw not_open();
   TableAccess* opened = access(table.id);
   with_snapshot([&](const ReadContext& context) {
-    rowmesh::write_rows(opened, context, types, writes, results, [this](TransactionId xid) { log_.note_own_writer(xid); });
+    auto note = [this](TransactionId xid) { log_.note_own_writer(xid); };
+    if (opened->table->partitioned)
+      write_partitions(opened, context, types, writes, results, note);
+    else
+      rowmesh::write_rows(opened, context, types, writes, results, note);
   });
   if (OidIsValid(opened->table->key_sequence)) move_sequence(*opened->table, writes, results);
 }

@@ -50,7 +50,7 @@ std::string string_of(const char* text) { return text ? text : ""; }
 
 }  // namespace
 
-bool attempt_call(void (*function)(void*), void* argument, Refusal& refusal) {
+bool attempt_call(void (*function)(void*), void* argument, DatabaseRefusal& refusal) {
   Outcome outcome = {};
   guard([&] { outcome = run(function, argument); });
   if (!outcome.failed) return true;

@@ -8,7 +8,10 @@ extern "C" {
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "storage/lmgr.h"
+#include "utils/lsyscache.h"
 }
 
 namespace rowmesh {
@@ -28,6 +31,23 @@ void check_unaltered(const PgTable& table, Relation heap) {
   }
 }
 
+// A TRUNCATE of one partition must not pass either, and nobody may attach or detach one meanwhile.
+void lock_leaves(const PgTable& table, LOCKMODE lock) {
+  List* all = find_all_inheritors(table.relation, lock, nullptr);
+  std::size_t leaves = 0;
+  ListCell* cell;
+  foreach (cell, all) {
+    Oid relation = lfirst_oid(cell);
+    if (get_rel_relkind(relation) != RELKIND_RELATION) continue;
+    bool known = false;
+    for (const auto& leaf : table.leaves) known = known || leaf->relation == relation;
+    if (!known) altered(table);
+    leaves++;
+  }
+  list_free(all);
+  if (leaves != table.leaves.size()) altered(table);
+}
+
 }  // namespace
 
 TableAccess* open_table(PgTable& table, LOCKMODE lock) {
@@ -36,8 +56,12 @@ TableAccess* open_table(PgTable& table, LOCKMODE lock) {
   access->heap = try_table_open(table.relation, lock);
   if (!access->heap) altered(table);
   check_unaltered(table, access->heap);
+  access->lock = lock;
+  if (table.partitioned) {
+    lock_leaves(table, lock);
+    return access;
+  }
   access->slot = table_slot_create(access->heap, nullptr);
-  if (table.partitioned) return access;
   access->index = try_index_open(table.key_index, AccessShareLock);
   if (!access->index) altered(table);
   access->point_keys = static_cast<ScanKeyData*>(palloc0(sizeof(ScanKeyData) * table.key.size()));
@@ -45,12 +69,15 @@ TableAccess* open_table(PgTable& table, LOCKMODE lock) {
 }
 
 void close_table(TableAccess* access) {
+  for (std::size_t i = 0; i < access->leaf_count; i++) close_table(access->leaves[i]);
+  if (access->route_slot) ExecDropSingleTupleTableSlot(access->route_slot);
+  if (access->route_estate) FreeExecutorState(access->route_estate);
   if (access->point) index_endscan(access->point);
   if (access->range) index_endscan(access->range);
   if (access->result) ExecCloseIndices(access->result);
   if (access->write_slot) ExecDropSingleTupleTableSlot(access->write_slot);
   if (access->lock_slot) ExecDropSingleTupleTableSlot(access->lock_slot);
-  ExecDropSingleTupleTableSlot(access->slot);
+  if (access->slot) ExecDropSingleTupleTableSlot(access->slot);
   if (access->estate) {
     ExecResetTupleTable(access->estate->es_tupleTable, false);
     FreeExecutorState(access->estate);

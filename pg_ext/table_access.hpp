@@ -30,6 +30,14 @@ struct TableAccess {
   EState* estate;
   ResultRelInfo* result;
   TupleTableSlot* write_slot;
+  // Of a partitioned table: its partitions, and what says which rows are whose (partitions.cpp); made when needed.
+  LOCKMODE lock;
+  TableAccess** leaves;
+  std::size_t leaf_count, last_leaf;
+  // Of a partition: its bounds as an expression over route_slot, which needs the key's columns only.
+  EState* route_estate;
+  ExprState* bounds;
+  TupleTableSlot* route_slot;
 };
 
 // All RAISE (types.hpp). `lock`: taken on the table. Raises if the table was altered since the catalog was read.

@@ -23,6 +23,7 @@ extern "C" {
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -224,11 +225,16 @@ void pin_settings() {
   constexpr const char* pinned[][2] = {{"session_replication_role", "replica"}, {"search_path", "pg_catalog, pg_temp"},
                                        {"DateStyle", "ISO, YMD"},               {"IntervalStyle", "postgres"},
                                        {"extra_float_digits", "1"},             {"bytea_output", "hex"},
-                                       {"TimeZone", "UTC"},                     {"lock_timeout", "2s"},
+                                       {"TimeZone", "UTC"},                     {"log_lock_waits", "off"},
                                        {"default_transaction_read_only", "off"}, {"xmloption", "content"},
                                        {"statement_timeout", "0"},              {"idle_in_transaction_session_timeout", "0"},
                                        {"row_security", "off"},                 {"default_transaction_deferrable", "off"}};
   for (const auto& [name, value] : pinned) SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+  // In a deadlock with an application (or a DROP EXTENSION) it is the worker that gives way: a waiting session looks for a cycle once,
+  // after deadlock_timeout, so the worker looks at once if it comes second, and has given up by then if it came first.
+  std::string patience = std::to_string(std::max(DeadlockTimeout * 3 / 4, 50)) + "ms";
+  SetConfigOption("lock_timeout", patience.c_str(), PGC_SUSET, PGC_S_OVERRIDE);
+  SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 }  // namespace

@@ -152,8 +152,8 @@ def cluster(pattern):
 
 
 SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "cluster": cluster}
-# Without a name these run. The others need servers and are called by name until every one of their tests passes on main.
-BY_DEFAULT = {"unit"}
+# Without a name these run.
+BY_DEFAULT = {"unit", "regress", "isolation", "cluster"}
 
 
 def main():

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "shared/codec/document.hpp"
 #include "shared/http/auth.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/schema.hpp"
@@ -81,6 +82,7 @@ void prepare_process() {
   std::call_once(once, [] {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     sha256_hex(std::string_view());  // OpenSSL registers its exit handler at first use; ours must come after it
+    prepare_document_parser();       // likewise
     stop_at_exit();
   });
 }

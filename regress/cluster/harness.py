@@ -1,10 +1,11 @@
 """What the cluster tests derive from: nodes that are closed whatever happens, and assertions about whole clusters."""
 import contextlib
+import sys
 import unittest
 
 from compare import differences
 from nodes import PostgresNode, PostgresServer, SqliteNode, link, wait_linked  # noqa: F401
-from places import built
+from places import SetupError, built
 from waiting import NotYet, wait_until
 
 
@@ -20,8 +21,13 @@ class ClusterTest(unittest.TestCase):
         if result and len(result.failures) + len(result.errors) > before:
             self.explain()
         for node in getattr(self, "nodes", []):
-            with contextlib.suppress(Exception):
+            try:
                 node.close()
+            except SetupError:   # a program that crashes when it ends
+                if result:
+                    result.addError(self, sys.exc_info())
+            except Exception:
+                pass
 
     def explain(self):
         """What someone who reads the failure wants to know: what each node said of itself, and the end of its log."""

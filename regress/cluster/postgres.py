@@ -193,6 +193,15 @@ class PostgresNode:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: [pid for pid in pids if alive(pid)], lambda left: not left, "the killed worker is gone")
 
+    def wait_ready(self):
+        """PostgreSQL ends all sessions and recovers when one of its processes was killed."""
+        def answers():
+            self.disconnect()
+            with contextlib.suppress(psycopg2.Error):
+                return self.one("SELECT true")
+            return False
+        wait_until(answers, bool, f"{self.name} takes connections again")
+
     def freeze(self):
         self._frozen = self.worker_pids()
         for pid in self._frozen:

@@ -120,6 +120,8 @@ class SqliteNode:
             self.kill()
             raise places.SetupError(f"the host process of {self.name} did not end by itself") from None
         self._close_pipes()
+        if self.host.returncode != 0:
+            raise places.SetupError(f"the host process of {self.name} did not end well ({self.host.returncode}): {self.log_text()[-2000:]}")
 
     def _close_pipes(self):
         for pipe in (self.host.stdin, self.host.stdout):

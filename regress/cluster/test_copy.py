@@ -60,6 +60,33 @@ class Copy(ClusterTest):
         target.call("copy", source.name, direction="pull")
         self.wait_equal([source, target])
 
+    def test_a_copy_of_one_table_skips_no_changes_of_another(self):
+        note = "; CREATE TABLE note (code TEXT PRIMARY KEY, body TEXT)"
+        source, target = self.sqlite("source", SCHEMA + note), self.sqlite("target", SCHEMA + note)
+        for first in range(1, ROWS, 500):
+            source.run("INSERT INTO person (id, name) VALUES " + ", ".join(f"({id}, 'old {id}')" for id in range(first, first + 500)))
+        self.join([source, target], [(source, target)])
+        done = threading.Event()
+
+        def write():
+            connection = source.connect()
+            for number in range(100000):
+                connection.execute("INSERT INTO note VALUES (?, 'while the other table is copied')", (f"n{number}",))
+                if number % 3 == 2:
+                    connection.execute("DELETE FROM note WHERE code = ?", (f"n{number - 1}",))
+                if done.is_set():
+                    break
+            connection.close()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        self.wait_for(lambda: target.one("SELECT count(*) FROM note"), lambda count: count > 10, "notes arrive")
+        source.call("copy", "target", table="person")
+        self.wait_for(lambda: target.one("SELECT count(*) FROM person"), lambda count: count == ROWS, "the people are there")
+        done.set()
+        writer.join()
+        self.wait_equal([source, target])
+
     def test_two_tables_that_differ_are_not_mixed_unless_told_how(self):
         source, target = self.node("postgresql", "source", SCHEMA), self.node("sqlite", "target", SCHEMA)
         source.run("INSERT INTO person (id, name) VALUES (1, 'Ada'), (2, 'Bo')")

@@ -62,7 +62,7 @@ class Crashes(ClusterTest):
         self.assertEqual([[], []], [victim.view("conflicts"), other.view("conflicts")])
 
     def test_kill_9_of_the_postgresql_worker(self):
-        self.crash("postgresql", lambda node: node.kill_worker(), lambda node: node.disconnect())
+        self.crash("postgresql", lambda node: node.kill_worker(), lambda node: node.wait_ready())
 
     def test_kill_9_of_the_whole_postgresql_server(self):
         self.crash("postgresql", lambda node: node.kill(), lambda node: node.start())

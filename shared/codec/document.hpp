@@ -132,6 +132,10 @@ class DocumentReader {
   std::unique_ptr<State> state_;
 };
 
+// The parser's own static objects are made at its first use, and destroyed at exit in the reverse order: a program that reads documents in a thread
+// which an exit handler of its own ends calls this before it registers the handler ("pure virtual method called" at exit otherwise).
+void prepare_document_parser();
+
 // Reads the whole document once without keeping anything: throws what next() would throw. A document is checked before its transaction begins.
 void check_document(std::shared_ptr<const Body> body, bool compressed);
 

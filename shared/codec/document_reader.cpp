@@ -309,6 +309,13 @@ struct DocumentReader::State {
   }
 };
 
+void prepare_document_parser() {
+  simdjson::dom::parser parser;
+  simdjson::padded_string nothing("[\"\"]", 4);
+  element parsed;
+  if (parser.parse(nothing).get(parsed)) throw std::bad_alloc();
+}
+
 DocumentReader::DocumentReader(std::shared_ptr<const Body> body, bool compressed)
     : state_(std::make_unique<State>(std::move(body), compressed)) {
   try {

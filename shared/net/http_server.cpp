@@ -186,7 +186,7 @@ struct HttpServer::Callbacks {
           }
         },
         &gate);
-    Refusal refusal = gate.judge(exchange.uri, exchange.request);
+    RequestFault refusal = gate.judge(exchange.uri, exchange.request);
     if (const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS))
       exchange.request.peer_address = numeric_address(info->client_addr);
     HttpResponse early;

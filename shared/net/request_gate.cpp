@@ -34,13 +34,13 @@ void RequestGate::header(std::string_view name, std::string_view value) {
   else at->second += (key == "cookie" ? "; " : ", ") + std::string(value);
 }
 
-Refusal RequestGate::judge(std::string_view uri, HttpRequest& request) {
+RequestFault RequestGate::judge(std::string_view uri, HttpRequest& request) {
   if (version_ != "HTTP/1.1" && version_ != "HTTP/1.0") return {505, "only HTTP/1.1 is spoken here"};
   if (bytes_ > most_header_bytes) return {431, "the request's headers are too long"};
   if (uri.size() > most_uri_bytes) return {414, "the request's path is too long"};
   if (!repeated_.empty()) return {400, "the header " + repeated_ + " came twice"};
   if (!uri.starts_with('/')) return {400, "the request's path does not begin with '/'"};
-  Refusal refusal = judge_framing();
+  RequestFault refusal = judge_framing();
   if (refusal.status != 0) return refusal;
   request.method = method_ == "HEAD" ? "GET" : method_;
   std::size_t question = uri.find('?');
@@ -50,7 +50,7 @@ Refusal RequestGate::judge(std::string_view uri, HttpRequest& request) {
   return {};
 }
 
-Refusal RequestGate::judge_framing() {
+RequestFault RequestGate::judge_framing() {
   auto length = headers_.find("content-length");
   auto encoding = headers_.find("transfer-encoding");
   if (length != headers_.end() && encoding != headers_.end())

@@ -9,7 +9,7 @@
 
 namespace rowmesh {
 
-struct Refusal {
+struct RequestFault {
   int status = 0;  // 0: none
   std::string text;
 };
@@ -19,12 +19,12 @@ class RequestGate {
   RequestGate(std::string_view method, std::string_view version) : method_(method), version_(version) {}
   void header(std::string_view name, std::string_view value);
   // Fills in method, path, query and headers. HEAD becomes GET: the answer's body is left out on the way.
-  Refusal judge(std::string_view uri, HttpRequest& request);
+  RequestFault judge(std::string_view uri, HttpRequest& request);
   bool has_body() const { return content_length_ > 0 || chunked_; }
   std::uint64_t content_length() const { return content_length_; }  // 0: none, or not known
 
  private:
-  Refusal judge_framing();
+  RequestFault judge_framing();
 
   std::string method_, version_;
   Headers headers_;

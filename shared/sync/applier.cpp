@@ -410,10 +410,8 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
   Item& item = items_[index];
   const Table& table = *mapping().table;
   bool plain = item.lives.size() == 1 && !item.lives[0].dead() && item.lives[0].has_values;
+  if (copy_->only_compare() && (!found.exists || !plain)) return;
   if (!found.exists || !plain || copy_->mode == CopyMode::none) {
-    if (copy_->mode == CopyMode::fail && !entry && plain)
-      throw Refusal{"differs", "table '" + table.wire_name + "' has rows here, but not the row " + key_to_text(item.key) +
-                                   " of the source; say on_existing => 'source' or 'newer'"};
     if (!decide_plainly(item, entry, found)) decide_generally(index, entry, found);
     return;
   }
@@ -430,6 +428,8 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
     if (life.values[i].kind == ValueKind::omitted || same_value(life.values[i], table_row[i])) continue;
     Version ours = entry && !entry->state.lives.empty() ? entry->state.lives.back().columns.of(column) : Version{};
     if (copy_->mode == CopyMode::newer && ours > life.columns.of(column)) continue;
+    // A change of either side that is still on its way decides by itself.
+    if (copy_->only_compare() && (!ours.settled() || !life.columns.of(column).settled())) continue;
     columns.add(column);
   }
   if (columns.empty()) return;

@@ -22,7 +22,9 @@ enum class CopyMode : std::uint8_t { none, fail, source, newer };
 
 struct CopySession {
   CopyMode mode = CopyMode::fail;
-  bool target_was_empty = true;  // of the table that is being copied
+  bool target_was_empty = true;  // of the table that is being copied; rows that came since it was added do not count
+  // Mode 'fail' reads the table twice: first it only compares, so that two tables that turn out to differ are not mixed by halves.
+  bool only_compare() const { return mode == CopyMode::fail && !target_was_empty; }
   std::set<Key> seen;            // keys that the source has; kept only when the target had rows
   std::uint64_t rows = 0;
 };

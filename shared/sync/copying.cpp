@@ -55,6 +55,13 @@ void Node::Impl::begin_copy(const Request& request) {
   in_transaction([&] { core.store.finish_request(request.id); });
 }
 
+bool Node::Impl::covers_all(const std::vector<std::string>& tables, const Peer& peer) {
+  return std::all_of(core.tables().begin(), core.tables().end(), [&](auto& one) {
+    const std::string& name = one.second.wire_name;
+    return !peer.tables.contains(name) || std::find(tables.begin(), tables.end(), name) != tables.end();
+  });
+}
+
 void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode) {
   Copy copy;
   copy.request = request;
@@ -64,6 +71,7 @@ void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std
   for (auto& [id, known] : core.tables())
     if (table.empty() || table == known.wire_name || table == known.local_name) copy.tables.push_back(known.wire_name);
   copy.tables_in_all = copy.tables.size();
+  copy.everything = covers_all(copy.tables, peer);
   copies.push_back(std::move(copy));
 }
 
@@ -95,7 +103,11 @@ void Node::Impl::go_on_copying() {
     copy.session = {};
     copy.session.mode = copy.mode;
     core.store.begin(TransactionKind::read);
-    core.store.scan_rows(*table, {}, [&](std::size_t, KeyView, RowView) {
+    core.cut(false);
+    // Rows that came since the table was added have versions: they merge with what comes as any change does, and are shipped by themselves.
+    core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
+      const Entry* known = core.window.find(table->id, key);
+      if (known && !known->state.lives.empty()) return true;
       copy.session.target_was_empty = false;
       return false;
     });
@@ -106,6 +118,7 @@ void Node::Impl::go_on_copying() {
   request.query = "table=" + hex_of(copy.tables.front()) + "&after=" + hex_of(copy.after);
   sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
   peer.in_flight = true;
+  peer.asked_ms = core.now_ms();
   auto queue = answers;
   core.services.client.send(peer.config.url, std::move(request), piece_timeout_ms, limits::body_bytes,
                             [this, queue, id = peer.config.id, generation = peer.generation](HttpResponse response) {
@@ -124,12 +137,13 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     applier.check([](Origin) { return true; });
     if (copy.start.empty()) {
       copy.start = applier.header().to;
+      copy.forgotten = applier.header().from;
       copy.start_metas = applier.header().metas;
     }
     in_store = true;
     applier.run(core.services.breathe, &copy.session);
     in_store = false;
-    copy.rows += applier.rows();
+    if (!copy.session.only_compare()) copy.rows += applier.rows();
     peer.rows_received += applier.rows();
     auto last = response.headers.find("x-rowmesh-last");
     if (applier.header().copy_more && last != response.headers.end()) {
@@ -157,7 +171,9 @@ void Node::Impl::end_table(Copy& copy) {
     in_transaction([&] {
       std::vector<Key> extra;
       core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
-        if (!copy.session.seen.contains(Key(key))) extra.emplace_back(key);
+        const Entry* known = core.window.find(table->id, key);
+        bool on_its_way = copy.mode == CopyMode::fail && known && !known->state.lives.empty();
+        if (!on_its_way && !copy.session.seen.contains(Key(key))) extra.emplace_back(key);
         return true;
       });
       if (extra.empty()) return;
@@ -176,8 +192,13 @@ void Node::Impl::end_table(Copy& copy) {
       for (const RowWrite& removal : removals) core.store.note_local(*table, LogOp::remove, removal.key, {});
     });
   }
-  copy.tables.erase(copy.tables.begin());
   copy.after.clear();
+  if (table && copy.session.only_compare()) {  // they do not differ: now in earnest
+    copy.session = {};
+    copy.session.mode = CopyMode::none;
+    return;
+  }
+  copy.tables.erase(copy.tables.begin());
   copy.begun = false;
 }
 
@@ -188,15 +209,25 @@ void Node::Impl::end_copy(const std::string& failure) {
   std::string name = peer == peers.end() ? "?" : peer->second.config.name;
   core.log(failure.empty() ? 'i' : 'w', failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
                                                         : "copy with server '" + name + "' ended: " + failure);
-  if (peer != peers.end() && !failure.empty()) peer->second.blocked = "copy: " + failure;
+  if (peer != peers.end()) {
+    peer->second.copy_error = failure;
+    if (failure.empty() && !copy.pull)
+      for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
+  }
   in_transaction([&] {
     if (failure.empty()) {
       for (auto& [origin, position] : copy.start) {
-        if (origin == core.state.self) continue;
+        if (origin == core.state.self || !copy.everything) continue;
+        // Where the source can still send what comes after the position that was reached here, it must: a row that was removed there
+        // meanwhile is in no piece, and other tables were not copied at that moment. What is sent twice does no harm.
+        auto reached = core.state.applied.find(origin);
+        auto gone = copy.forgotten.find(origin);
+        bool reachable = gone == copy.forgotten.end() || (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
+        if (reached != core.state.applied.end() && reachable) continue;
         Position& applied = core.state.applied[origin];
         if (position.number > applied.number) applied = position;
+        if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end()) core.state.take_meta(origin, meta->second);
       }
-      for (auto& [origin, meta] : copy.start_metas) core.state.take_meta(origin, meta);
     }
     if (copy.request != 0) core.store.finish_request(copy.request);
   });
@@ -243,7 +274,9 @@ HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
   for (auto& name : argument["tables"])
     if (name.is_string() && core.table_by_wire_name(name.get<std::string>())) copy.tables.push_back(name.get<std::string>());
   copy.tables_in_all = copy.tables.size();
+  copy.everything = covers_all(copy.tables, peer);
   copies.push_back(std::move(copy));
+  peer.copy_error.clear();
   HttpResponse response;
   response.status = 202;
   response.body = std::make_shared<Body>("{}");

@@ -69,15 +69,6 @@ class TableWriter {
     writer_.add_row(number_, life.birth, life.columns, row);
   }
 
- private:
-  void write_without_big(const Life& life, RowView row) {
-    Row small(row.begin(), row.end());
-    for (std::size_t i = 0; i < small.size(); i++)
-      if (small[i].text.size() > limits::omitted_value_bytes && life.columns.of(static_cast<ColumnIndex>(i)).settled())
-        small[i] = Value::of_omitted();
-    writer_.add_row(number_, life.birth, life.columns, small);
-  }
-
   void write_absent(const Entry& entry) {
     const auto& lives = entry.state.lives;
     if (lives.empty()) return;
@@ -85,6 +76,15 @@ class TableWriter {
       writer_.add_removed(number_, *entry.key, lives[0].birth, lives[0].removed);
     else
       write_lives(entry, {});
+  }
+
+ private:
+  void write_without_big(const Life& life, RowView row) {
+    Row small(row.begin(), row.end());
+    for (std::size_t i = 0; i < small.size(); i++)
+      if (small[i].text.size() > limits::omitted_value_bytes && life.columns.of(static_cast<ColumnIndex>(i)).settled())
+        small[i] = Value::of_omitted();
+    writer_.add_row(number_, life.birth, life.columns, small);
   }
 
   void write_lives(const Entry& entry, RowView table_row) {
@@ -123,6 +123,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
   header.newest = core.window.newest_after(from);
   std::vector<Entry*> entries = core.window.gather(from);
   DocumentWriter writer(header, order.compress);
+  MadeDocument made;
   // All tables before the first row, so that the receiver can lock them before it writes.
   struct Run {
     TableWriter writer;
@@ -135,10 +136,11 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
     const Table* table = core.table((*begin)->table);
     if (table && !order.left_out.contains(table->wire_name))
       runs.push_back({TableWriter(core, writer, *table, order.whole), begin, end});
+    else if (table)
+      made.withheld.insert(table->wire_name);
     begin = end;
   }
   for (Run& run : runs) run.writer.write(run.begin, run.end);
-  MadeDocument made;
   made.rows = writer.rows();
   made.to = header.to;
   made.compressed = order.compress;
@@ -150,6 +152,7 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, b
   DocumentHeader header = make_header(core);
   header.kind = DocumentKind::copy;
   header.to = core.state.applied;
+  for (auto& [origin, number] : core.state.pruned) header.from[origin] = {number, 0};
   header.copy_table = table.wire_name;
   header.copy_total = core.store.estimate_rows(table);
   // Whether rows remain is known only at the end; the header says so by the piece being full.
@@ -179,6 +182,11 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, b
     }
     *last = key;
   }
+  // Rows that were removed while the earlier pieces travelled, and such as the receiver has from before the copy.
+  if (!header.copy_more)
+    core.window.for_each(table.id, [&](Entry& entry) {
+      if (!in_table(entry.state, table.integer_key, core.state.truncated(table.id))) table_writer.write_absent(entry);
+    });
   MadeDocument made;
   made.rows = writer.rows();
   made.to = header.to;

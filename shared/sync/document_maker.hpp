@@ -28,6 +28,7 @@ struct MadeDocument {
   Vector to;
   std::uint64_t rows = 0;
   bool compressed = false;
+  std::set<std::string> withheld;    // tables of `left_out` that had changes
 };
 
 // In the read transaction whose cut was just made: "p to q" always ends at the snapshot that read the rows (model, H9).

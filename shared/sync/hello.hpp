@@ -21,6 +21,7 @@ struct Hello {
   Origin origin = 0;
   std::uint64_t clock_ms = 0;
   Progress progress;
+  std::string copy_error;  // why the copy that you asked for ended early
   struct HelloTable {
     std::string name;
     std::vector<std::string> columns;

@@ -11,6 +11,7 @@ constexpr std::uint64_t heartbeat_ms = 1000;  // while something is unsettled
 constexpr std::uint64_t idle_cut_ms = 1000;   // the log is read at least so often, also when nobody is there to ship to
 constexpr std::uint64_t flush_ms = 100;       // positions may wait so long for their history record
 constexpr std::uint64_t status_ms = 100;
+constexpr std::uint64_t silent_ms = 5000;     // after which people are told that a server does not answer
 }  // namespace
 
 Node::Node(NodeServices services) : impl_(std::make_unique<Impl>(std::move(services))) {}
@@ -189,6 +190,10 @@ NodeStatus Node::Impl::status() {
     server.state = state_of(peer, server.queued);
     server.last_success_ms = peer.last_success_ms;
     server.last_error = !peer.blocked.empty() ? peer.blocked : peer.last_error;
+    if (server.last_error.empty() && peer.in_flight && core.now_ms() >= peer.asked_ms + silent_ms)
+      server.last_error = "no answer for " + std::to_string((core.now_ms() - peer.asked_ms) / 1000) + " s";
+    if (server.last_error.empty() && !peer.copy_error.empty()) server.last_error = "copy: " + peer.copy_error;
+    if (server.last_error.empty() && !peer.copy_error_there.empty()) server.last_error = "copy: " + peer.copy_error_there;
     if (server.last_error.empty() && !peer.left_out.empty())
       server.last_error = "not replicated there, so not shipped: " + *peer.left_out.begin() +
                           (peer.left_out.size() > 1 ? " and " + std::to_string(peer.left_out.size() - 1) + " more" : "");

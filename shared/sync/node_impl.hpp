@@ -72,13 +72,16 @@ class Node::Impl {
     std::size_t tables_in_all = 0;
     Key after;
     CopySession session;
-    Vector start;
+    Vector start;      // where the source stood at the first piece
+    Vector forgotten;  // and up to where its log was gone
     std::map<Origin, OriginMeta> start_metas;
+    bool everything = false;  // all tables that both replicate
     std::uint64_t rows = 0;
     bool begun = false;
   };
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
+  bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
   void go_on_copying();
   void take_copied(Peer& peer, HttpResponse response);
   void end_table(Copy& copy);

@@ -23,6 +23,9 @@ bool NodeState::advance_prune_horizon() {
     if (member.left && origin != self) continue;
     auto at = metas.find(origin);
     lowest = std::min(lowest, at == metas.end() ? 0 : at->second.horizon);
+    // What it confirmed before it had heard of another member says nothing of that one's changes (model, H16 h).
+    for (auto& [other, known] : members)
+      if (other != origin && !known.left && at != metas.end() && !at->second.received.contains(other)) return false;
   }
   if (members.empty() || lowest <= prune_horizon) return false;
   prune_horizon = lowest;
@@ -140,6 +143,11 @@ std::string NodeState::encode() const {
     out.fixed64(server.origin);
     pack_vector(out, server.applied);
   }
+  for (auto& [id, server] : servers)
+    for (const std::string& name : server.withheld) {
+      out.fixed64(static_cast<std::uint64_t>(id));
+      out.text(name);
+    }
   return out.take();
 }
 
@@ -175,6 +183,10 @@ NodeState NodeState::decode(const std::string& bytes) {
     server.node = in.text();
     server.origin = in.fixed64();
     server.applied = unpack_vector(in);
+  }
+  while (!in.done()) {
+    KnownServer& server = state.servers[static_cast<std::int64_t>(in.fixed64())];
+    server.withheld.emplace(in.text());
   }
   return state;
 }

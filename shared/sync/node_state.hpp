@@ -2,6 +2,7 @@
 // in the same transaction as the rows it speaks of.
 #pragma once
 #include <map>
+#include <set>
 #include <string>
 
 #include "shared/codec/document.hpp"
@@ -13,6 +14,7 @@ struct KnownServer {
   std::string node;   // UUID
   Origin origin = 0;
   Vector applied;     // what it last said to have applied
+  std::set<std::string> withheld;  // wire names of tables that it did not replicate when it should have got changes of them
 };
 
 struct NodeState {

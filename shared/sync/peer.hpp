@@ -20,6 +20,8 @@ struct Peer {
   std::string blocked;         // a sentence: what a person must mend
   bool needs_copy = false;
   std::string last_error;
+  std::string copy_error, copy_error_there;  // why the last copy ended early, here or as the server tells
+  std::uint64_t asked_ms = 0;                // when the request in flight was sent
   std::uint64_t last_success_ms = 0, last_hello_ms = 0, last_received_ms = 0;
   std::uint64_t rows_sent = 0, rows_received = 0, conflicts = 0;
   std::uint64_t generation = 0;  // answers to requests of an older one are not listened to
@@ -27,6 +29,7 @@ struct Peer {
   // from its last hello or answer
   std::set<std::string> tables;   // wire names that it replicates
   std::set<std::string> left_out; // tables of ours that it does not
+  bool tables_asked = false;      // was greeted because changes of such a table are to be withheld
   std::set<Origin> direct;        // origins that it gets from themselves
   bool accepts_unknown = true;
   bool zstd = false;

@@ -152,6 +152,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.origin = core.state.self;
   hello.clock_ms = core.now_ms();
   hello.progress = progress();
+  if (peer) hello.copy_error = peer->copy_error;
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));
   for (auto& [id, table] : core.tables()) {
     Hello::HelloTable described{table.wire_name, {}, {}, table.integer_key};

@@ -21,6 +21,7 @@ std::uint64_t backoff_ms(std::uint32_t failures, std::uint64_t random) {
 void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done) {
   sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
   peer.in_flight = true;
+  peer.asked_ms = core.now_ms();
   auto queue = answers;
   core.services.client.send(peer.config.url, std::move(request), timeout_ms, limits::control_body_bytes,
                             [queue, id = peer.config.id, generation = peer.generation, done = std::move(done)](HttpResponse response) {
@@ -79,6 +80,11 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   for (auto& [id, table] : core.tables())
     if (!peer.tables.contains(table.wire_name)) peer.left_out.insert(table.wire_name);
   peer.met = true;
+  peer.copy_error_there = hello.copy_error;
+  // Changes that it could not take before it had the table. Their positions are past, so they come as a copy.
+  for (const std::string& name : server.withheld)
+    if (peer.tables.contains(name) && core.table_by_wire_name(name) && peer.copy_error.empty() && copies.empty())
+      add_copy(0, peer, false, name, CopyMode::fail);
   take_progress(peer, hello.progress);
 }
 
@@ -150,6 +156,7 @@ void Node::Impl::ship() {
 
   std::vector<std::pair<DocumentOrder, MadeDocument>> made;
   std::vector<std::pair<Peer*, std::size_t>> to_send;
+  std::vector<Peer*> to_greet;
   core.store.begin(TransactionKind::read);
   core.cut(forced);
   if (force) forced_cuts++;
@@ -157,6 +164,7 @@ void Node::Impl::ship() {
   for (Peer* peer : ready) {
     DocumentOrder order;
     if (!wants_anything(*peer, order)) continue;
+    peer->needs_copy = false;
     // What it lacks must still be here. Judged by versions, not by positions (model, H16 i).
     for (auto& [origin, from] : order.from) {
       auto pruned = core.state.pruned.find(origin);
@@ -172,9 +180,23 @@ void Node::Impl::ship() {
       made.emplace_back(order, make_document(core, order));
       same = made.end() - 1;
     }
+    // The list of its tables may be older than a table that it has just been given: asked once before anything is withheld.
+    auto& withheld = known(*peer).withheld;
+    bool more = !std::includes(withheld.begin(), withheld.end(), same->second.withheld.begin(), same->second.withheld.end());
+    peer->tables_asked = more && !peer->tables_asked;
+    if (peer->tables_asked) {
+      to_greet.push_back(peer);
+      continue;
+    }
     to_send.emplace_back(peer, static_cast<std::size_t>(same - made.begin()));
+    if (more) {  // must not be forgotten once its position has moved on
+      withheld.insert(same->second.withheld.begin(), same->second.withheld.end());
+      force = true;
+      next_flush_ms = 0;
+    }
   }
   core.store.commit();
+  for (Peer* peer : to_greet) greet(*peer);
   for (auto& [peer, index] : to_send) send_document(*peer, made[index].second);
 }
 

@@ -1,0 +1,46 @@
+#include "shared/sync/node_state.hpp"
+
+#include <gtest/gtest.h>
+
+namespace rowmesh {
+namespace {
+
+NodeState three_members() {
+  NodeState state;
+  state.self = 1;
+  for (Origin origin : {1, 2, 3}) state.members[origin] = {};
+  state.metas[1] = {10, 100, 90, {{2, 100}, {3, 100}}};
+  state.metas[2] = {10, 100, 80, {{1, 100}, {3, 100}}};
+  state.metas[3] = {10, 100, 70, {{1, 100}, {2, 100}}};
+  return state;
+}
+
+TEST(NodeStateTest, ForgetsWhatAllMembersConfirmed) {
+  NodeState state = three_members();
+  EXPECT_TRUE(state.advance_prune_horizon());
+  EXPECT_EQ(state.prune_horizon, 70u);
+  EXPECT_FALSE(state.advance_prune_horizon());
+}
+
+// The hub of a star: 2 confirmed before it had heard that there is a 3, so rows of 3 that it still lacks were forgotten here.
+TEST(NodeStateTest, WhoHasNotHeardOfAMemberConfirmsNothing) {
+  NodeState state = three_members();
+  state.metas[2].received.erase(3);
+  EXPECT_FALSE(state.advance_prune_horizon());
+  EXPECT_EQ(state.prune_horizon, 0u);
+  state.members[3].left = true;
+  EXPECT_TRUE(state.advance_prune_horizon());
+  EXPECT_EQ(state.prune_horizon, 80u);
+}
+
+TEST(NodeStateTest, RemembersWhatWasWithheld) {
+  NodeState state = three_members();
+  state.servers[7].node = "a node";
+  std::string without = state.encode();
+  state.servers[7].withheld = {"extra", "more"};
+  EXPECT_EQ(NodeState::decode(state.encode()).servers[7].withheld, state.servers[7].withheld);
+  EXPECT_TRUE(NodeState::decode(without).servers[7].withheld.empty());
+}
+
+}  // namespace
+}  // namespace rowmesh
