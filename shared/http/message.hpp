@@ -46,7 +46,9 @@ class HttpHandler {
   virtual ~HttpHandler() = default;
   // Before the body is read: headers only. A status of 0 means go on; otherwise this is the answer. `body_limit`: in bytes.
   virtual HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) = 0;
+  // A status of 0: not yet; the request is kept and later() asked again, at each turn of the event loop.
   virtual HttpResponse handle(const HttpRequest& request) = 0;
+  virtual HttpResponse later(const HttpRequest& request) { return handle(request); }
 };
 
 }  // namespace rowmesh

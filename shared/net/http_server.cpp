@@ -9,6 +9,7 @@
 #include <cstdarg>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "shared/model/error.hpp"
 #include "shared/model/limits.hpp"
@@ -31,6 +32,7 @@ constexpr std::int64_t header_deadline_ms = 60 * 1000;   // libmicrohttpd's own 
 constexpr std::int64_t body_grace_ms = 60 * 1000;
 constexpr std::uint64_t slowest_bytes_per_ms = 1;        // after the grace
 constexpr std::int64_t slow_check_ms = 5000;
+constexpr std::int64_t waiting_check_ms = 1000;
 
 HttpResponse plain_answer(int status, const std::string& text) {
   HttpResponse response;
@@ -96,6 +98,8 @@ struct HttpServer::Exchange {
   bool answered_early = false;  // the body is not read: linger
   std::uint64_t body_limit = 0;
   std::optional<HttpResponse> instead;  // once the body has been thrown away
+  MHD_Connection* waiting = nullptr;    // suspended until the handler has an answer
+  std::optional<HttpResponse> late;     // that answer
 };
 
 struct HttpServer::Callbacks {
@@ -134,6 +138,7 @@ struct HttpServer::Callbacks {
 
   static void completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode) noexcept {
     std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
+    std::erase(static_cast<HttpServer*>(self)->waiting_, exchange.get());
     *context = nullptr;
     if (Connection* c = of(connection)) c->enter(Connection::head);
     auto& server = *static_cast<HttpServer*>(self);
@@ -154,11 +159,19 @@ struct HttpServer::Callbacks {
       }
       if (Connection* c = of(connection)) c->enter(Connection::answer);
       if (exchange->instead) return queue(connection, *exchange->instead, true);
-      return queue(connection, answer(server, *exchange), false);
+      if (exchange->late) return queue(connection, *exchange->late, false);
+      HttpResponse response = answer(server, *exchange, &HttpHandler::handle);
+      if (response.status != 0) return queue(connection, response, false);
+      exchange->waiting = connection;
+      server.waiting_.push_back(exchange);
+      MHD_suspend_connection(connection);
+      return MHD_YES;
     } catch (...) {
       return MHD_NO;
     }
   }
+
+  static HttpResponse late_answer(HttpServer& server, const Exchange& exchange) { return answer(server, exchange, &HttpHandler::later); }
 
  private:
   static int descriptor(MHD_Connection* connection) noexcept {
@@ -219,10 +232,11 @@ struct HttpServer::Callbacks {
     }
   }
 
-  static HttpResponse answer(HttpServer& server, const Exchange& exchange) {
+  static HttpResponse answer(HttpServer& server, const Exchange& exchange, HttpResponse (HttpHandler::*ask)(const HttpRequest&)) {
     try {
-      HttpResponse response = server.handler_.handle(exchange.request);
-      return response.status >= 200 && response.status <= 599 ? response : plain_answer(500, "internal error: no answer");
+      HttpResponse response = (server.handler_.*ask)(exchange.request);
+      bool fits = response.status == 0 || (response.status >= 200 && response.status <= 599);
+      return fits ? response : plain_answer(500, "internal error: no answer");
     } catch (const std::exception&) {
       return plain_answer(500, "internal error; the log of this server says more");
     }
@@ -251,7 +265,7 @@ HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress
   port_ = port_of(listener);
   auto silent = [](void*, const char*, va_list) {};  // it would write to the standard error of the program that hosts us
   MHD_Daemon* daemon = MHD_start_daemon(
-      MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, nullptr, nullptr, &Callbacks::handle, this,  //
+      MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, &Callbacks::handle, this,  //
       MHD_OPTION_EXTERNAL_LOGGER, static_cast<void (*)(void*, const char*, va_list)>(silent), nullptr,
       MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_memory_bytes,
       MHD_OPTION_CONNECTION_LIMIT, connection_limit, MHD_OPTION_PER_IP_CONNECTION_LIMIT, connections_per_address,
@@ -270,6 +284,7 @@ HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress
 
 HttpServer::~HttpServer() {
   stopping_ = true;
+  answer_waiting();
   poller_.forget(epoll_fd_);
   MHD_stop_daemon(static_cast<MHD_Daemon*>(daemon_));
   for (const Lingering& one : lingering_) {
@@ -287,6 +302,7 @@ void HttpServer::run() {
   if (running_) return;
   running_ = true;
   auto* daemon = static_cast<MHD_Daemon*>(daemon_);
+  answer_waiting();
   // Its sockets are edge-triggered inside its set, and what it has already read shows only in its timeout (libmicrohttpd's manual).
   for (int turn = 0; turn < turns_per_run; turn++) {
     MHD_run(daemon);
@@ -305,8 +321,20 @@ std::int64_t HttpServer::timeout_ms() const {
                              : -1;
   auto at_most = [&](std::int64_t ms) { timeout = timeout < 0 ? ms : std::min(timeout, ms); };
   if (!connections_.empty()) at_most(slow_check_ms);
+  if (!waiting_.empty()) at_most(waiting_check_ms);
   for (const Lingering& one : lingering_) at_most(std::max<std::int64_t>(0, one.until_ms - steady_ms()));
   return timeout;
+}
+
+// Requests that the handler could not answer at once. When the daemon ends all of them must go on, libmicrohttpd's manual says.
+void HttpServer::answer_waiting() {
+  std::erase_if(waiting_, [this](Exchange* exchange) {
+    HttpResponse response = stopping_ ? plain_answer(503, "this server stops") : Callbacks::late_answer(*this, *exchange);
+    if (response.status == 0) return false;
+    exchange->late = std::move(response);
+    MHD_resume_connection(std::exchange(exchange->waiting, nullptr));
+    return true;
+  });
 }
 
 // An answer went out while the client is still sending. Closing now would reset the connection, and the reset may overtake the

@@ -1,4 +1,5 @@
-// Incoming requests over one libmicrohttpd daemon with external epoll: no thread, no suspended connection.
+// Incoming requests over one libmicrohttpd daemon with external epoll: no thread. A request that the handler cannot answer
+// yet is suspended, and the handler asked again at each run().
 #pragma once
 #include <cstdint>
 #include <list>
@@ -32,6 +33,7 @@ class HttpServer {
     std::uint64_t bytes;
   };
 
+  void answer_waiting();
   void linger(int fd);
   void drain_lingering();
   void end_slow_requests();
@@ -46,6 +48,7 @@ class HttpServer {
   bool stopping_ = false;
   std::list<Connection> connections_;
   std::vector<Lingering> lingering_;
+  std::vector<Exchange*> waiting_;
   std::int64_t looked_for_slow_ms_ = 0;
 };
 

@@ -29,9 +29,15 @@ struct CopySession {
   std::uint64_t rows = 0;
 };
 
+inline constexpr const char* hidden_reason =
+    "a row with an older claim has a value that must be unique; this one comes back when the value is free";
+
 class Applier {
  public:
   Applier(Core& core, std::shared_ptr<const Body> body, bool compressed) : core_(core), body_(std::move(body)), compressed_(compressed) {}
+
+  // Without a document: for show_hidden().
+  explicit Applier(Core& core) : core_(core), compressed_(false) {}
 
   // Checks that do not need a transaction. Throws Refusal; Error(protocol) if it is not a document. Returns false if everything in it is
   // applied already. `accept_unknown(origin)`: may an origin of which nothing was ever applied begin with this sender's position?
@@ -40,6 +46,8 @@ class Applier {
 
   // Applies it and commits. `breathe` is called between slices. Throws Error, Refusal; then nothing has changed.
   void run(const std::function<void()>& breathe, CopySession* copy = nullptr);
+  // Decides anew who may have the UNIQUE values that were given up here (Core::recheck_hidden). Throws Error; then nothing has changed.
+  void show_hidden();
   std::uint64_t rows() const { return rows_; }
   std::uint64_t conflicts() const { return conflicts_; }
 

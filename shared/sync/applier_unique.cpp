@@ -34,6 +34,21 @@ void Applier::resolve_uniques() {
   }
 }
 
+void Applier::show_hidden() {
+  state_ = core_.state;
+  recheck_ = core_.recheck_hidden;
+  try {
+    lock_tables();
+    core_.window.begin_changes();
+    resolve_uniques();
+    finish();
+  } catch (const Raced&) {
+    core_.store.rollback();
+    core_.window.undo_changes();
+    throw Error(ErrorKind::transient, "raced", "a row is being changed here; it will be tried again");
+  }
+}
+
 // The highest version among the non-null values that must be unique.
 Version Applier::claim(const Table& table, const Entry* entry, RowView row) const {
   Version claim;
@@ -165,7 +180,7 @@ void Applier::hide(const Table& table, Candidate& candidate) {
   side->columns = ColumnSet::all();
   side->values = shown->side ? std::move(shown->side->values) : OwnedRow(candidate.desired.view());
   side->types = candidate.types;
-  side->reason = "a row with an older claim has a value that must be unique; this one comes back when the value is free";
+  side->reason = hidden_reason;
   side->code = "23505";
   side->since_ms = core_.now_ms();
   shown->side = std::move(side);

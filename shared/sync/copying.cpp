@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "shared/model/hex.hpp"
 #include "shared/model/limits.hpp"
 #include "shared/sync/node_impl.hpp"
 
@@ -11,21 +12,6 @@ namespace {
 
 using nlohmann::json;
 constexpr std::uint64_t piece_timeout_ms = 120000;
-
-std::string hex_of(const std::string& bytes) {
-  std::string hex;
-  for (unsigned char byte : bytes) {
-    hex.push_back("0123456789abcdef"[byte >> 4]);
-    hex.push_back("0123456789abcdef"[byte & 15]);
-  }
-  return hex;
-}
-
-std::string bytes_of(const std::string& hex) {
-  std::string bytes;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) bytes.push_back(static_cast<char>(from_hex(hex.substr(i, 2))));
-  return bytes;
-}
 
 std::string query_part(const std::string& query, const std::string& name) {
   std::size_t begin = ("&" + query).find("&" + name + "=");
@@ -81,6 +67,7 @@ void Node::Impl::go_on_copying() {
   auto found = peers.find(copy.peer);
   if (found == peers.end() || !found->second.config.enabled) return end_copy("the server was removed or disabled");
   Peer& peer = found->second;
+  if (!peer.reachable()) return end_copy("this server has no URL for '" + peer.config.name + "': call copy there instead");
   if (!peer.met || peer.in_flight || peer.retry_at_ms > core.now_ms()) return;
   HttpRequest request;
   if (!copy.pull) {
@@ -115,7 +102,7 @@ void Node::Impl::go_on_copying() {
   }
   request.method = "GET";
   request.path = "/rowmesh/v1/rows";
-  request.query = "table=" + hex_of(copy.tables.front()) + "&after=" + hex_of(copy.after);
+  request.query = "table=" + bytes_to_hex(copy.tables.front()) + "&after=" + bytes_to_hex(copy.after);
   sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
@@ -147,7 +134,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     peer.rows_received += applier.rows();
     auto last = response.headers.find("x-rowmesh-last");
     if (applier.header().copy_more && last != response.headers.end()) {
-      copy.after = bytes_of(last->second);
+      copy.after = bytes_from_hex(last->second);
     } else {
       end_table(copy);
     }
@@ -238,7 +225,7 @@ void Node::Impl::end_copy(const std::string& failure) {
 HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   (void)peer;
   if (in_store) return refuse(503, "busy", "a long document is being applied here; ask again");
-  const Table* table = core.table_by_wire_name(bytes_of(query_part(request.query, "table")));
+  const Table* table = core.table_by_wire_name(bytes_from_hex(query_part(request.query, "table")));
   if (!table) return refuse(409, "schema", "the table is not replicated on the source; call add_table there");
   in_store = true;
   HttpResponse response;
@@ -246,11 +233,11 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
     Key last;
     core.store.begin(TransactionKind::read);
     core.cut(core.state.applied[core.state.self].number == 0);
-    MadeDocument made = make_copy_document(core, *table, bytes_of(query_part(request.query, "after")), false, &last);
+    MadeDocument made = make_copy_document(core, *table, bytes_from_hex(query_part(request.query, "after")), false, &last);
     core.store.commit();
     response.status = 200;
     response.headers["content-type"] = "application/x-ndjson";
-    response.headers["x-rowmesh-last"] = hex_of(last);
+    response.headers["x-rowmesh-last"] = bytes_to_hex(last);
     response.body = made.body;
     peer.rows_sent += made.rows;
   } catch (...) {

@@ -108,7 +108,10 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
                   table->integer_key, truncated);
       if (side) touched_sides_[&entry].merge(log_entry.columns);
       break;
-    case LogOp::remove: fold_remove(entry.state, version, table->integer_key, truncated); break;
+    case LogOp::remove:
+      fold_remove(entry.state, version, table->integer_key, truncated);
+      if (waits_for_its_turn(*table, entry)) surfacing.insert(&entry);
+      break;
     case LogOp::truncate: break;
   }
   if (side) {
@@ -118,6 +121,11 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   // An insert over a row that waits: a second life whose elder keeps its values (H16 e).
   if (log_entry.op != LogOp::insert) recheck_hidden.insert(table->id);
   batch.entries.push_back(&entry);
+}
+
+bool Core::waits_for_its_turn(const Table& table, const Entry& entry) const {
+  const Life* shown = table.integer_key ? shown_life(entry.state, true, state.truncated(table.id)) : nullptr;
+  return shown && shown->side && shown->side->kind == SideKind::held;
 }
 
 void Core::fold_truncate(const Table& table, Version version) {
@@ -409,7 +417,11 @@ void Core::load_history() {
         }
         fold(entry, open_batch);
       });
-  for (Entry* entry : sides_) entry->mark = 0;
+  for (Entry* entry : sides_) {
+    entry->mark = 0;
+    const Table* table = this->table(entry->table);
+    if (table && waits_for_its_turn(*table, *entry)) surfacing.insert(entry);
+  }
   if (open && open_batch.newest != 0) window.add_batch(std::move(open_batch));
   for (Batch& batch : window.batches()) {
     for (Entry* entry : batch.entries) entry->references--;

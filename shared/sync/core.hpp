@@ -23,6 +23,7 @@ class Core {
     window.on_erase = [this](Entry& entry) {
       dirty_sides_.erase(&entry);
       sides_.erase(&entry);
+      surfacing.erase(&entry);
     };
   }
 
@@ -62,10 +63,12 @@ class Core {
   Hlc watermark = 0;               // W of the last cut
   bool hold_prune = true;         // a server of ours was never met: nobody knows yet what it lacks
   std::set<TableId> recheck_hidden; // a value may have become free
+  std::set<Entry*> surfacing;       // a held life whose elder was removed here: it is the row's turn now
   std::uint64_t last_cut_ms = 0;
 
  private:
   void fold(const LogEntry& entry, Batch& batch);
+  bool waits_for_its_turn(const Table& table, const Entry& entry) const;
   void fold_truncate(const Table& table, Version version);
   void list_unseen(const Table& table, const Entry& entry, const ColumnSet& replaced, Version version);
   void split_values(const Table& table, Entry& entry, Life& shown, Version truncated);

@@ -63,6 +63,8 @@ std::string hello_to_json(const Hello& hello) {
   out["origin"] = to_hex(hello.origin);
   out["clock_ms"] = hello.clock_ms;
   out["tables"] = tables;
+  out["ask_me"] = hello.ask_me;
+  out["zstd"] = hello.zstd;
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -79,6 +81,8 @@ Hello hello_from_json(const std::string& text) {
     hello.clock_ms = from.at("clock_ms").get<std::uint64_t>();
     hello.progress = progress_of(from);
     hello.copy_error = from.value("copy_error", "");
+    hello.ask_me = from.value("ask_me", false);
+    hello.zstd = from.value("zstd", false);
     for (auto& table : from.at("tables"))
       hello.tables.push_back({table.at("name").get<std::string>(), table.at("columns").get<std::vector<std::string>>(),
                               table.at("key").get<std::vector<std::string>>(), table.at("integer_key").get<bool>()});

@@ -21,6 +21,8 @@ struct Hello {
   Origin origin = 0;
   std::uint64_t clock_ms = 0;
   Progress progress;
+  bool ask_me = false;     // this server has no URL for you: what it has for you, you must ask for
+  bool zstd = false;       // takes and makes compressed documents
   std::string copy_error;  // why the copy that you asked for ended early
   struct HelloTable {
     std::string name;

@@ -11,6 +11,7 @@ constexpr std::uint64_t heartbeat_ms = 1000;  // while something is unsettled
 constexpr std::uint64_t idle_cut_ms = 1000;   // the log is read at least so often, also when nobody is there to ship to
 constexpr std::uint64_t flush_ms = 100;       // positions may wait so long for their history record
 constexpr std::uint64_t status_ms = 100;
+constexpr std::uint64_t silent_asker_ms = 60000;
 constexpr std::uint64_t silent_ms = 5000;     // after which people are told that a server does not answer
 }  // namespace
 
@@ -21,6 +22,7 @@ std::uint64_t Node::tick() { return impl_->tick(); }
 void Node::force_cut() { impl_->force = true; }
 HttpResponse Node::check(const HttpRequest& head, std::uint64_t& body_limit) { return impl_->check(head, body_limit); }
 HttpResponse Node::handle(const HttpRequest& request) { return impl_->handle(request); }
+HttpResponse Node::later(const HttpRequest& request) { return impl_->later(request); }
 NodeStatus Node::status() const { return impl_->status(); }
 
 void Node::Impl::start() {
@@ -52,8 +54,10 @@ std::uint64_t Node::Impl::tick() {
   take_answers();
   guarded("applying", [&] { apply_queued(); });
   guarded("carrying out a request", [&] { carry_out_requests(); });
+  guarded("showing what waited", [&] { show_waiting(); });
   guarded("copying", [&] { go_on_copying(); });
   guarded("shipping", [&] { ship(); });
+  guarded("asking for changes", [&] { ask_for_changes(); });
   guarded("writing the history", [&] {
     if (!core.pending() || core.now_ms() < next_flush_ms) return;
     core.flush();
@@ -62,7 +66,7 @@ std::uint64_t Node::Impl::tick() {
   guarded("forgetting what is settled", [&] { core.prune(); });
   if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
   for (auto& [id, peer] : peers)
-    if (peer.ships() && !peer.in_flight && peer.retry_at_ms > core.now_ms()) next_wake_ms = std::min(next_wake_ms, peer.retry_at_ms);
+    if (peer.greets() && !peer.in_flight && peer.retry_at_ms > core.now_ms()) next_wake_ms = std::min(next_wake_ms, peer.retry_at_ms);
   if (core.now_ms() >= next_status_ms) {
     guarded("publishing the status", [&] { core.store.publish_status(status()); });
     next_status_ms = core.now_ms() + status_ms;
@@ -96,8 +100,9 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
       if (own != then.applied.end()) peer.start = own->second;
     }
     if (moved) {
-      peer.met = peer.in_flight = false;
-      peer.retry_at_ms = 0;
+      peer.met = peer.in_flight = peer.asking = peer.asked_for_changes = false;
+      peer.ready = nullptr;
+      peer.retry_at_ms = peer.ask_at_ms = 0;
       peer.failures = 0;
       peer.blocked.clear();
       peer.generation++;
@@ -125,7 +130,7 @@ void Node::Impl::take_answers() {
     answers->pop_front();
     auto peer = peers.find(answer.peer);
     if (peer == peers.end() || peer->second.generation != answer.generation) continue;
-    peer->second.in_flight = false;
+    if (!answer.asked) peer->second.in_flight = false;
     try {
       answer.done(peer->second, std::move(answer.response));
     } catch (const Error& error) {
@@ -155,6 +160,7 @@ std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
   if (!peer.blocked.empty()) return "blocked";
   if (peer.needs_copy) return "needs copy";
   if (peer.failures > 0) return "backing off";
+  if (!peer.reachable() && peer.may_ship() && core.now_ms() > peer.last_received_ms + silent_asker_ms) return "backing off";
   if (!peer.met && !peer.config.url.empty()) return "catching up";
   return queued_keys > 1000 || peer.busy ? "catching up" : "streaming";
 }
@@ -192,6 +198,8 @@ NodeStatus Node::Impl::status() {
     server.last_error = !peer.blocked.empty() ? peer.blocked : peer.last_error;
     if (server.last_error.empty() && peer.in_flight && core.now_ms() >= peer.asked_ms + silent_ms)
       server.last_error = "no answer for " + std::to_string((core.now_ms() - peer.asked_ms) / 1000) + " s";
+    if (server.last_error.empty() && server.state == "backing off" && !peer.reachable())
+      server.last_error = "it has no URL here, so it must come by itself, and it has not come for a minute";
     if (server.last_error.empty() && !peer.copy_error.empty()) server.last_error = "copy: " + peer.copy_error;
     if (server.last_error.empty() && !peer.copy_error_there.empty()) server.last_error = "copy: " + peer.copy_error_there;
     if (server.last_error.empty() && !peer.left_out.empty())

@@ -36,6 +36,7 @@ class Node : public HttpHandler {
 
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override;
   HttpResponse handle(const HttpRequest& request) override;
+  HttpResponse later(const HttpRequest& request) override;
 
   NodeStatus status() const;
 

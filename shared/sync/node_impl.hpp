@@ -1,5 +1,5 @@
-// The inside of Node, in five files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
-// requests.cpp (what people asked for by SQL), copying.cpp.
+// The inside of Node, in six files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
+// pulling.cpp (for servers that nobody can reach), requests.cpp (what people asked for by SQL), copying.cpp.
 #pragma once
 #include <deque>
 #include <map>
@@ -20,6 +20,7 @@ class Node::Impl {
   std::uint64_t tick();
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit);
   HttpResponse handle(const HttpRequest& request);
+  HttpResponse later(const HttpRequest& request);
   NodeStatus status();
   bool force = false;
 
@@ -44,11 +45,19 @@ class Node::Impl {
   void met(const std::string& node, const std::string& name, Origin origin);
   KnownServer& known(const Peer& peer) { return core.state.servers[peer.config.id]; }
 
+  // pulling.cpp
+  void ask_for_changes();
+  void ask(Peer& peer);
+  void take_asked(Peer& peer, const HttpResponse& response);
+  void refuse_asked(Peer& peer, const Refusal& refusal);
+  HttpResponse answer_asked(const HttpRequest& request, Peer& peer);
+
   // receiving.cpp
   Peer* peer_of(const HttpRequest& head);
   Peer* introduce(const HttpRequest& head, const std::string& node, AuthResult& result);
   HttpResponse answer_hello(const HttpRequest& request, Peer* peer);
   HttpResponse answer_changes(const HttpRequest& request, Peer& peer);
+  HttpResponse apply_inline(Peer& peer, std::shared_ptr<const Body> body, bool compressed);
   HttpResponse apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe);
   void apply_queued();
   Progress progress();
@@ -60,6 +69,7 @@ class Node::Impl {
   void retry(std::int64_t number);    // of the list, 0: all
   void discard(std::int64_t number);
   void retry_entry(Entry& entry);
+  void show_waiting();
   void discard_entry(Entry& entry);
 
   // copying.cpp
@@ -101,6 +111,7 @@ class Node::Impl {
     std::uint64_t generation;
     HttpResponse response;
     std::function<void(Peer&, HttpResponse)> done;
+    bool asked = false;  // to the request that waits for changes: the others do not wait for it
   };
   // Shared with the callbacks of requests under way, which may outlive the node.
   std::shared_ptr<std::deque<Answer>> answers = std::make_shared<std::deque<Answer>>();

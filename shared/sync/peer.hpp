@@ -1,5 +1,6 @@
 // What this node knows of one of its servers while it runs. States are drawn in shared/sync/README.md.
 #pragma once
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,9 +34,26 @@ struct Peer {
   std::set<Origin> direct;        // origins that it gets from themselves
   bool accepts_unknown = true;
   bool zstd = false;
+  bool ask = false;               // it has no URL for us: we ask it for its changes
 
-  bool ships() const { return config.enabled && config.direction != Direction::pull && !config.url.empty(); }
+  // the request with which we ask it
+  bool asking = false;            // it is under way
+  bool ask_stale = false;         // its last document was refused as stale: it must announce where it stands
+  std::uint64_t ask_at_ms = 0;    // not before
+  std::uint32_t ask_failures = 0;
+
+  // the request with which it asks us, when we have no URL for it
+  bool asked_for_changes = false;
+  std::uint64_t asked_since_ms = 0;
+  std::shared_ptr<Body> ready;    // the document that it gets
+  bool ready_compressed = false;
+
+  bool reachable() const { return !config.url.empty(); }
+  bool may_ship() const { return config.enabled && config.direction != Direction::pull; }
+  bool ships() const { return may_ship() && reachable(); }
   bool takes() const { return config.enabled && config.direction != Direction::push; }
+  // To send it changes, or to ask it for its own.
+  bool greets() const { return config.enabled && reachable(); }
 };
 
 // 250 ms, doubling to 30 s, each time somewhere between half and the whole of it, so that peers do not come back in step.

@@ -65,7 +65,8 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
   body_limit = 0;
   if (head.method == "GET" && (head.path == "/rowmesh/v1/ping" || head.path == "/health")) return {};
   bool changes = head.method == "POST" && head.path == "/rowmesh/v1/changes";
-  bool small = (head.method == "GET" && (head.path == "/rowmesh/v1/hello" || head.path == "/rowmesh/v1/rows")) ||
+  bool small = (head.method == "GET" && head.path == "/rowmesh/v1/changes") ||
+               (head.method == "GET" && (head.path == "/rowmesh/v1/hello" || head.path == "/rowmesh/v1/rows")) ||
                (head.method == "POST" && head.path == "/rowmesh/v1/copy");
   if (!changes && !small)
     return refuse(404, "not_found", "there is nothing at this address; the protocol is described in docs/protocol.md");
@@ -122,6 +123,7 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     if (!digest_matches(request)) return refuse(400, "bad_digest", "the body is not the one that was signed");
     if (request.path == "/rowmesh/v1/rows") return answer_rows(request, *peer);
     if (request.path == "/rowmesh/v1/copy") return answer_copy(request, *peer);
+    if (request.method == "GET") return answer_asked(request, *peer);
     return answer_changes(request, *peer);
   } catch (const Refusal& refusal) {
     core.counters.refused_requests++;
@@ -153,6 +155,8 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.clock_ms = core.now_ms();
   hello.progress = progress();
   if (peer) hello.copy_error = peer->copy_error;
+  hello.ask_me = peer && !peer->reachable() && peer->may_ship();
+  hello.zstd = true;
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));
   for (auto& [id, table] : core.tables()) {
     Hello::HelloTable described{table.wire_name, {}, {}, table.integer_key};
@@ -170,23 +174,24 @@ HttpResponse Node::Impl::answer_changes(const HttpRequest& request, Peer& peer) 
   // Rows that change while they are copied come again from the position at which the copy began.
   if (!copies.empty()) return refuse(503, "copying", "a copy is being taken in here; changes follow when it is done");
   if (auto refused = refusals.extract(peer.config.id)) throw refused.mapped();
-  if (!in_store && request.body->size() <= limits::inline_apply_bytes) {
-    in_store = true;
-    std::shared_ptr<const Body> body = request.body;
-    try {
-      HttpResponse done = apply_now(peer, body, compressed, {});
-      in_store = false;
-      return done;
-    } catch (...) {
-      in_store = false;
-      throw;
-    }
-  }
+  if (!in_store && request.body->size() <= limits::inline_apply_bytes) return apply_inline(peer, request.body, compressed);
   // A long one is applied in slices beside the listener; the sender asks by hello when it is done.
   queued[peer.config.id] = {request.body, compressed};
   Progress now = progress();
   now.busy = true;
   return answer(202, progress_to_json(now, 0, 0));
+}
+
+HttpResponse Node::Impl::apply_inline(Peer& peer, std::shared_ptr<const Body> body, bool compressed) {
+  in_store = true;
+  try {
+    HttpResponse done = apply_now(peer, std::move(body), compressed, {});
+    in_store = false;
+    return done;
+  } catch (...) {
+    in_store = false;
+    throw;
+  }
 }
 
 HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe) {

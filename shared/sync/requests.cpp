@@ -50,11 +50,17 @@ void Node::Impl::in_transaction(const std::function<void()>& work) {
 
 namespace {
 
-Side* quarantined(Core& core, Entry& entry) {
+Life* shown_of(Core& core, Entry& entry) {
   const Table* table = core.table(entry.table);
-  Life* shown = table ? shown_life(entry.state, table->integer_key, core.state.truncated(table->id)) : nullptr;
-  return shown && shown->side && shown->side->kind == SideKind::quarantined ? shown->side.get() : nullptr;
+  return table ? shown_life(entry.state, table->integer_key, core.state.truncated(table->id)) : nullptr;
 }
+
+Side* side_of(Core& core, Entry& entry, SideKind kind) {
+  Life* shown = shown_of(core, entry);
+  return shown && shown->side && shown->side->kind == kind ? shown->side.get() : nullptr;
+}
+
+Side* quarantined(Core& core, Entry& entry) { return side_of(core, entry, SideKind::quarantined); }
 
 }  // namespace
 
@@ -68,9 +74,27 @@ void Node::Impl::retry(std::int64_t number) {
   }
 }
 
+// Rows whose turn has come by what was done here: younger lives under an integer key, and rows whose UNIQUE value was given up.
+void Node::Impl::show_waiting() {
+  if (!core.surfacing.empty())
+    in_transaction([&] {
+      std::set<Entry*> entries = core.surfacing;
+      for (Entry* entry : entries)
+        if (side_of(core, *entry, SideKind::held)) retry_entry(*entry);
+    });
+  core.surfacing.clear();
+  bool hidden = std::any_of(core.sides().begin(), core.sides().end(), [&](Entry* entry) {
+    return core.recheck_hidden.contains(entry->table) && side_of(core, *entry, SideKind::hidden);
+  });
+  if (hidden)
+    Applier(core).show_hidden();
+  else
+    core.recheck_hidden.clear();
+}
+
 void Node::Impl::retry_entry(Entry& entry) {
   const Table& table = *core.table(entry.table);
-  Side& side = *quarantined(core, entry);
+  Side& side = *shown_of(core, entry)->side;
   KeyView key = *entry.key;
   OwnedRow table_row;
   std::vector<FoundRow> found;
@@ -81,6 +105,15 @@ void Node::Impl::retry_entry(Entry& entry) {
       table_row = OwnedRow(row);
       return true;
     });
+  core.window.touch(entry);
+  // Somebody was faster and inserted the key anew: that is the youngest life, and waits now.
+  if (side.kind == SideKind::held && found[0].exists)
+    for (Life& life : entry.state.lives)
+      if (!life.dead(core.state.truncated(table.id)) && !life.side) {
+        life.side = std::make_unique<Side>(side);
+        life.side->values = OwnedRow(table_row.view());
+        life.side->types.clear();
+      }
   auto desired = desired_row(table, entry.state, core.state.truncated(table.id), table_row.view());
   if (!desired) return;
   std::vector<ColumnType> types = side.types;
@@ -90,18 +123,28 @@ void Node::Impl::retry_entry(Entry& entry) {
   }
   OwnedRow values{RowView(*desired)};
   ColumnSet columns = side.columns;
+  if (columns.is_all() && found[0].exists)
+    for (std::size_t i = 0; i < table.columns.size(); i++) columns.add(static_cast<ColumnIndex>(i));
   RowWrite write{found[0].exists ? WriteKind::update : WriteKind::insert, key, found[0].handle, values.view(), &columns};
   std::vector<WriteResult> results;
   core.store.write_rows(table, types, {&write, 1}, results);
-  core.window.touch(entry);
-  Life* shown = shown_life(entry.state, table.integer_key, core.state.truncated(table.id));
+  Life* shown = shown_of(core, entry);
   core.mark_side(entry);
   if (results[0].status == WriteResult::ok) {
     now_in_table(entry.state, table.integer_key, core.state.truncated(table.id));
     core.counters.applied++;
   } else if (results[0].status == WriteResult::raced) {
     throw Error(ErrorKind::transient, "raced", "the row is being changed here; it will be tried again");
+  } else if (results[0].status == WriteResult::unique) {
+    shown->side->kind = SideKind::hidden;
+    shown->side->code = "23505";
+    shown->side->reason = hidden_reason;
+    shown->side->columns = ColumnSet::all();
+    shown->side->values = std::move(values);
+    core.recheck_hidden.insert(table.id);
   } else {
+    shown->side->kind = SideKind::quarantined;
+    shown->side->row_here = found[0].exists;
     shown->side->code = results[0].code;
     if (!results[0].reason.empty()) shown->side->reason = results[0].reason;
   }

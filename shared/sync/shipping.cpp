@@ -10,6 +10,7 @@ constexpr std::uint64_t hello_every_ms = 5000;    // so that both sides know tha
 constexpr std::uint64_t hello_timeout_ms = 10000;
 constexpr std::uint64_t document_timeout_ms = 15000;  // and a second for each megabyte; a long document is answered before it is applied
 constexpr std::uint64_t busy_ms = 20;
+constexpr std::size_t compress_from_changes = 200;  // fewer fit into a packet or two: not worth the milliseconds
 constexpr std::uint64_t direct_for_ms = 15000;    // an origin is "direct" while it was heard itself within this time
 }  // namespace
 
@@ -79,6 +80,8 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   for (auto& table : hello.tables) peer.tables.insert(table.name);
   for (auto& [id, table] : core.tables())
     if (!peer.tables.contains(table.wire_name)) peer.left_out.insert(table.wire_name);
+  peer.ask = hello.ask_me;
+  peer.zstd = hello.zstd;
   peer.met = true;
   peer.copy_error_there = hello.copy_error;
   // Changes that it could not take before it had the table. Their positions are past, so they come as a copy.
@@ -138,6 +141,9 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
     if (position.number > from.number) order.from[origin] = from;
   }
   order.left_out = peer.left_out;
+  std::size_t changes = 0;
+  for (auto& [origin, from] : order.from) changes += core.window.count_after(origin, from.number);
+  order.compress = peer.zstd && changes >= compress_from_changes;
   return !order.from.empty();
 }
 
@@ -145,10 +151,11 @@ void Node::Impl::ship() {
   std::uint64_t now_ms = core.now_ms();
   std::vector<Peer*> ready;
   for (auto& [id, peer] : peers) {
-    if (!enabled || !peer.ships() || peer.in_flight || peer.retry_at_ms > now_ms) continue;
+    if (enabled && peer.may_ship() && !peer.reachable() && peer.asked_for_changes && !peer.ready) ready.push_back(&peer);
+    if (!enabled || !peer.greets() || peer.in_flight || peer.retry_at_ms > now_ms) continue;
     if (!peer.met || now_ms > peer.last_hello_ms + hello_every_ms)
       greet(peer);
-    else
+    else if (peer.ships())
       ready.push_back(&peer);
   }
   bool forced = force || heartbeat_due();
@@ -183,7 +190,7 @@ void Node::Impl::ship() {
     // The list of its tables may be older than a table that it has just been given: asked once before anything is withheld.
     auto& withheld = known(*peer).withheld;
     bool more = !std::includes(withheld.begin(), withheld.end(), same->second.withheld.begin(), same->second.withheld.end());
-    peer->tables_asked = more && !peer->tables_asked;
+    peer->tables_asked = more && !peer->tables_asked && peer->reachable();
     if (peer->tables_asked) {
       to_greet.push_back(peer);
       continue;
@@ -201,6 +208,12 @@ void Node::Impl::ship() {
 }
 
 void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
+  if (!peer.reachable()) {
+    peer.ready = made.body;
+    peer.ready_compressed = made.compressed;
+    peer.rows_sent += made.rows;
+    return;
+  }
   HttpRequest request;
   request.method = "POST";
   request.path = "/rowmesh/v1/changes";

@@ -311,7 +311,6 @@ void ClusterRun::check() {
       for (auto& value : Ledger::values_in(row.payload)) present.insert(value);
       if (row.kind == "quarantined")
         return fail("quarantined although nothing refuses it: " + row.key_text + " " + row.reason);
-      if (row.kind == "held") return fail("a collision is left: " + row.key_text);
     }
     for (auto& conflict : node->store->conflicts())
       for (auto& value : Ledger::values_in(conflict.loser)) listed.insert(value);

@@ -27,7 +27,7 @@ class SimulatedNetwork::Client : public HttpClient {
 
 struct SimulatedNetwork::Exchange {
   std::size_t from = 0, to = 0;
-  std::uint64_t senders_life = 0;
+  std::uint64_t senders_life = 0, receivers_life = 0;
   std::string what;
   HttpClient::Done done;  // empty once called
 };
@@ -119,19 +119,28 @@ void SimulatedNetwork::send(std::size_t from, const std::string& url_base, HttpR
   request.peer_address = "10.0.0." + std::to_string(from);
   std::size_t copies = random_.chance(weather.duplicate) ? 2 : 1;
   for (std::size_t i = 0; i < copies; i++)
-    add(latency(), {exchange->to, true, [this, exchange, request] { arrive(exchange, request); }});
+    add(latency(), {exchange->to, true, [this, exchange, request] { arrive(exchange, request, false); }});
 }
 
-void SimulatedNetwork::arrive(const std::shared_ptr<Exchange>& exchange, const HttpRequest& request) {
+// `again`: the handler had no answer yet and is asked once more, as the listener does at every turn.
+void SimulatedNetwork::arrive(const std::shared_ptr<Exchange>& exchange, const HttpRequest& request, bool again) {
   HttpResponse response;
   response.error = "connection refused";
   HttpHandler* handler = handlers_[exchange->to];
+  if (!again) exchange->receivers_life = lives_[exchange->to];
+  if (handler && again && lives_[exchange->to] != exchange->receivers_life) handler = nullptr;
   if (handler) {
     try {
       std::uint64_t limit = ~std::uint64_t{0};
-      response = handler->check(request, limit);
+      response.error.clear();
+      if (!again) response = handler->check(request, limit);
       if (response.status == 0 && request.body && request.body->size() > limit) response.status = 413;
-      if (response.status == 0) response = handler->handle(request);
+      if (response.status == 0) response = again ? handler->later(request) : handler->handle(request);
+      if (response.status == 0) {
+        bool gone = !exchange->done || lives_[exchange->to] != exchange->receivers_life;
+        if (!gone) add(10, {exchange->to, false, [this, exchange, request] { arrive(exchange, request, true); }});
+        return;
+      }
     } catch (...) {
       story_(exchange->what + " ended with its server");
       HttpResponse reset;

@@ -66,7 +66,7 @@ class SimulatedNetwork {
   };
   void send(std::size_t from, const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms,
             HttpClient::Done done);
-  void arrive(const std::shared_ptr<Exchange>& exchange, const HttpRequest& request);
+  void arrive(const std::shared_ptr<Exchange>& exchange, const HttpRequest& request, bool again);
   void answer(const std::shared_ptr<Exchange>& exchange, HttpResponse response, std::uint64_t delay_ms);
   std::uint64_t latency();
   void add(std::uint64_t delay_ms, Event event);

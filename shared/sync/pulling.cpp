@@ -1,0 +1,139 @@
+// For servers that nobody can reach (behind a NAT, a laptop): they push their own changes like everybody, and ask for ours with a request
+// that is answered when there are some, or with "nothing yet" after a while. The document is the one that a push would carry.
+#include <utility>
+
+#include "shared/model/hex.hpp"
+#include "shared/model/limits.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+
+constexpr std::uint64_t hold_ms = 20000;          // an answer is kept back so long: below what proxies allow an idle request
+constexpr std::uint64_t ask_timeout_ms = 90000;   // with the time that a long document takes
+constexpr std::uint64_t applying_ms = 10;         // until the next look whether a long document is applied
+constexpr std::string_view part = "progress=", stale_mark = "&stale=1";
+
+HttpResponse nothing_yet() {
+  HttpResponse response;
+  response.status = 204;
+  return response;
+}
+
+}  // namespace
+
+// ---- who asks ----
+
+void Node::Impl::ask_for_changes() {
+  for (auto& [id, peer] : peers) {
+    if (!enabled || !peer.greets() || !peer.takes() || !peer.met || !peer.ask || peer.asking || !copies.empty()) continue;
+    if (peer.ask_at_ms <= core.now_ms())
+      ask(peer);
+    else
+      next_wake_ms = std::min(next_wake_ms, peer.ask_at_ms);
+  }
+}
+
+void Node::Impl::ask(Peer& peer) {
+  std::int64_t id = peer.config.id;
+  if (applying == id || queued.contains(id)) {
+    peer.ask_at_ms = core.now_ms() + applying_ms;
+    next_wake_ms = std::min(next_wake_ms, peer.ask_at_ms);
+    return;
+  }
+  if (auto refused = refusals.extract(id)) return refuse_asked(peer, refused.mapped());
+  HttpRequest request;
+  request.method = "GET";
+  request.path = "/rowmesh/v1/changes";
+  request.query = std::string(part) + bytes_to_hex(progress_to_json(progress(), 0, 0));
+  if (std::exchange(peer.ask_stale, false)) request.query += stale_mark;
+  sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
+  peer.asking = true;
+  auto queue = answers;
+  core.services.client.send(peer.config.url, std::move(request), ask_timeout_ms, limits::body_bytes,
+                            [this, queue, id, generation = peer.generation](HttpResponse response) {
+                              queue->push_back({id, generation, std::move(response),
+                                                [this](Peer& answered, HttpResponse got) { take_asked(answered, got); }, true});
+                            });
+}
+
+void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {
+  peer.asking = false;
+  peer.ask_at_ms = core.now_ms();
+  if (response.status == 204 || response.status == 200) {
+    peer.last_success_ms = peer.last_received_ms = core.now_ms();
+    if (response.status == 204) peer.ask_failures = 0;
+  } else {
+    peer.ask_at_ms += backoff_ms(peer.ask_failures++, core.services.random.next());
+    failed(peer, response);
+    return;
+  }
+  if (response.status == 204 || !response.body) return;
+  auto encoding = response.headers.find("content-encoding");
+  bool compressed = encoding != response.headers.end() && encoding->second == "zstd";
+  if (response.body->size() > limits::inline_apply_bytes) {
+    queued[peer.config.id] = {response.body, compressed};
+    return;
+  }
+  try {
+    apply_inline(peer, response.body, compressed);
+    peer.ask_failures = 0;
+    peer.last_error.clear();
+  } catch (const Refusal& refusal) {
+    return refuse_asked(peer, refusal);
+  } catch (const Error& error) {
+    peer.last_error = error.what();
+    peer.ask_at_ms = core.now_ms() + backoff_ms(peer.ask_failures++, core.services.random.next());
+    next_wake_ms = std::min(next_wake_ms, peer.ask_at_ms);
+    core.log(error.kind() == ErrorKind::transient ? 'i' : 'w', "a document of server '" + peer.config.name + "' was not applied: " + error.what());
+  }
+}
+
+void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
+  core.counters.refused_requests++;
+  peer.ask_stale = refusal.error == "stale";
+  if (refusal.error == "stale") force = true;
+  bool again = (refusal.error == "stale" || refusal.error == "gap") && peer.ask_failures == 0;
+  if (!again) peer.last_error = refusal.text;
+  peer.ask_at_ms = core.now_ms() + (again ? 0 : backoff_ms(peer.ask_failures, core.services.random.next()));
+  next_wake_ms = std::min(next_wake_ms, peer.ask_at_ms);
+  peer.ask_failures++;
+}
+
+// ---- who is asked ----
+
+HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
+  if (peer.reachable() || !peer.may_ship())
+    return refuse(403, "forbidden", "this server does not hand out changes to you: it sends them to the URL that it has for you, or takes only");
+  std::string_view query = request.query;
+  bool stale = query.ends_with(stale_mark);
+  if (stale) query.remove_suffix(stale_mark.size());
+  if (!query.starts_with(part)) return refuse(400, "bad_request", "the request does not say what is applied there");
+  std::uint64_t rows = 0, conflicts = 0;
+  take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));
+  peer.last_received_ms = core.now_ms();
+  peer.asked_for_changes = true;
+  peer.asked_since_ms = core.now_ms();
+  peer.ready = nullptr;  // made for an earlier request, whose answer did not arrive
+  if (stale) force = true;
+  return {};
+}
+
+HttpResponse Node::Impl::later(const HttpRequest& request) {
+  Peer* peer = peer_of(request);
+  if (!peer || !peer->asked_for_changes) return nothing_yet();
+  if (peer->ready) {
+    HttpResponse response;
+    response.status = 200;
+    response.headers["content-type"] = "application/x-ndjson";
+    if (peer->ready_compressed) response.headers["content-encoding"] = "zstd";
+    response.body = std::exchange(peer->ready, nullptr);
+    peer->asked_for_changes = false;
+    return response;
+  }
+  if (core.now_ms() < peer->asked_since_ms + hold_ms && peer->may_ship() && enabled) return {};
+  peer->asked_for_changes = false;
+  return nothing_yet();
+}
+
+}  // namespace rowmesh
