@@ -140,7 +140,8 @@ void Window::settle(Entry& entry, Hlc horizon) {
   auto old = [horizon](Version version) { return version.hlc <= horizon; };
   auto& lives = entry.state.lives;
   // A key that is hidden, held, quarantined or has several lives keeps what it has, except for lives that everybody buried.
-  std::erase_if(lives, [&](const Life& life) { return !life.death().settled() && old(life.death()); });
+  bool some = std::erase_if(lives, [&](const Life& life) { return !life.death().settled() && old(life.death()); }) > 0;
+  if (some && entry.side_stored && on_side_change) on_side_change(entry);
   if (lives.size() == 1 && lives.front().death().settled() && !lives.front().side) {
     Life& life = lives.front();
     if (old(life.columns.base) && !life.columns.base.settled()) {
@@ -179,9 +180,16 @@ void Window::drop_born_before(TableId table, Version truncated) {
   std::vector<Entry*> entries;
   for_each(table, [&](Entry& entry) { entries.push_back(&entry); });
   for (Entry* entry : entries) {
-    std::erase_if(entry->state.lives, [&](const Life& life) { return life.birth < truncated; });
+    bool some = std::erase_if(entry->state.lives, [&](const Life& life) { return life.birth < truncated; }) > 0;
+    if (some && entry->side_stored && on_side_change) on_side_change(*entry);
     forget_if_empty(*entry);
   }
+}
+
+void Window::drop_born_before(TableId table, Version truncated, const std::function<bool(const Entry&)>& skip) {
+  for_each(table, [&](Entry& entry) {
+    if (!skip(entry)) std::erase_if(entry.state.lives, [&](const Life& life) { return life.birth < truncated; });
+  });
 }
 
 void Window::for_each(TableId table, const std::function<void(Entry&)>& visit) {

@@ -56,6 +56,8 @@ class Window {
   void prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned);
   // T of this table is settled: the lives that it killed go.
   void drop_born_before(TableId table, Version truncated);
+  // The same while the history is loaded: entries stay, though empty, and those for which `skip` holds as they are.
+  void drop_born_before(TableId table, Version truncated, const std::function<bool(const Entry&)>& skip);
   void forget_if_empty(Entry& entry);
 
   void for_each(TableId table, const std::function<void(Entry&)>& visit);
@@ -63,6 +65,7 @@ class Window {
   bool unsettled() const { return !batches_.empty(); }
   Batch* newest_batch() { return batches_.empty() ? nullptr : &batches_.back(); }
   std::list<Batch>& batches() { return batches_; }
+  std::function<void(Entry&)> on_side_change;  // lives of an entry were forgotten that the side table still has
   std::function<void(Entry&)> on_erase;  // whoever keeps pointers to entries must let go of this one
 
  private:

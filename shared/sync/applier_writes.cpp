@@ -107,15 +107,21 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
   core_.window.for_each(table.id, [&](Entry& entry) {
     for (Life& life : entry.state.lives) {
       if (life.dead(rules.truncated) || !(life.birth < truncated) || life.newest().settled()) continue;
-      Version newest = life.newest();
-      if (!rules.had_seen(truncated, newest)) {
+      Loss loss{"update_truncated", "keep_delete", {}, {}, {}, {}, truncated};
+      for (std::size_t i = 0; i < table.columns.size(); i++) {
+        Version version = life.columns.of(static_cast<ColumnIndex>(i));
+        if (rules.had_seen(truncated, version)) continue;
+        loss.columns.add(static_cast<ColumnIndex>(i));
+        loss.loser_version = std::max(loss.loser_version, version);
+      }
+      if (!loss.columns.empty()) {
         OwnedRow row;
         KeyView key = *entry.key;
         core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView here) {
           row = OwnedRow(here);
           return true;
         });
-        Loss loss{"update_truncated", "keep_delete", ColumnSet::all(), OwnedRow(life_values(table, life, row.view())), {}, newest, truncated};
+        loss.loser = OwnedRow(life_values(table, life, row.view()));
         list(table, *entry.key, loss);
       }
       if (life.side) {

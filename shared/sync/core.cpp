@@ -350,7 +350,16 @@ SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {
 }
 
 void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& open) {
-  if (!record.state.empty()) state = NodeState::decode(record.state);
+  if (!record.state.empty()) {
+    NodeState after = NodeState::decode(record.state);
+    // A truncate was settled and forgotten between the two, and the lives that it killed with it. The records before still have them.
+    for (auto& [table, truncated] : state.truncates)
+      if (!after.truncates.contains(table))
+        window.drop_born_before(table, truncated, [&](const Entry& entry) {
+          return entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark);
+        });
+    state = std::move(after);
+  }
   last_sequence_ = std::max(last_sequence_, record.sequence);
   PackedReader in(record.data);
   std::uint64_t part = in.number();
