@@ -19,9 +19,16 @@ Life* shown_life(RowState& state, bool integer_key, Version truncated) {
   return const_cast<Life*>(shown_life(static_cast<const RowState&>(state), integer_key, truncated));
 }
 
+const Life* held_in_table(const RowState& state, Version truncated) {
+  for (const Life& life : state.lives)
+    if (!life.dead(truncated) && life.side && life.side->kind == SideKind::held && life.side->row_here) return &life;
+  return nullptr;
+}
+
 bool in_table(const RowState& state, bool integer_key, Version truncated) {
   const Life* life = shown_life(state, integer_key, truncated);
   if (!life) return false;
+  if (held_in_table(state, truncated)) return true;
   if (!life->side || life->side->kind == SideKind::merged) return true;
   return life->side->kind == SideKind::quarantined && life->side->row_here;
 }
@@ -88,6 +95,7 @@ void fold_update(RowState& state, Version version, const ColumnSet& columns, std
   if (state.lives.empty()) state.lives.emplace_back();
   Life* life = shown_life(state, integer_key, truncated);
   if (!life || !in_table(state, integer_key, truncated)) return;  // the insert that it belongs to follows
+  if (const Life* held = held_in_table(state, truncated)) life = const_cast<Life*>(held);
   if (whole_row || columns.is_all()) {
     life->columns.set_all(version);
   } else {
@@ -104,7 +112,8 @@ void fold_remove(RowState& state, Version version, bool integer_key, Version tru
     life.side = nullptr;
   };
   if (integer_key) {
-    if (in_table(state, integer_key, truncated)) bury(*shown_life(state, integer_key, truncated));
+    const Life* held = held_in_table(state, truncated);
+    if (in_table(state, integer_key, truncated)) bury(held ? const_cast<Life&>(*held) : *shown_life(state, integer_key, truncated));
   } else {
     for (Life& life : state.lives)
       if (!life.dead(truncated)) bury(life);

@@ -9,6 +9,8 @@ namespace rowmesh {
 Life* shown_life(RowState& state, bool integer_key, Version truncated);
 const Life* shown_life(const RowState& state, bool integer_key, Version truncated);
 // Does the table hold a row of this key? (Hidden and held rows are not in it; a quarantined one may be there in an older form.)
+// A younger life that is in the table although it must wait (Side::row_here); null: none.
+const Life* held_in_table(const RowState& state, Version truncated);
 bool in_table(const RowState& state, bool integer_key, Version truncated);
 // The table shows the row as it should be: nothing of it waits any more, except for the own values of several lives under a natural key.
 void now_in_table(RowState& state, bool integer_key, Version truncated);

@@ -70,7 +70,9 @@ enum class SideKind : std::uint8_t {
 
 struct Side {
   SideKind kind = SideKind::held;
-  bool row_here = false;  // quarantined: the table holds an older image of the row
+  // quarantined: the table holds an older image of the row. held: it is in the table until the worker comes to it, since it was inserted
+  // here under a number whose older life waits.
+  bool row_here = false;
   ColumnSet columns;   // which values count: all, or for a refused update those that the table does not have
   OwnedRow values;     // in the table's column order
   std::vector<ColumnType> types;  // on the wire, per column; empty: the table's own

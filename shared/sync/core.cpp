@@ -102,7 +102,10 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   if (side && log_entry.op != LogOp::insert)
     list_unseen(*table, entry, log_entry.op == LogOp::update ? log_entry.columns : ColumnSet::all(), version);
   switch (log_entry.op) {
-    case LogOp::insert: fold_insert(entry.state, version, table->integer_key, truncated); break;
+    case LogOp::insert:
+      fold_insert(entry.state, version, table->integer_key, truncated);
+      if (side && table->integer_key) surfacing.insert(&entry);  // over one that waits: it is this one's turn to wait
+      break;
     case LogOp::update:
       fold_update(entry.state, version, log_entry.columns, table->columns.size(), table->merge == MergePolicy::row,
                   table->integer_key, truncated);
@@ -124,6 +127,7 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
 }
 
 bool Core::waits_for_its_turn(const Table& table, const Entry& entry) const {
+  if (table.integer_key && held_in_table(entry.state, state.truncated(table.id))) return true;
   const Life* shown = table.integer_key ? shown_life(entry.state, true, state.truncated(table.id)) : nullptr;
   return shown && shown->side && shown->side->kind == SideKind::held;
 }
@@ -132,6 +136,7 @@ void Core::fold_truncate(const Table& table, Version version) {
   Version& truncated = state.truncates[table.id];
   truncated = std::max(truncated, version);
   window.for_each(table.id, [&](Entry& entry) {
+    if (replaying_ != 0 && entry.side_stored && replaying_ <= static_cast<std::int64_t>(entry.mark)) return;  // its side row knows it already
     auto& lives = entry.state.lives;
     std::erase_if(lives, [&](const Life& life) { return life.birth == version; });
     if (entry.state.has_side()) list_unseen(table, entry, ColumnSet::all(), version);
@@ -179,6 +184,30 @@ void Core::split_values(const Table& table, Entry& entry, Life& shown, Version t
   });
 }
 
+// The same under an integer key: the younger one is in the table and must wait.
+void Core::hold_younger(const Table& table, Entry& entry, const Life& shown, const ColumnSet& touched) {
+  if (!shown.side) return;
+  Version truncated = state.truncated(table.id);
+  for (Life& life : entry.state.lives) {
+    bool here = life.side && life.side->kind == SideKind::held && life.side->row_here;
+    if (&life == &shown || life.dead(truncated) || (life.side && !here)) continue;
+    KeyView key = *entry.key;
+    store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+      if (!here) {
+        life.side = std::make_unique<Side>();
+        life.side->columns = ColumnSet::all();
+        life.side->row_here = true;
+        life.side->reason = "an older row with this number waits here; this one waits for a number of its own";
+        life.side->since_ms = now_ms();
+        life.side->values = OwnedRow(row);
+      }
+      for (std::size_t i = 0; i < row.size(); i++)
+        if (touched.has(static_cast<ColumnIndex>(i))) life.side->values.set(i, row[i]);
+      return true;
+    });
+  }
+}
+
 // Local writes to rows of which some values lie in the side table: the table's row is newer now.
 void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*, ColumnSet>& touched) {
   for (auto& [entry, columns] : touched) {
@@ -187,6 +216,7 @@ void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*
     Life* shown = shown_life(entry->state, table.integer_key, truncated);
     if (!shown) continue;
     if (!table.integer_key && !shown->side) split_values(table, *entry, *shown, truncated);
+    if (table.integer_key) hold_younger(table, *entry, *shown, columns);
     if (!shown->side) continue;
     Side& side = *shown->side;
     if (side.kind == SideKind::quarantined && !side.columns.is_all()) {
@@ -424,7 +454,9 @@ void Core::load_history() {
           open_batch.newest = std::max(open_batch.newest, entry.hlc);
           return;
         }
+        replaying_ = sequence;
         fold(entry, open_batch);
+        replaying_ = 0;
       });
   for (Entry* entry : sides_) {
     entry->mark = 0;

@@ -72,6 +72,7 @@ class Core {
   bool waits_for_its_turn(const Table& table, const Entry& entry) const;
   void fold_truncate(const Table& table, Version version);
   void list_unseen(const Table& table, const Entry& entry, const ColumnSet& replaced, Version version);
+  void hold_younger(const Table& table, Entry& entry, const Life& shown, const ColumnSet& touched);
   void split_values(const Table& table, Entry& entry, Life& shown, Version truncated);
   void refresh_side_values(const std::vector<Entry*>& entries, const std::map<Entry*, ColumnSet>& columns);
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
@@ -86,6 +87,7 @@ class Core {
   std::vector<PendingRecord> pending_;
   std::set<Entry*> dirty_sides_, sides_;
   std::vector<ConflictRow> pending_conflicts_;
+  std::int64_t replaying_ = 0;  // the history record whose log entries are folded again
   bool cutting_ = false;  // not while the history is loaded: what was lost then is listed already
   std::map<Entry*, ColumnSet> touched_sides_;  // during a cut: columns of side rows that changed here
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed

@@ -69,6 +69,7 @@ class Node::Impl {
   void retry(std::int64_t number);    // of the list, 0: all
   void discard(std::int64_t number);
   void retry_entry(Entry& entry);
+  void remove_row(const Table& table, KeyView key, std::uint64_t handle);
   void show_waiting();
   void discard_entry(Entry& entry);
 

@@ -80,7 +80,7 @@ void Node::Impl::show_waiting() {
     in_transaction([&] {
       std::set<Entry*> entries = core.surfacing;
       for (Entry* entry : entries)
-        if (side_of(core, *entry, SideKind::held)) retry_entry(*entry);
+        if (Life* shown = shown_of(core, *entry); shown && shown->side) retry_entry(*entry);
     });
   core.surfacing.clear();
   bool hidden = std::any_of(core.sides().begin(), core.sides().end(), [&](Entry* entry) {
@@ -106,14 +106,14 @@ void Node::Impl::retry_entry(Entry& entry) {
       return true;
     });
   core.window.touch(entry);
-  // Somebody was faster and inserted the key anew: that is the youngest life, and waits now.
-  if (side.kind == SideKind::held && found[0].exists)
-    for (Life& life : entry.state.lives)
-      if (!life.dead(core.state.truncated(table.id)) && !life.side) {
-        life.side = std::make_unique<Side>(side);
-        life.side->values = OwnedRow(table_row.view());
-        life.side->types.clear();
-      }
+  // The table has a younger life: from now on it waits.
+  Version truncated = core.state.truncated(table.id);
+  auto* in_the_way = const_cast<Life*>(held_in_table(entry.state, truncated));
+  if (in_the_way) {
+    if (!found[0].exists) throw Error(ErrorKind::transient, "raced", "the row is being changed here; it will be tried again");
+    in_the_way->side->row_here = false;
+    in_the_way->side->values = OwnedRow(table_row.view());
+  }
   auto desired = desired_row(table, entry.state, core.state.truncated(table.id), table_row.view());
   if (!desired) return;
   std::vector<ColumnType> types = side.types;
@@ -136,6 +136,7 @@ void Node::Impl::retry_entry(Entry& entry) {
   } else if (results[0].status == WriteResult::raced) {
     throw Error(ErrorKind::transient, "raced", "the row is being changed here; it will be tried again");
   } else if (results[0].status == WriteResult::unique) {
+    if (in_the_way) remove_row(table, key, found[0].handle);
     shown->side->kind = SideKind::hidden;
     shown->side->code = "23505";
     shown->side->reason = hidden_reason;
@@ -143,11 +144,19 @@ void Node::Impl::retry_entry(Entry& entry) {
     shown->side->values = std::move(values);
     core.recheck_hidden.insert(table.id);
   } else {
+    if (in_the_way) remove_row(table, key, found[0].handle);
     shown->side->kind = SideKind::quarantined;
-    shown->side->row_here = found[0].exists;
+    shown->side->row_here = found[0].exists && !in_the_way;
     shown->side->code = results[0].code;
     if (!results[0].reason.empty()) shown->side->reason = results[0].reason;
   }
+}
+
+void Node::Impl::remove_row(const Table& table, KeyView key, std::uint64_t handle) {
+  RowWrite removal{WriteKind::remove, key, handle, {}, nullptr};
+  std::vector<WriteResult> results;
+  core.store.write_rows(table, {}, {&removal, 1}, results);
+  if (results[0].status != WriteResult::ok) throw Error(ErrorKind::transient, "raced", "the row is being changed here; it will be tried again");
 }
 
 void Node::Impl::discard(std::int64_t number) {
