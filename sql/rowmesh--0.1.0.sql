@@ -408,6 +408,16 @@ BEGIN
   RETURN new_id;
 END $$;
 
+-- A server that gets less than everything must hand nothing on and hold nothing back (docs/model.md, H8): not built yet.
+CREATE FUNCTION check_server_tables(tables text[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tables IS NOT NULL THEN
+    RAISE EXCEPTION 'this version ships every replicated table to every server; leave "tables" out'
+      USING HINT = 'Tables that the other server does not replicate are left out by themselves: call add_table there only for those that it is to have.',
+            ERRCODE = 'feature_not_supported';
+  END IF;
+END $$;
+
 CREATE FUNCTION add_server(name text, url text, secret text, direction text DEFAULT 'both', tables text[] DEFAULT NULL,
                            enabled boolean DEFAULT true, copy text DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -418,6 +428,7 @@ BEGIN
   IF coalesce(add_server.name, '') = '' THEN
     RAISE EXCEPTION 'give the server a name' USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  PERFORM rowmesh.check_server_tables(add_server.tables);
   PERFORM rowmesh.check_server_options(CASE WHEN add_server.url = '' THEN 'empty' ELSE clean_url END, add_server.secret, add_server.direction);
   IF NOT rowmesh.preloaded() THEN
     RAISE EXCEPTION 'rowmesh has no worker on this server: put rowmesh into shared_preload_libraries in postgresql.conf and restart PostgreSQL'
@@ -446,6 +457,7 @@ BEGIN
   changed.url := rtrim(coalesce(alter_server.url, changed.url), '/');
   changed.secret := coalesce(alter_server.secret, changed.secret);
   changed.direction := coalesce(alter_server.direction, changed.direction);
+  PERFORM rowmesh.check_server_tables(alter_server.tables);
   PERFORM rowmesh.check_server_options(changed.url, changed.secret, changed.direction);
   UPDATE rowmesh.server s SET url = changed.url, secret = changed.secret, direction = changed.direction,
     tables = coalesce(alter_server.tables, s.tables), enabled = coalesce(alter_server.enabled, s.enabled) WHERE s.id = found_id;

@@ -47,19 +47,16 @@ void add_server_function(sqlite3* db, const Arguments& arguments, Result result)
   std::string direction = checked_direction(option_text(options, "direction", "both"));
   require_writable(db);
   Savepoint savepoint(db);
-  Statement known(db, "SELECT 1 FROM main.rowmesh_server WHERE name=?1");
-  if (known.bind(1, name).step())
-    refuse("server_exists", "there is a server '" + name + "' already: change it by rowmesh_alter_server('" + name +
-                                "', json), or choose another name");
-  known.reset();
   if (!url.empty()) {
-    Statement same(db, "SELECT name FROM main.rowmesh_server WHERE url=?1");
-    if (same.bind(1, url).step())
+    Statement same(db, "SELECT name FROM main.rowmesh_server WHERE url=?1 AND name<>?2");
+    if (same.bind(1, url).bind(2, name).step())
       refuse("server_exists", "the server '" + same.string(0) + "' has the URL " + url + " already");
   }
+  // Called again, as set-up scripts do, it sets what it is given and keeps from where the server is sent changes.
   Statement insert(db,
                    "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) VALUES(?1, ?2, "
-                   "?3, ?4, ?5, ?6)");
+                   "?3, ?4, ?5, ?6) ON CONFLICT(name) DO UPDATE SET url=excluded.url, secret=excluded.secret, "
+                   "direction=excluded.direction, enabled=excluded.enabled");
   std::string start = newest_state(db);
   insert.bind(1, name).bind(2, url).bind(3, secret).bind(4, direction).bind(5, option_flag(options, "enabled", true));
   insert.bind_bytes(6, start).run();
