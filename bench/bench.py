@@ -13,10 +13,10 @@ import time
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "regress" / "cluster"))
 import places  # noqa: E402
+import shipping  # noqa: E402
 from nodes import PostgresNode, PostgresServer, SqliteNode  # noqa: E402
 
 PEERS = TOP.parent / "shared" / "bench" / "peers"
-SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
 TABLE = """CREATE TABLE item (id bigint PRIMARY KEY, grp integer NOT NULL, val numeric(12,2) NOT NULL, name text NOT NULL,
            ts timestamptz NOT NULL, flag boolean NOT NULL)"""
 ROW = "i, i % 100, i / 100.0, 'name of item ' || i, timestamptz '2026-01-01' + i * interval '1 second', i % 2 = 0"
@@ -152,7 +152,7 @@ def sqlite_figures(rows, singles, repeat):
 
 
 def postgres_figures(quick, repeat):
-    with PostgresServer("bench", settings=SETTINGS) as server:
+    with PostgresServer("bench", settings=shipping.SETTINGS) as server:
         sides = [Side(PostgresNode("bare", server, "bare"), False), Side(PostgresNode("captured", server, "captured"), True)]
         for side in sides:
             side.node.run(TABLE)
@@ -181,18 +181,23 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes: shows that the bench works")
     parser.add_argument("--peers", action="store_true", help="the comparison with other replication systems; arguments after -- go to it")
     parser.add_argument("--repeat", type=int, help="pairs per figure")
-    parser.add_argument("--only", choices=["postgresql", "sqlite"])
+    parser.add_argument("--only", choices=["postgresql", "sqlite"], help="one engine alone")
+    parser.add_argument("--part", choices=["writer", "shipping"], help="only what capturing costs the writer, or only shipping and applying")
     chosen, more = parser.parse_known_args()
     if chosen.peers:
         return run_peers([argument for argument in more if argument != "--"])
     repeat = chosen.repeat or (1 if chosen.quick else 5)
+    engines = {chosen.only} if chosen.only else {"postgresql", "sqlite"}
     print(f"SQLite {sqlite3.sqlite_version}, {places.pg_config('version')}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
-    print(f"{'':34} {'without':>11} {'rowmesh':>11} {'':8} {'ratio':>6}   aim")
     results = []
-    if chosen.only != "sqlite":
-        results += postgres_figures(chosen.quick, repeat)
-    if chosen.only != "postgresql":
-        results += sqlite_figures(*((20000, 500) if chosen.quick else (200000, 5000)), repeat)
+    if chosen.part != "shipping":
+        print(f"{'':34} {'without':>11} {'rowmesh':>11} {'':8} {'ratio':>6}   aim")
+        if "postgresql" in engines:
+            results += postgres_figures(chosen.quick, repeat)
+        if "sqlite" in engines:
+            results += sqlite_figures(*((20000, 500) if chosen.quick else (200000, 5000)), repeat)
+    if chosen.part != "writer":
+        results += shipping.figures(engines, chosen.quick, chosen.repeat or (1 if chosen.quick else 3))
     print(f"{sum(results)} of {len(results)} aims met")
 
 

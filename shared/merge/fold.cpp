@@ -68,6 +68,22 @@ class SeenOnly {
   std::vector<Life> unseen_;
 };
 
+void bury(Life& life, Version version) {
+  life.removed = version;
+  life.side = nullptr;
+}
+
+// What the table showed is gone. Integer keys: that one life; natural keys: all that were merged into it.
+void bury_shown(RowState& state, Version version, bool integer_key, Version truncated) {
+  if (!integer_key) {
+    for (Life& life : state.lives)
+      if (!life.dead(truncated)) bury(life, version);
+  } else if (in_table(state, integer_key, truncated)) {
+    const Life* held = held_in_table(state, truncated);
+    bury(held ? const_cast<Life&>(*held) : *shown_life(state, integer_key, truncated), version);
+  }
+}
+
 }  // namespace
 
 void fold_insert(RowState& state, Version version, bool integer_key, Version truncated) {
@@ -85,7 +101,8 @@ void fold_insert(RowState& state, Version version, bool integer_key, Version tru
     return life.birth.settled() && life.removed.settled() && !life.side && life.newest() == version && life.birth < version &&
            !life.dead(truncated);
   });
-  (void)integer_key;
+  // The row of before stood where this one is now: it went without being noted (triggers switched off, TRUNCATE as replica).
+  if (in_table(state, integer_key, truncated)) bury_shown(state, version, integer_key, truncated);
   state.add(Life(version));
 }
 
@@ -107,17 +124,7 @@ void fold_update(RowState& state, Version version, const ColumnSet& columns, std
 void fold_remove(RowState& state, Version version, bool integer_key, Version truncated) {
   SeenOnly seen(state, version);
   if (state.lives.empty()) state.lives.emplace_back();
-  auto bury = [&](Life& life) {
-    life.removed = version;
-    life.side = nullptr;
-  };
-  if (integer_key) {
-    const Life* held = held_in_table(state, truncated);
-    if (in_table(state, integer_key, truncated)) bury(held ? const_cast<Life&>(*held) : *shown_life(state, integer_key, truncated));
-  } else {
-    for (Life& life : state.lives)
-      if (!life.dead(truncated)) bury(life);
-  }
+  bury_shown(state, version, integer_key, truncated);
   // Born and dead in one transaction: nobody has heard of it.
   std::erase_if(state.lives, [&](const Life& life) { return life.birth == version && life.removed == version; });
   if (state.lives.empty()) {
