@@ -4,6 +4,7 @@
 
 #include "pg_ext/guard.hpp"
 #include "pg_ext/statement.hpp"
+#include "shared/sync/server_options.hpp"
 
 #include "pg_ext/pg_prelude.hpp"
 
@@ -243,7 +244,7 @@ Identity read_identity() {
 
 std::vector<ServerConfig> read_servers() {
   std::vector<ServerConfig> servers;
-  for (const SqlRow& row : run_sql("SELECT id, name, url, secret, direction, enabled, start_state FROM rowmesh.server ORDER BY id")) {
+  for (const SqlRow& row : run_sql("SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options FROM rowmesh.server ORDER BY id")) {
     ServerConfig server;
     server.id = std::stoll(*row[0]);
     server.name = *row[1];
@@ -252,6 +253,8 @@ std::vector<ServerConfig> read_servers() {
     server.direction = *row[4] == "push" ? Direction::push : *row[4] == "pull" ? Direction::pull : Direction::both;
     server.enabled = *row[5] == "t";
     server.start_state = *row[6];
+    server.old_secret = *row[7];
+    server.options = parse_server_options(*row[8]);
     servers.push_back(std::move(server));
   }
   return servers;

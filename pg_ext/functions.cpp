@@ -7,6 +7,7 @@
 #include "pg_ext/shared_memory.hpp"
 #include "pg_ext/statement.hpp"
 #include "shared/model/version.hpp"
+#include "shared/sync/server_options.hpp"
 
 #include "pg_ext/pg_prelude.hpp"
 
@@ -24,6 +25,7 @@ extern "C" {
 PG_FUNCTION_INFO_V1(rowmesh_resolve_table);
 PG_FUNCTION_INFO_V1(rowmesh_worker_trouble);
 PG_FUNCTION_INFO_V1(rowmesh_preloaded);
+PG_FUNCTION_INFO_V1(rowmesh_check_server_settings);
 PG_FUNCTION_INFO_V1(rowmesh_published_status);
 PG_FUNCTION_INFO_V1(rowmesh_random_origin);
 PG_FUNCTION_INFO_V1(rowmesh_version);
@@ -176,6 +178,12 @@ PGDLLEXPORT Datum rowmesh_resolve_table(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum rowmesh_worker_trouble(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   PG_RETURN_TEXT_P(cstring_to_text(rowmesh::worker_trouble()));
+}
+
+PGDLLEXPORT Datum rowmesh_check_server_settings(PG_FUNCTION_ARGS) {
+  const char* options = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  rowmesh::door([options] { (void)rowmesh::parse_server_options(options); });
+  PG_RETURN_VOID();
 }
 
 PGDLLEXPORT Datum rowmesh_preloaded(PG_FUNCTION_ARGS) {

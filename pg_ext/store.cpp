@@ -177,7 +177,7 @@ std::uint64_t PgStore::config_generation() {
       CommitTransactionCommand();
       MemoryContextSwitchTo(TopMemoryContext);
     });
-  return pg_atomic_read_u64(&slot_->config_generation) + schema_changes;
+  return pg_atomic_read_u64(&slot_->config_generation) + schema_changes + setting_changes_;
 }
 
 Identity PgStore::identity() {
@@ -206,13 +206,20 @@ std::vector<ServerConfig> PgStore::servers() {
   return servers;
 }
 
+void PgStore::forget_old_secret(std::int64_t server) {
+  run_sql("UPDATE rowmesh.server SET old_secret = '' WHERE id = $1", {SqlArgument::of_number(server)});
+}
+
 std::string PgStore::setting(const std::string& name) {
   std::string value;
+  if (name != "enabled") {
+    std::uint64_t generation = pg_atomic_read_u64(&slot_->config_generation) + schema_changes + setting_changes_ + 1;
+    if (generation != settings_generation_) in_transaction([&] { settings_ = read_settings(); });
+    settings_generation_ = generation;
+    auto found = settings_.find(name);
+    return found == settings_.end() ? "" : found->second;
+  }
   in_transaction([&] {
-    if (name != "enabled") {
-      value = read_setting(name);
-      return;
-    }
     // Not a setting but what enable() and disable() say.
     auto rows = run_sql("SELECT enabled FROM rowmesh.state");
     value = !rows.empty() && rows[0][0] == "f" ? "off" : "on";

@@ -1,6 +1,7 @@
 // The seam (shared/sync/store.hpp) on PostgreSQL. Lives in the worker of one database.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <unordered_map>
 
@@ -24,6 +25,7 @@ class PgStore : public Store {
   Identity identity() override;
   std::vector<Table> tables() override;
   std::vector<ServerConfig> servers() override;
+  void forget_old_secret(std::int64_t server) override;
   std::string setting(const std::string& name) override;
   std::vector<Request> requests() override;
   void finish_request(std::int64_t id) override;
@@ -57,6 +59,8 @@ class PgStore : public Store {
 
   void publish_status(const NodeStatus& status) override;
 
+  // A configuration file was read again.
+  void settings_changed() { setting_changes_++; }
   // What the worker listens on, or why it does not: shown with the status.
   void set_listening(const std::string& address, const std::string& problem);
 
@@ -86,6 +90,8 @@ class PgStore : public Store {
   std::int64_t prune_to_ = 0, pruned_to_ = 0;
   std::uint64_t pruned_at_ms_ = 0;
   std::string listening_, listen_problem_;
+  std::map<std::string, std::string> settings_;  // as read at this generation
+  std::uint64_t settings_generation_ = 0, setting_changes_ = 0;
 };
 
 }  // namespace rowmesh

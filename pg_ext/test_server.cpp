@@ -5,8 +5,10 @@
 #include "pg_ext/clock.hpp"
 #include "pg_ext/guard.hpp"
 #include "pg_ext/rows_out.hpp"
+#include "pg_ext/settings.hpp"
 #include "shared/model/limits.hpp"
 #include "shared/net/event_loop.hpp"
+#include "shared/net/listener_settings.hpp"
 #include "shared/sync/node.hpp"
 
 #include "pg_ext/pg_prelude.hpp"
@@ -78,6 +80,8 @@ std::vector<ServerCheck> run_checks(const std::string& name) {
   for (const auto& table : catalog.tables()) tables.push_back(table->table);
   NoHandler nobody;
   EventLoop loop(nobody);
+  std::map<std::string, std::string> settings = read_settings();
+  apply_tls_settings(loop, [&](const std::string& setting) { return settings[setting]; });
   SystemClock wall;
   SystemRandom random;
   return test_server(

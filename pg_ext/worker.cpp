@@ -5,6 +5,7 @@
 
 #include "shared/http/body.hpp"
 #include "shared/net/event_loop.hpp"
+#include "shared/net/listener_settings.hpp"
 #include "shared/sync/node.hpp"
 
 #include "pg_ext/guard.hpp"
@@ -43,6 +44,7 @@ class LateHandler : public HttpHandler {
     return handler_ ? handler_->check(head, body_limit) : starting();
   }
   HttpResponse handle(const HttpRequest& request) override { return handler_ ? handler_->handle(request) : starting(); }
+  HttpResponse later(const HttpRequest& request) override { return handler_ ? handler_->later(request) : starting(); }
 
  private:
   static HttpResponse starting() {
@@ -62,7 +64,7 @@ class Worker {
  public:
   explicit Worker(SharedSlot* slot)
       : slot_(slot), store_(slot), loop_(handler_),
-        node_(NodeServices{store_, wall_, random_, loop_, write_log, [this] { breathe(); }}) {}
+        node_(NodeServices{store_, wall_, random_, loop_, write_log, [this] { breathe(); }, [this] { return loop_.refusals(); }}) {}
 
   void run() {
     start();
@@ -153,6 +155,7 @@ class Worker {
         ConfigReloadPending = 0;
         ProcessConfigFile(PGC_SIGHUP);
         settings_changed_ = true;
+        store_.settings_changed();
       }
     });
   }
@@ -165,31 +168,20 @@ class Worker {
 
   void configure() {
     std::uint64_t generation = store_.config_generation();
-    // An address that was taken may be free later.
-    bool listen_again = !listen_problem_.empty() && wall_.now_ms() >= listen_again_ms_;
+    // An address that was taken may be free later, and files with certificates are renewed in place.
+    bool listen_again = (!listen_problem_.empty() || loop_.tls() != TlsMaterial()) && wall_.now_ms() >= listen_again_ms_;
     if (generation == generation_ && !settings_changed_ && !listen_again) return;
     stop_if_dropped();
     generation_ = generation;
     settings_changed_ = false;
-    std::string wanted = store_.setting("listen");
-    std::string problem;
-    try {
-      ListenAddress address = parse_listen_address(wanted);
-      if (!address.host.empty() && !is_loopback(address) && !has_secret())
-        throw Error(ErrorKind::config, "no_secret",
-                    "will not listen on " + wanted + ", which others can reach, while no server has a secret: give one with rowmesh.add_server, "
-                    "or listen on 127.0.0.1");
-      loop_.listen(address);
-    } catch (const Error& error) {
-      problem = error.what();
-      if (error.kind() == ErrorKind::config && error.code() == "no_secret") loop_.listen({});
-    }
+    std::string problem = apply_listener_settings(loop_, [this](const std::string& name) { return store_.setting(name); }, has_secret());
+    if (std::string warning = listener_warning(loop_); warning != listen_warning_ && !(listen_warning_ = warning).empty()) write_log('w', warning);
     if (problem != listen_problem_ && !problem.empty()) write_log('e', problem);
     if (std::string now = loop_.listening(); now != listening_ && !now.empty()) ereport(LOG, (errmsg_internal("rowmesh: listening on %s", now.c_str())));
     listen_problem_ = problem;
     listening_ = loop_.listening();
     store_.set_listening(listening_, problem);
-    if (!problem.empty()) listen_again_ms_ = wall_.now_ms() + 5000;
+    listen_again_ms_ = wall_.now_ms() + (problem.empty() ? 60000 : 5000);
   }
 
   bool has_secret() {
@@ -217,7 +209,7 @@ class Worker {
   std::uint64_t next_tick_ms_ = 0;
   std::uint64_t generation_ = ~0ULL, listen_again_ms_ = 0;
   bool settings_changed_ = true;
-  std::string listening_, listen_problem_;
+  std::string listening_, listen_problem_, listen_warning_;
 };
 
 // Text forms are the same whatever the server's settings are; what rowmesh applies is captured by nobody.

@@ -46,9 +46,11 @@ CREATE TABLE server (
   name text NOT NULL UNIQUE,
   url text NOT NULL DEFAULT '',
   secret text NOT NULL DEFAULT '',
+  old_secret text NOT NULL DEFAULT '',  -- taken as well until the other side uses the new one
   direction text NOT NULL DEFAULT 'both' CHECK (direction IN ('both', 'push', 'pull')),
   tables text[],                    -- wire names; NULL: all
   enabled boolean NOT NULL DEFAULT true,
+  options jsonb NOT NULL DEFAULT '{}',  -- batch_rows, ...: see alter_server
   start_state bytea NOT NULL DEFAULT '',
   added timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
@@ -120,6 +122,8 @@ CREATE FUNCTION worker_trouble() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', '
 CREATE FUNCTION preloaded() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_preloaded';
 -- What the worker last published, as JSON; NULL when there is nothing.
 CREATE FUNCTION published_status() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_published_status';
+-- Raises an error with a sentence if they cannot be used.
+CREATE FUNCTION check_server_settings(options text) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'rowmesh_check_server_settings';
 CREATE FUNCTION random_origin() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_random_origin';
 CREATE FUNCTION poke_launcher() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_poke_launcher';
 CREATE FUNCTION note_config_change() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_note_config_change';
@@ -438,16 +442,20 @@ BEGIN
   SELECT h.state INTO newest FROM rowmesh.history h WHERE h.state <> '' ORDER BY h.sequence DESC LIMIT 1;
   INSERT INTO rowmesh.server AS s (name, url, secret, direction, tables, enabled, start_state)
     VALUES (add_server.name, clean_url, add_server.secret, add_server.direction, add_server.tables, coalesce(add_server.enabled, true), coalesce(newest, ''))
-    ON CONFLICT ON CONSTRAINT server_name_key DO UPDATE SET url = excluded.url, secret = excluded.secret, direction = excluded.direction,
+    ON CONFLICT ON CONSTRAINT server_name_key DO UPDATE SET url = excluded.url, secret = excluded.secret,
+      old_secret = CASE WHEN s.secret = excluded.secret THEN s.old_secret ELSE s.secret END, direction = excluded.direction,
       tables = excluded.tables, enabled = excluded.enabled;
   IF add_server.copy IS NOT NULL THEN
     PERFORM rowmesh.queue_copy(add_server.name, NULL, add_server.copy, 'fail');
   END IF;
 END $$;
 
--- What is not given stays as it is.
+-- What is not given stays as it is; 0, '' and 'auto' bring the default back. A secret that is replaced is taken until the other side uses
+-- the new one, so the two sides need not be changed at the same moment.
 CREATE FUNCTION alter_server(name text, url text DEFAULT NULL, secret text DEFAULT NULL, direction text DEFAULT NULL, tables text[] DEFAULT NULL,
-                             enabled boolean DEFAULT NULL) RETURNS void
+                             enabled boolean DEFAULT NULL, batch_rows integer DEFAULT NULL, batch_bytes bigint DEFAULT NULL,
+                             timeout_ms integer DEFAULT NULL, compression text DEFAULT NULL, rate_limit bigint DEFAULT NULL,
+                             schedule text DEFAULT NULL, retention_hours integer DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found_id bigint := rowmesh.require_server(alter_server.name);
@@ -455,11 +463,19 @@ DECLARE
 BEGIN
   SELECT * INTO changed FROM rowmesh.server s WHERE s.id = found_id FOR UPDATE;
   changed.url := rtrim(coalesce(alter_server.url, changed.url), '/');
-  changed.secret := coalesce(alter_server.secret, changed.secret);
+  IF alter_server.secret <> changed.secret THEN
+    changed.old_secret := changed.secret;
+    changed.secret := alter_server.secret;
+  END IF;
+  changed.options := changed.options || jsonb_strip_nulls(jsonb_build_object(
+    'batch_rows', alter_server.batch_rows, 'batch_bytes', alter_server.batch_bytes, 'timeout_ms', alter_server.timeout_ms,
+    'compression', alter_server.compression, 'rate_limit', alter_server.rate_limit, 'schedule', alter_server.schedule,
+    'retention_hours', alter_server.retention_hours));
+  PERFORM rowmesh.check_server_settings(changed.options::text);
   changed.direction := coalesce(alter_server.direction, changed.direction);
   PERFORM rowmesh.check_server_tables(alter_server.tables);
   PERFORM rowmesh.check_server_options(changed.url, changed.secret, changed.direction);
-  UPDATE rowmesh.server s SET url = changed.url, secret = changed.secret, direction = changed.direction,
+  UPDATE rowmesh.server s SET url = changed.url, secret = changed.secret, old_secret = changed.old_secret, options = changed.options, direction = changed.direction,
     tables = coalesce(alter_server.tables, s.tables), enabled = coalesce(alter_server.enabled, s.enabled) WHERE s.id = found_id;
 END $$;
 
@@ -599,7 +615,7 @@ GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), version(), wait(text, 
   TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION
   resolve_table(text), add_resolved_table(regclass, text, text), add_table(text, text, text), remove_resolved_table(regclass), remove_table(text),
-  add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean), remove_server(text),
+  add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean, integer, bigint, integer, text, bigint, text, integer), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
   copy(text, text, text, text), retry(bigint), discard(bigint), log_entries(), reconcile(boolean)
   TO rowmesh_admin;

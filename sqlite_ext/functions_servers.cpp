@@ -1,6 +1,7 @@
 // rowmesh_add_server and its kin: with whom this node replicates.
 #include <nlohmann/json.hpp>
 
+#include "shared/sync/server_options.hpp"
 #include "sqlite_ext/addresses.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/schema.hpp"
@@ -56,7 +57,7 @@ void add_server_function(sqlite3* db, const Arguments& arguments, Result result)
   Statement insert(db,
                    "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) VALUES(?1, ?2, "
                    "?3, ?4, ?5, ?6) ON CONFLICT(name) DO UPDATE SET url=excluded.url, secret=excluded.secret, "
-                   "direction=excluded.direction, enabled=excluded.enabled");
+                   "old_secret=CASE WHEN secret=excluded.secret THEN old_secret ELSE secret END, direction=excluded.direction, enabled=excluded.enabled");
   std::string start = newest_state(db);
   insert.bind(1, name).bind(2, url).bind(3, secret).bind(4, direction).bind(5, option_flag(options, "enabled", true));
   insert.bind_bytes(6, start).run();
@@ -83,16 +84,38 @@ void set_enabled(sqlite3* db, const std::string& server, bool enabled) {
   update.bind(1, static_cast<std::int64_t>(enabled)).bind(2, server).run();
 }
 
+// What is replaced is taken until the other side uses the new one.
+void set_secret(sqlite3* db, const std::string& server, const std::string& secret) {
+  Statement update(db, "UPDATE main.rowmesh_server SET old_secret=secret, secret=?1 WHERE name=?2 AND secret<>?1");
+  update.bind(1, secret).bind(2, server).run();
+}
+
+constexpr const char* kept_options[] = {"batch_rows", "batch_bytes", "timeout_ms", "compression", "rate_limit", "schedule", "retention_hours"};
+
+void set_options(sqlite3* db, const std::string& server, const nlohmann::json& given) {
+  Statement query(db, "SELECT options FROM main.rowmesh_server WHERE name=?1");
+  query.bind(1, server).step();
+  nlohmann::json options = nlohmann::json::parse(query.string(0), nullptr, false);
+  query.reset();
+  if (!options.is_object()) options = nlohmann::json::object();
+  for (const char* option : kept_options)
+    if (given.contains(option) && !given[option].is_null()) options[option] = given[option];
+  parse_server_options(options.dump());
+  set_column(db, server, "options", options.dump());
+}
+
 void alter_server_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::string name = known_server(db, arguments);
-  auto options = arguments.options(1, "url secret direction enabled name");
+  auto options = arguments.options(
+      1, "url secret direction enabled name batch_rows batch_bytes timeout_ms compression rate_limit schedule retention_hours");
   Savepoint savepoint(db);
   if (options.contains("url"))
     set_column(db, name, "url", options["url"].is_null() ? "" : checked_url(option_text(options, "url", "")));
-  if (options.contains("secret")) set_column(db, name, "secret", checked_secret(option_text(options, "secret", "")));
+  if (options.contains("secret")) set_secret(db, name, checked_secret(option_text(options, "secret", "")));
   if (options.contains("direction"))
     set_column(db, name, "direction", checked_direction(option_text(options, "direction", "")));
   if (options.contains("enabled")) set_enabled(db, name, option_flag(options, "enabled", true));
+  set_options(db, name, options);
   if (options.contains("name")) {
     std::string new_name = option_text(options, "name", "");
     if (new_name.empty()) refuse("wrong_argument", "the option 'name' must not be empty");

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "shared/sync/server_options.hpp"
 #include "sqlite_ext/capture.hpp"
 
 namespace rowmesh::sqlite {
@@ -13,7 +14,7 @@ CREATE TABLE rowmesh_table(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT N
   merge TEXT NOT NULL DEFAULT 'column', suspended INTEGER NOT NULL DEFAULT 0, rebuilt_ms INTEGER);
 CREATE TABLE rowmesh_column(table_id INTEGER NOT NULL, idx INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(table_id, idx)) WITHOUT ROWID;
 CREATE TABLE rowmesh_server(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, url TEXT NOT NULL DEFAULT '',
-  secret TEXT NOT NULL DEFAULT '', direction TEXT NOT NULL DEFAULT 'both', enabled INTEGER NOT NULL DEFAULT 1, start_state BLOB,
+  secret TEXT NOT NULL DEFAULT '', old_secret TEXT NOT NULL DEFAULT '', direction TEXT NOT NULL DEFAULT 'both', enabled INTEGER NOT NULL DEFAULT 1, start_state BLOB,
   options TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE rowmesh_log(seq INTEGER PRIMARY KEY, tbl, mask, ts, k1);
 CREATE TABLE rowmesh_history(sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, marker BLOB, state BLOB, data BLOB);
@@ -144,7 +145,8 @@ void new_incarnation(sqlite3* db, bool new_node) {
 std::vector<ServerConfig> read_servers(sqlite3* db) {
   std::vector<ServerConfig> servers;
   Statement query(db,
-                  "SELECT id, name, url, secret, direction, enabled, start_state FROM main.rowmesh_server ORDER BY id");
+                  "SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options FROM "
+                  "main.rowmesh_server ORDER BY id");
   while (query.step()) {
     ServerConfig server;
     server.id = query.integer(0);
@@ -154,6 +156,8 @@ std::vector<ServerConfig> read_servers(sqlite3* db) {
     server.direction = direction_from(query.string(4));
     server.enabled = query.integer(5) != 0;
     server.start_state = std::string(query.bytes(6));
+    server.old_secret = query.string(7);
+    server.options = parse_server_options(query.string(8));
     servers.push_back(std::move(server));
   }
   return servers;

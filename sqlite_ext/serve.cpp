@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "shared/net/event_loop.hpp"
+#include "shared/net/listener_settings.hpp"
 #include "shared/sync/node.hpp"
 #include "sqlite_ext/registry.hpp"
 #include "sqlite_ext/schema.hpp"
@@ -31,6 +32,7 @@ class Forwarder : public HttpHandler {
     return node ? node->check(head, body_limit) : starting();
   }
   HttpResponse handle(const HttpRequest& request) override { return node ? node->handle(request) : starting(); }
+  HttpResponse later(const HttpRequest& request) override { return node ? node->later(request) : starting(); }
 
  private:
   static HttpResponse starting() {
@@ -50,7 +52,8 @@ struct Worker::Session {
   Forwarder forwarder;
   EventLoop loop;
   Node node;
-  std::string listen_setting;
+  bool settings_changed = true;
+  std::string listen_warning;
   std::uint64_t generation = 0;
   Clock::time_point status_at, file_check_at, listen_retry_at, tick_at;
 
@@ -59,7 +62,8 @@ struct Worker::Session {
       : store(path, wall, log, vfs.empty() ? nullptr : vfs.c_str()),
         wakeup(store.connection(), path),
         loop(forwarder),
-        node({store, wall, random, loop, log, [this, must_leave] { breathe(must_leave); }}) {
+        node({store, wall, random, loop, log, [this, must_leave] { breathe(must_leave); },
+              [this] { return loop.refusals(); }}) {
     status_at = file_check_at = listen_retry_at = tick_at = Clock::now();
   }
   ~Session() { forwarder.node = nullptr; }
@@ -101,7 +105,7 @@ void Worker::serve_loop(Session& session) {
         session.generation = generation;
         if (!foreground_ && state_value(session.store.connection(), "started") != "1") return;
         log_file_ = session.store.setting("log_file");
-        session.listen_setting = "?";
+        session.settings_changed = true;
       }
       listen_as_set(session);
       answer_waits(session);
@@ -138,22 +142,19 @@ void Worker::serve_loop(Session& session) {
   }
 }
 
-// The setting may name an address that is taken for a moment: tried again, and said.
+// The setting may name an address that is taken for a moment: tried again, and said. Files with certificates are renewed in place.
 void Worker::listen_as_set(Session& session) {
-  std::string wanted = session.store.setting("listen");
   auto now = Clock::now();
-  bool due = wanted != session.listen_setting ||
-             (session.loop.listening().empty() && !wanted.empty() && now >= session.listen_retry_at);
-  if (!due) return;
-  session.listen_setting = wanted;
-  session.listen_retry_at = now + std::chrono::seconds(1);
-  std::string problem;
-  try {
-    session.loop.listen(parse_listen_address(wanted));
-  } catch (const Error& error) {
-    problem = error.what();
-    if (said_last_ != problem) log('e', said_last_ = problem);
-  }
+  if (!session.settings_changed && now < session.listen_retry_at) return;
+  session.settings_changed = false;
+  bool has_secret = false;
+  for (const ServerConfig& server : session.store.servers()) has_secret |= !server.secret.empty();
+  std::string problem = apply_listener_settings(
+      session.loop, [&](const std::string& name) { return session.store.setting(name); }, has_secret);
+  session.listen_retry_at = now + std::chrono::seconds(problem.empty() ? 60 : 1);
+  if (!problem.empty() && said_last_ != problem) log('e', said_last_ = problem);
+  std::string warning = listener_warning(session.loop);
+  if (warning != session.listen_warning && !(session.listen_warning = warning).empty()) log('w', warning);
   std::lock_guard guard(mutex_);
   problem_ = problem;
   listening_ = session.loop.listening();

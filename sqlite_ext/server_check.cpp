@@ -6,6 +6,7 @@
 
 #include "shared/model/limits.hpp"
 #include "shared/net/event_loop.hpp"
+#include "shared/net/listener_settings.hpp"
 #include "sqlite_ext/catalog.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/schema.hpp"
@@ -23,9 +24,10 @@ class NobodyHome : public HttpHandler {
   HttpResponse handle(const HttpRequest&) override { return {}; }
 };
 
-HttpResponse exchange(const std::string& url, HttpRequest request) {
+HttpResponse exchange(sqlite3* db, const std::string& url, HttpRequest request) {
   NobodyHome handler;
   EventLoop loop(handler);
+  apply_tls_settings(loop, [db](const std::string& name) { return setting_value(db, name); });
   HttpResponse answer;
   bool done = false;
   loop.send(url, std::move(request), answer_timeout_ms, limits::control_body_bytes, [&](HttpResponse response) {
@@ -51,7 +53,11 @@ std::vector<ServerCheck> check_server(sqlite3* db, const std::string& name) {
   std::vector<Table> tables;
   for (Layout& layout : read_layouts(db)) tables.push_back(std::move(layout.table));
   for (const ServerConfig& server : read_servers(db))
-    if (server.name == name) return test_server(server, read_identity(db), tables, exchange, wall, random);
+    if (server.name == name)
+      return test_server(
+          server, read_identity(db), tables,
+          [db](const std::string& url, HttpRequest request) { return exchange(db, url, std::move(request)); }, wall,
+          random);
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include "sqlite_ext/settings.hpp"
 
+#include "shared/model/settings.hpp"
 #include "sqlite_ext/addresses.hpp"
 #include "sqlite_ext/schema.hpp"
 
@@ -16,42 +17,17 @@ void check_listen(sqlite3* db, const std::string& value) {
            ", so a secret is needed first: call rowmesh_add_server(name, url, secret), then set the address again");
 }
 
-void check_enabled(sqlite3*, const std::string& value) {
-  if (value != "on" && value != "off") refuse("'enabled' is 'on' or 'off', not '" + value + "'");
-}
-
-void check_name(sqlite3*, const std::string& value) {
-  if (value.empty()) refuse("the name of this node must not be empty");
-}
-
-void check_fraction(sqlite3*, const std::string& value) {
-  if (value != "always" && value != "nonzero")
-    refuse("'datetime_fraction' is 'always' (what SQLAlchemy compares by) or 'nonzero' (what Django writes), not '" +
-           value + "'");
-}
-
-void check_log_file(sqlite3*, const std::string& value) {
+void check_path(const std::string& key, const std::string& value) {
   if (!value.empty() && value[0] != '/')
-    refuse("'log_file' must be an absolute path, since programs in several folders may serve this file");
+    refuse("'" + key + "' must be an absolute path, since programs in several folders may serve this file");
 }
 
-struct Setting {
-  const char* key;
-  const char* otherwise;
-  void (*check)(sqlite3*, const std::string&);
-};
-
-constexpr Setting settings[] = {
-    {"listen", "", check_listen},     {"name", "", check_name},
-    {"enabled", "on", check_enabled}, {"datetime_fraction", "always", check_fraction},
-    {"log_file", "", check_log_file},
-};
-
-const Setting& find_setting(const std::string& key) {
+const Setting& known_setting(const std::string& key) {
   std::string known;
-  for (const Setting& setting : settings) {
-    if (key == setting.key) return setting;
-    known += std::string(known.empty() ? "" : ", ") + setting.key;
+  for (const Setting& setting : all_settings()) {
+    if (!(setting.engines & in_sqlite)) continue;
+    if (key == setting.name) return setting;
+    known += std::string(known.empty() ? "" : ", ") + setting.name;
   }
   refuse("there is no setting '" + key + "'; there are: " + known);
 }
@@ -59,14 +35,18 @@ const Setting& find_setting(const std::string& key) {
 }  // namespace
 
 std::string read_setting(sqlite3* db, const std::string& key) {
-  const Setting& setting = find_setting(key);
+  const Setting& setting = known_setting(key);
   if (!is_enabled(db)) return setting.otherwise;
   std::string value = key == "name" ? state_value(db, "name") : setting_value(db, key);
   return value.empty() ? setting.otherwise : value;
 }
 
 void change_setting(sqlite3* db, const std::string& key, const std::string& value) {
-  find_setting(key).check(db, value);
+  const Setting& setting = known_setting(key);
+  if (key == "name" && value.empty()) refuse("the name of this node must not be empty");
+  if (key == "listen") check_listen(db, value);
+  if (key.ends_with("_file")) check_path(key, value);
+  if (!value.empty()) check_setting(setting, value);  // empty: the default again
   if (key != "name") return set_setting(db, key, value);
   set_state_value(db, "name", value);
   bump_generation(db);

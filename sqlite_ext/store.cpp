@@ -241,6 +241,11 @@ std::vector<Table> SqliteStore::tables() {
 }
 
 std::vector<ServerConfig> SqliteStore::servers() { return read_servers(impl_->db); }
+void SqliteStore::forget_old_secret(std::int64_t server) {
+  impl_->need(Impl::Open::write, "forget_old_secret");
+  impl_->cached("UPDATE main.rowmesh_server SET old_secret='' WHERE id=?1").bind(1, server).run();
+}
+
 std::string SqliteStore::setting(const std::string& name) { return setting_value(impl_->db, name); }
 
 std::vector<Request> SqliteStore::requests() {

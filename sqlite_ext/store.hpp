@@ -50,6 +50,7 @@ class SqliteStore : public Store {
   Identity identity() override;
   std::vector<Table> tables() override;
   std::vector<ServerConfig> servers() override;
+  void forget_old_secret(std::int64_t server) override;
   std::string setting(const std::string& name) override;
   std::vector<Request> requests() override;
   void finish_request(std::int64_t id) override;

@@ -176,6 +176,10 @@ class PostgresNode:
         parts = ["?"] * len(args) + [f"{name} => ?" for name in named]
         return self.run(f"SELECT * FROM rowmesh.{function}({', '.join(parts)})", *args, *named.values())
 
+    def configure(self, name, value):
+        self.run(f"ALTER DATABASE {self.database} SET rowmesh.{name} = '{value}'")
+        self.run("SELECT pg_reload_conf()")
+
     def view(self, name):
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT * FROM rowmesh.{name}")

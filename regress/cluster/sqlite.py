@@ -90,6 +90,9 @@ class SqliteNode:
         rows = "* FROM " if function == "test_server" else ""   # a table-valued function
         return self.ask(f"SELECT {rows}rowmesh_{function}({', '.join('?' * len(values))})", *values)
 
+    def configure(self, name, value):
+        self.ask("SELECT rowmesh_config(?, ?)", name, str(value))
+
     def view(self, name):
         answer = self._ask(f"SELECT * FROM rowmesh_{name}")
         return [dict(zip(answer["columns"], row)) for row in answer["rows"]]

@@ -26,7 +26,7 @@ class Unreachable(ClusterTest):
         office.run("UPDATE note SET text = 'edited' WHERE id < 20")
         laptop.run("DELETE FROM note WHERE id = 2")
         self.wait_equal([office, laptop])
-        self.assertEqual("streaming", server_state(office, laptop)["state"])
+        self.assertEqual("streaming", server_state(office, laptop.name)["state"])
         self.assertEqual([], office.view("quarantine") + laptop.view("quarantine"))
 
     def test_the_laptop_is_sqlite_and_the_office_postgresql(self):

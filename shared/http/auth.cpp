@@ -132,14 +132,17 @@ bool ReplayGuard::first_time(const std::string& nonce, std::uint64_t now_ms) {
   return true;
 }
 
+bool signed_with(const HttpRequest& head, const std::string& secret) {
+  const std::string* signature = find(head.headers, signature_header);
+  return signature && !secret.empty() && equal_constant_time(hmac_sha256_hex(secret, text_to_sign(head)), *signature);
+}
+
 AuthResult check_signature(const HttpRequest& head, const std::string& secret, std::uint64_t now_ms, ReplayGuard& guard) {
   const std::string* time = find(head.headers, time_header);
   const std::string* nonce = find(head.headers, nonce_header);
-  const std::string* signature = find(head.headers, signature_header);
-  if (!time || !nonce || !signature || !find(head.headers, node_header) || !find(head.headers, digest_header))
+  if (!time || !nonce || !find(head.headers, signature_header) || !find(head.headers, node_header) || !find(head.headers, digest_header))
     return AuthResult::missing;
-  if (secret.empty() || !equal_constant_time(hmac_sha256_hex(secret, text_to_sign(head)), *signature))
-    return AuthResult::bad_signature;
+  if (!signed_with(head, secret)) return AuthResult::bad_signature;
   std::uint64_t signed_at_ms = 0;
   if (!parse_number(*time, signed_at_ms)) return AuthResult::bad_signature;
   std::uint64_t apart_ms = signed_at_ms > now_ms ? signed_at_ms - now_ms : now_ms - signed_at_ms;

@@ -21,6 +21,8 @@ struct HttpRequest {
   Headers headers;
   std::shared_ptr<Body> body;  // null: none
   std::string peer_address;    // incoming: numeric; outgoing: empty
+  std::uint64_t bytes_per_second = 0;  // outgoing: body and answer no faster; 0: as fast as can be
+  bool secure = false;         // incoming: over TLS
 };
 
 struct HttpResponse {
@@ -28,6 +30,7 @@ struct HttpResponse {
   Headers headers;
   std::shared_ptr<Body> body;
   std::string error;   // a sentence for people, without the secret
+  bool tls_failed = false;  // the other side was reached, but TLS with it could not be set up
 };
 
 // Outgoing requests. Implemented by net/ (libcurl) and by the simulator's network.

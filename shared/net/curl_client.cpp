@@ -1,6 +1,7 @@
 #include "shared/net/curl_client.hpp"
 
 #include <curl/curl.h>
+#include <openssl/x509_vfy.h>
 
 #include <algorithm>
 #include <cstring>
@@ -182,6 +183,41 @@ void set_limits(CURL* easy, std::uint64_t timeout_ms) {
 
 }  // namespace
 
+namespace {
+
+void set_tls_options(CURL* easy, const TlsMaterial& tls) {
+  auto blob = [easy](CURLoption option, const std::string& pem) {
+    curl_blob bytes{const_cast<char*>(pem.data()), pem.size(), CURL_BLOB_COPY};
+    if (!pem.empty()) curl_easy_setopt(easy, option, &bytes);
+  };
+  curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+  blob(CURLOPT_CAINFO_BLOB, tls.authorities);
+  blob(CURLOPT_SSLCERT_BLOB, tls.certificate);
+  blob(CURLOPT_SSLKEY_BLOB, tls.key);
+}
+
+// libcurl names what OpenSSL found; people want to know what to do.
+std::string certificate_sentence(long verdict, const std::string& url) {
+  std::size_t scheme = url.find("://");
+  std::string host = scheme == url.npos ? url : url.substr(scheme + 3, url.find('/', scheme + 3) - scheme - 3);
+  switch (verdict) {
+    case X509_V_OK: return "its certificate is for another name than " + host + ": use the name that is in the certificate as the URL's, or give it one for this name";
+    case X509_V_ERR_CERT_HAS_EXPIRED: return "its certificate has expired: renew it there";
+    case X509_V_ERR_CERT_NOT_YET_VALID: return "its certificate is not valid yet: look at the clocks of both servers";
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+      return "its certificate was signed by a CA that is not known here: set tls_ca_file to the file with that CA's certificate";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: return certificate_sentence(X509_V_OK, url);
+    default: return "";
+  }
+}
+
+}  // namespace
+
 void CurlClient::send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_limit,
                       HttpClient::Done done) {
   auto transfer = std::make_unique<Transfer>();
@@ -193,6 +229,11 @@ void CurlClient::send(const std::string& url_base, HttpRequest request, std::uin
   SignalBlock no_signals;
   t.easy = take_handle();
   set_limits(t.easy, std::max<std::uint64_t>(timeout_ms, 1));
+  set_tls_options(t.easy, tls_);
+  if (t.request.bytes_per_second != 0) {
+    curl_easy_setopt(t.easy, CURLOPT_MAX_SEND_SPEED_LARGE, static_cast<curl_off_t>(t.request.bytes_per_second));
+    curl_easy_setopt(t.easy, CURLOPT_MAX_RECV_SPEED_LARGE, static_cast<curl_off_t>(t.request.bytes_per_second));
+  }
   std::string url = url_base + t.request.path + (t.request.query.empty() ? "" : "?" + t.request.query);
   curl_easy_setopt(t.easy, CURLOPT_URL, url.c_str());
   curl_easy_setopt(t.easy, CURLOPT_ERRORBUFFER, t.curl_text);
@@ -270,6 +311,20 @@ void CurlClient::finish(void* easy, int code) {
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &system_error);
     t->response = HttpResponse();
     t->response.error = !t->refused.empty() ? t->refused : t->curl_text[0] ? t->curl_text : text;
+    t->response.tls_failed = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CERTPROBLEM ||
+                             code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CIPHER;
+    if (code == CURLE_PEER_FAILED_VERIFICATION) {
+      long verdict = 0;
+      char* url = nullptr;
+      curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verdict);
+      curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+      if (std::string_view(t->curl_text).find("subject name") != std::string_view::npos) verdict = X509_V_OK;  // libcurl compares names itself
+      if (std::string sentence = certificate_sentence(verdict, url ? url : ""); !sentence.empty()) t->response.error = sentence;
+    } else if (code == CURLE_SSL_CONNECT_ERROR && t->response.error.find("wrong version number") != std::string::npos) {
+      t->response.error = "it does not speak TLS there: write the URL with http://, or set tls_cert_file and tls_key_file there";
+    } else if (code == CURLE_GOT_NOTHING) {
+      t->response.error = "it closed the connection without an answer: if it has tls_cert_file set, write the URL with https://";
+    }
     if (code == CURLE_COULDNT_CONNECT && system_error != 0) t->response.error += std::string(" (") + std::strerror(static_cast<int>(system_error)) + ")";
   }
   curl_multi_remove_handle(multi_, easy);

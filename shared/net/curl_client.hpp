@@ -9,6 +9,7 @@
 
 #include "shared/http/message.hpp"
 #include "shared/net/poller.hpp"
+#include "shared/net/tls.hpp"
 
 namespace rowmesh {
 
@@ -19,6 +20,7 @@ class CurlClient {
 
   void send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_limit,
             HttpClient::Done done);
+  void set_tls(const TlsMaterial& material) { tls_ = material; }  // for requests from now on
   bool owns(int fd) const { return sockets_.count(fd) > 0; }
   void socket_ready(int fd, std::uint32_t events);
   void run_timer();             // if it is due
@@ -34,6 +36,7 @@ class CurlClient {
   void* take_handle();
 
   Poller& poller_;
+  TlsMaterial tls_;
   void* multi_ = nullptr;
   std::int64_t timer_at_ms_ = -1;  // steady; -1: none
   std::unordered_map<int, bool> sockets_;

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "shared/http/message.hpp"
+#include "shared/http/refusals.hpp"
+#include "shared/net/tls.hpp"
 
 namespace rowmesh {
 
@@ -17,6 +19,18 @@ struct ListenAddress {
 ListenAddress parse_listen_address(const std::string& text);
 bool is_loopback(const ListenAddress& address);
 
+// What the listener puts up with. A request beyond them gets a status (429, 431, 413, 408, 503) and is counted.
+struct ListenerLimits {
+  std::uint32_t connections = 256;
+  std::uint32_t connections_per_address = 128;
+  std::uint64_t header_bytes = 32 << 10;
+  std::uint64_t body_bytes = 8ULL << 30;        // whatever the node would take
+  std::uint64_t request_timeout_ms = 60000;     // for the head, and for a body in which nearly nothing comes
+  std::uint32_t requests_per_second = 5000;     // from one address; 0: any number
+
+  bool operator==(const ListenerLimits&) const = default;
+};
+
 class EventLoop : public HttpClient {
  public:
   explicit EventLoop(HttpHandler& handler);
@@ -24,6 +38,12 @@ class EventLoop : public HttpClient {
 
   // Starts, moves or stops the listener. Throws Error(config) when the address is taken, and keeps the old one.
   void listen(const ListenAddress& address);
+  // Both may be called again at any time: a new connection goes by the new ones, and a request under way is not cut off.
+  // Throws Error(config) if the listener cannot use it, and keeps the old.
+  void set_tls(const TlsMaterial& material);
+  void set_limits(const ListenerLimits& limits);
+  const TlsMaterial& tls() const;
+  RefusalCounts refusals() const;
   std::string listening() const;  // "127.0.0.1:8080", or ''
 
   void send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_limit, Done done) override;

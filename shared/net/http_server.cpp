@@ -1,6 +1,8 @@
 #include "shared/net/http_server.hpp"
 
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <microhttpd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include <algorithm>
 #include <cstdarg>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
@@ -20,25 +23,28 @@ namespace rowmesh {
 namespace {
 
 constexpr std::size_t connection_memory_bytes = 256 << 10;  // also what a body is read in: the default of 32 KB halves the speed
-constexpr unsigned connection_limit = 256;
-constexpr unsigned connections_per_address = 128;
+constexpr unsigned connections_to_refuse = 64;  // beyond the limit, for an answer that says so
+constexpr std::int64_t refused_deadline_ms = 5000;
 constexpr unsigned inactivity_seconds = 60;
 constexpr std::size_t answer_block_bytes = 256 << 10;
 constexpr std::size_t copied_answer_bytes = 16 << 10;  // goes out in one packet with its headers
 constexpr int turns_per_run = 16;
 constexpr std::int64_t linger_ms = 5000;
 constexpr std::uint64_t linger_bytes = 64 << 20;
-constexpr std::int64_t header_deadline_ms = 60 * 1000;   // libmicrohttpd's own limit is on inactivity only
-constexpr std::int64_t body_grace_ms = 60 * 1000;
 constexpr std::uint64_t slowest_bytes_per_ms = 1;        // after the grace
-constexpr std::int64_t slow_check_ms = 5000;
+constexpr std::int64_t slow_check_ms = 1000;             // libmicrohttpd's own limit is on inactivity only
+constexpr std::int64_t retired_ms = 10000;
+constexpr std::size_t buckets_kept = 4096;
+constexpr const char* tls_priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 constexpr std::int64_t waiting_check_ms = 1000;
 
-HttpResponse plain_answer(int status, const std::string& text) {
+// In the form of docs/protocol.md, so that the other server can show the sentence.
+HttpResponse plain_answer(int status, const std::string& text, const std::string& error = "listener") {
   HttpResponse response;
   response.status = status;
-  response.headers["content-type"] = "text/plain; charset=utf-8";
-  response.body = std::make_shared<Body>(text + "\n");
+  response.headers["content-type"] = "application/json";
+  nlohmann::json out = {{"error", error}, {"text", text}};
+  response.body = std::make_shared<Body>(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   return response;
 }
 
@@ -79,6 +85,12 @@ struct HttpServer::Connection {
   HttpServer* server;
   std::list<Connection>::iterator self;
   int fd = -1;
+  std::string address;
+  bool too_many = false;   // beyond a limit: gets an answer that says so, and nothing else
+  std::string fault;       // why its certificate is none; looked at once
+  bool fault_known = false;
+  bool asked = true;       // something is to be expected from it: it has just come, or has begun a request
+  bool ended = false;      // by us: it was too slow
   enum Stage { head, body, answer } stage = head;
   std::int64_t since_ms = 0;  // in this stage
   std::uint64_t body_bytes = 0;
@@ -106,8 +118,9 @@ struct HttpServer::Callbacks {
   static std::size_t keep_escapes(void*, MHD_Connection*, char* text) noexcept { return std::char_traits<char>::length(text); }
 
   // The request line as it came: the path is signed and must not be unescaped.
-  static void* begin(void*, const char* uri, MHD_Connection*) noexcept {
+  static void* begin(void*, const char* uri, MHD_Connection* connection) noexcept {
     try {
+      if (Connection* c = of(connection)) c->asked = true;
       auto exchange = std::make_unique<Exchange>();
       exchange->uri = uri;
       return exchange.release();
@@ -120,7 +133,9 @@ struct HttpServer::Callbacks {
     auto& server = *static_cast<HttpServer*>(self);
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
       auto* ended = static_cast<Connection*>(*context);
-      if (ended) server.connections_.erase(ended->self);
+      if (!ended) return;
+      if (auto at = server.by_address_.find(ended->address); at != server.by_address_.end() && --at->second == 0) server.by_address_.erase(at);
+      server.connections_.erase(ended->self);
       return;
     }
     try {
@@ -129,6 +144,9 @@ struct HttpServer::Callbacks {
       added.self = server.connections_.begin();
       added.server = &server;
       added.fd = descriptor(connection);
+      if (const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)) added.address = numeric_address(info->client_addr);
+      const ListenerLimits& limits = server.settings_.limits;
+      added.too_many = ++server.by_address_[added.address] > limits.connections_per_address || server.connections_.size() > limits.connections;
       added.enter(Connection::head);
       *context = &added;
     } catch (const std::exception&) {
@@ -136,11 +154,17 @@ struct HttpServer::Callbacks {
     }
   }
 
-  static void completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode) noexcept {
+  static void completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode code) noexcept {
     std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
+    // libmicrohttpd itself could make no sense of it.
+    if (exchange && !exchange->begun && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+      static_cast<HttpServer*>(self)->refusals_.count(RefusedFor::framing);
     std::erase(static_cast<HttpServer*>(self)->waiting_, exchange.get());
     *context = nullptr;
-    if (Connection* c = of(connection)) c->enter(Connection::head);
+    if (Connection* c = of(connection)) {
+      c->enter(Connection::head);
+      c->asked = false;
+    }
     auto& server = *static_cast<HttpServer*>(self);
     if (exchange && exchange->answered_early && !server.stopping_) server.linger(descriptor(connection));
   }
@@ -153,7 +177,7 @@ struct HttpServer::Callbacks {
     try {
       if (!exchange->begun) return server_head(server, connection, *exchange, method, version);
       if (*upload_size > 0) {
-        take_body(connection, *exchange, {upload, *upload_size});
+        take_body(server, connection, *exchange, {upload, *upload_size});
         *upload_size = 0;
         return MHD_YES;
       }
@@ -187,7 +211,7 @@ struct HttpServer::Callbacks {
   static MHD_Result server_head(HttpServer& server, MHD_Connection* connection, Exchange& exchange, const char* method,
                                 const char* version) {
     exchange.begun = true;
-    RequestGate gate(method, version);
+    RequestGate gate(method, version, server.settings_.limits.header_bytes);
     MHD_get_connection_values(
         connection, MHD_HEADER_KIND,
         [](void* gate, MHD_ValueKind, const char* name, const char* value) -> MHD_Result {
@@ -199,15 +223,16 @@ struct HttpServer::Callbacks {
           }
         },
         &gate);
-    RequestFault refusal = gate.judge(exchange.uri, exchange.request);
-    if (const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS))
-      exchange.request.peer_address = numeric_address(info->client_addr);
+    RequestFault refusal = judge(server, connection, gate, exchange);
     HttpResponse early;
     if (refusal.status != 0) {
-      early = plain_answer(refusal.status, refusal.text);
+      server.refusals_.count(refusal.why);
+      early = plain_answer(refusal.status, refusal.text, refusal_names[static_cast<std::size_t>(refusal.why)]);
+      if (refusal.status == 429 || refusal.status == 503) early.headers["retry-after"] = "1";
     } else {
       early = check(server, exchange);
-      if (early.status == 0 && gate.content_length() > exchange.body_limit) early = too_long(exchange.body_limit);
+      exchange.body_limit = std::min(exchange.body_limit, server.settings_.limits.body_bytes);
+      if (early.status == 0 && gate.content_length() > exchange.body_limit) early = too_long(server, exchange.body_limit);
     }
     if (early.status == 0) {
       if (Connection* c = of(connection)) c->enter(gate.has_body() ? Connection::body : Connection::answer);
@@ -220,7 +245,46 @@ struct HttpServer::Callbacks {
     return queue(connection, early, exchange.answered_early);
   }
 
-  static HttpResponse too_long(std::uint64_t limit) {
+  // Everything that the listener alone can say against a request.
+  static RequestFault judge(HttpServer& server, MHD_Connection* connection, RequestGate& gate, Exchange& exchange) {
+    Connection* from = of(connection);
+    if (!from) return {503, "this server is out of memory", RefusedFor::other};
+    if (from->too_many)
+      return {503, "too many connections are open here, in all or from your address (" + from->address + ")", RefusedFor::too_many_connections};
+    if (!server.within_rate(from->address)) return {429, "too many requests a second come from your address", RefusedFor::rate};
+    RequestFault fault = gate.judge(exchange.uri, exchange.request);
+    exchange.request.peer_address = from->address;
+    exchange.request.secure = server.settings_.tls.serves();
+    // Between servers both sides prove who they are. People come by browser and log in.
+    bool between_servers = exchange.request.path.starts_with("/rowmesh/v1/") && exchange.request.path != "/rowmesh/v1/ping";
+    if (fault.status == 0 && between_servers && exchange.request.secure && !server.settings_.tls.authorities.empty())
+      if (const std::string& problem = certificate_fault(connection, *from); !problem.empty())
+        return {403, "a certificate is needed here: " + problem + ". Set tls_cert_file and tls_key_file on your server, signed by the CA that this one knows",
+                RefusedFor::certificate};
+    return fault;
+  }
+
+  static const std::string& certificate_fault(MHD_Connection* connection, Connection& from) {
+    if (std::exchange(from.fault_known, true)) return from.fault;
+    const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    unsigned status = 0;
+    int failed = info ? gnutls_certificate_verify_peers2(static_cast<gnutls_session_t>(info->tls_session), &status) : GNUTLS_E_NO_CERTIFICATE_FOUND;
+    if (failed != 0) {
+      from.fault = failed == GNUTLS_E_NO_CERTIFICATE_FOUND ? "none was shown" : gnutls_strerror(failed);
+    } else if (status & GNUTLS_CERT_EXPIRED) {
+      from.fault = "yours has expired";
+    } else if (status & GNUTLS_CERT_NOT_ACTIVATED) {
+      from.fault = "yours is not valid yet";
+    } else if (status & GNUTLS_CERT_SIGNER_NOT_FOUND) {
+      from.fault = "yours was signed by a CA that is not known here";
+    } else if (status != 0) {
+      from.fault = "yours is not valid";
+    }
+    return from.fault;
+  }
+
+  static HttpResponse too_long(HttpServer& server, std::uint64_t limit) {
+    server.refusals_.count(RefusedFor::body_size);
     return plain_answer(413, "the body is longer than the " + std::to_string(limit) + " bytes that are allowed here");
   }
 
@@ -242,13 +306,13 @@ struct HttpServer::Callbacks {
     }
   }
 
-  static void take_body(MHD_Connection* connection, Exchange& exchange, std::string_view bytes) {
+  static void take_body(HttpServer& server, MHD_Connection* connection, Exchange& exchange, std::string_view bytes) {
     if (Connection* c = of(connection)) c->body_bytes += bytes.size();
     if (exchange.instead) return;  // libmicrohttpd can answer only after the end: throw the rest away
     try {
       if (!exchange.request.body) exchange.request.body = std::make_shared<Body>();
       if (exchange.request.body->size() + bytes.size() > exchange.body_limit) {
-        exchange.instead = too_long(exchange.body_limit);
+        exchange.instead = too_long(server, exchange.body_limit);
       } else {
         exchange.request.body->append(bytes);
       }
@@ -259,24 +323,41 @@ struct HttpServer::Callbacks {
   }
 };
 
-HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address)
-    : poller_(poller), handler_(handler), address_(address) {
-  int listener = open_listener(address);
+HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address, const ListenerSettings& settings,
+                       RefusalCounts& refusals, int listener)
+    : poller_(poller), handler_(handler), address_(address), settings_(settings), refusals_(refusals) {
+  bool inherited = listener >= 0;
+  if (!inherited) listener = open_listener(address);
   port_ = port_of(listener);
+  std::vector<MHD_OptionItem> tls;
+  auto pem = [&](MHD_OPTION option, const std::string& text) {
+    if (!text.empty()) tls.push_back({option, 0, const_cast<char*>(text.c_str())});
+  };
+  if (settings_.tls.serves()) {
+    pem(MHD_OPTION_HTTPS_MEM_KEY, settings_.tls.key);
+    pem(MHD_OPTION_HTTPS_MEM_CERT, settings_.tls.certificate);
+    pem(MHD_OPTION_HTTPS_MEM_TRUST, settings_.tls.authorities);
+    tls.push_back({MHD_OPTION_HTTPS_PRIORITIES, 0, const_cast<char*>(tls_priorities)});
+  }
+  tls.push_back({MHD_OPTION_END, 0, nullptr});
+  unsigned most_connections = settings_.limits.connections + connections_to_refuse;
   auto silent = [](void*, const char*, va_list) {};  // it would write to the standard error of the program that hosts us
   MHD_Daemon* daemon = MHD_start_daemon(
-      MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, &Callbacks::handle, this,  //
+      MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | (settings_.tls.serves() ? MHD_USE_TLS : 0), 0, nullptr, nullptr, &Callbacks::handle, this,  //
       MHD_OPTION_EXTERNAL_LOGGER, static_cast<void (*)(void*, const char*, va_list)>(silent), nullptr,
       MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_memory_bytes,
-      MHD_OPTION_CONNECTION_LIMIT, connection_limit, MHD_OPTION_PER_IP_CONNECTION_LIMIT, connections_per_address,
+      MHD_OPTION_CONNECTION_LIMIT, most_connections, MHD_OPTION_ARRAY, tls.data(),
       MHD_OPTION_CONNECTION_TIMEOUT, inactivity_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
       MHD_OPTION_URI_LOG_CALLBACK, &Callbacks::begin, this, MHD_OPTION_UNESCAPE_CALLBACK, &Callbacks::keep_escapes, nullptr,
       MHD_OPTION_NOTIFY_COMPLETED, &Callbacks::completed, this, MHD_OPTION_NOTIFY_CONNECTION, &Callbacks::connection, this,
       MHD_OPTION_END);
   if (!daemon) {
-    ::close(listener);
+    if (!inherited) ::close(listener);
+    if (settings_.tls.serves())
+      throw Error(ErrorKind::config, "listen_failed", "the listener cannot use the certificate and key in tls_cert_file and tls_key_file");
     throw Error(ErrorKind::transient, "listen_failed", "the HTTP listener could not be started: no memory or no descriptors left");
   }
+  listener_ = listener;
   daemon_ = daemon;
   epoll_fd_ = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
   poller_.watch(epoll_fd_, EPOLLIN);
@@ -291,6 +372,15 @@ HttpServer::~HttpServer() {
     poller_.forget(one.fd);
     ::close(one.fd);
   }
+}
+
+void HttpServer::retire() {
+  MHD_quiesce_daemon(static_cast<MHD_Daemon*>(daemon_));
+  retired_at_ms_ = steady_ms();
+}
+
+bool HttpServer::done() const {
+  return retired_at_ms_ >= 0 && (connections_.empty() || steady_ms() > retired_at_ms_ + retired_ms);
 }
 
 std::string HttpServer::listening() const {
@@ -367,6 +457,20 @@ void HttpServer::drain_lingering() {
 
 // A client that sends a byte now and then would hold its connection for ever. One that takes our answer slowly does not come here:
 // libmicrohttpd's limit on inactivity is enough for it.
+bool HttpServer::within_rate(const std::string& address) {
+  double most = settings_.limits.requests_per_second;
+  if (most <= 0) return true;
+  std::int64_t now_ms = steady_ms();
+  if (buckets_.size() >= buckets_kept) std::erase_if(buckets_, [&](auto& one) { return one.second.at_ms + 1000 < now_ms; });
+  if (buckets_.size() >= buckets_kept) buckets_.clear();
+  Bucket& bucket = buckets_.try_emplace(address, Bucket{most, now_ms}).first->second;
+  bucket.tokens = std::min(most, bucket.tokens + most * static_cast<double>(now_ms - bucket.at_ms) / 1000);
+  bucket.at_ms = now_ms;
+  if (bucket.tokens < 1) return false;
+  bucket.tokens -= 1;
+  return true;
+}
+
 void HttpServer::end_slow_requests() {
   std::int64_t now_ms = steady_ms(), passed_ms = now_ms - looked_for_slow_ms_;
   if (passed_ms < slow_check_ms) return;
@@ -375,10 +479,18 @@ void HttpServer::end_slow_requests() {
   for (Connection& one : connections_) {
     if (we_were_slow) one.enter(one.stage);
     std::int64_t in_stage_ms = now_ms - one.since_ms;
-    bool slow = one.stage == Connection::head ? in_stage_ms > header_deadline_ms
-                                              : one.stage == Connection::body && in_stage_ms > body_grace_ms &&
+    auto limit_ms = static_cast<std::int64_t>(settings_.limits.request_timeout_ms);
+    if (one.too_many) limit_ms = std::min(limit_ms, refused_deadline_ms);
+    bool slow = one.stage == Connection::head ? in_stage_ms > limit_ms
+                                              : one.stage == Connection::body && in_stage_ms > limit_ms &&
                                                     one.body_bytes < slowest_bytes_per_ms * static_cast<std::uint64_t>(in_stage_ms);
-    if (slow && one.fd >= 0) ::shutdown(one.fd, SHUT_RDWR);
+    if (!slow || one.fd < 0 || std::exchange(one.ended, true)) continue;
+    if (one.asked) {  // else it is kept open for a next request, and no fault
+      static constexpr std::string_view sorry = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+      refusals_.count(one.too_many ? RefusedFor::too_many_connections : RefusedFor::slow);
+      if (!settings_.tls.serves() && ::send(one.fd, sorry.data(), sorry.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) one.asked = false;
+    }
+    ::shutdown(one.fd, SHUT_RDWR);
   }
 }
 

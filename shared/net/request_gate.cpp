@@ -7,7 +7,6 @@
 namespace rowmesh {
 namespace {
 
-constexpr std::size_t most_header_bytes = 32 << 10;
 constexpr std::size_t most_uri_bytes = 8 << 10;
 constexpr std::array<std::string_view, 4> methods_with_body = {"POST", "PUT", "PATCH", "DELETE"};
 
@@ -36,8 +35,8 @@ void RequestGate::header(std::string_view name, std::string_view value) {
 
 RequestFault RequestGate::judge(std::string_view uri, HttpRequest& request) {
   if (version_ != "HTTP/1.1" && version_ != "HTTP/1.0") return {505, "only HTTP/1.1 is spoken here"};
-  if (bytes_ > most_header_bytes) return {431, "the request's headers are too long"};
-  if (uri.size() > most_uri_bytes) return {414, "the request's path is too long"};
+  if (bytes_ > most_header_bytes_) return {431, "the request's headers are too long", RefusedFor::header_size};
+  if (uri.size() > most_uri_bytes) return {414, "the request's path is too long", RefusedFor::header_size};
   if (!repeated_.empty()) return {400, "the header " + repeated_ + " came twice"};
   if (!uri.starts_with('/')) return {400, "the request's path does not begin with '/'"};
   RequestFault refusal = judge_framing();

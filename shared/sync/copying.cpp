@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 constexpr std::uint64_t piece_timeout_ms = 120000;
+constexpr std::size_t copies_waiting = 64;
 
 std::string query_part(const std::string& query, const std::string& name) {
   std::size_t begin = ("&" + query).find("&" + name + "=");
@@ -103,7 +104,8 @@ void Node::Impl::go_on_copying() {
   request.method = "GET";
   request.path = "/rowmesh/v1/rows";
   request.query = "table=" + bytes_to_hex(copy.tables.front()) + "&after=" + bytes_to_hex(copy.after);
-  sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
+  request.bytes_per_second = peer.config.options.rate_limit;
+  sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
   auto queue = answers;
@@ -224,19 +226,21 @@ void Node::Impl::end_copy(const std::string& failure) {
 
 HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   (void)peer;
-  if (in_store) return refuse(503, "busy", "a long document is being applied here; ask again");
+  if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
   const Table* table = core.table_by_wire_name(bytes_from_hex(query_part(request.query, "table")));
-  if (!table) return refuse(409, "schema", "the table is not replicated on the source; call add_table there");
+  if (!table) return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");
   in_store = true;
   HttpResponse response;
   try {
     Key last;
+    bool compress = peer.zstd && peer.config.options.compression == ServerOptions::Compression::on;
     core.store.begin(TransactionKind::read);
     core.cut(core.state.applied[core.state.self].number == 0);
-    MadeDocument made = make_copy_document(core, *table, bytes_from_hex(query_part(request.query, "after")), false, &last);
+    MadeDocument made = make_copy_document(core, *table, bytes_from_hex(query_part(request.query, "after")), peer.config.options, compress, &last);
     core.store.commit();
     response.status = 200;
     response.headers["content-type"] = "application/x-ndjson";
+    if (made.compressed) response.headers["content-encoding"] = "zstd";
     response.headers["x-rowmesh-last"] = bytes_to_hex(last);
     response.body = made.body;
     peer.rows_sent += made.rows;
@@ -251,10 +255,13 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
 
 HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
   json argument = json::parse(request.body ? request.body->text(limits::control_body_bytes) : "", nullptr, false);
-  if (!argument.is_object() || !argument.contains("tables")) return refuse(400, "bad_request", "the tables to copy are missing");
-  if (peer.config.url.empty()) return refuse(409, "forbidden", "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
-  if (!peer.takes()) return refuse(403, "forbidden", "this server takes nothing from you (direction 'push')");
-  CopyMode mode = mode_of(argument.value("on_existing", "fail"));
+  if (!argument.is_object() || !argument.contains("tables") || !argument["tables"].is_array())
+    return refuse(RefusedFor::other, 400, "bad_request", "the tables to copy are missing");
+  if (peer.config.url.empty()) return refuse(RefusedFor::direction, 409, "forbidden", "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
+  if (!peer.takes()) return refuse(RefusedFor::direction, 403, "forbidden", "this server takes nothing from you (direction 'push')");
+  if (copies.size() >= copies_waiting) return refuse(RefusedFor::other, 503, "busy", "too many copies wait here already; ask again when some are done");
+  json on_existing = argument.value("on_existing", json("fail"));
+  CopyMode mode = mode_of(on_existing.is_string() ? on_existing.get<std::string>() : "fail");
   Copy copy;
   copy.peer = peer.config.id;
   copy.mode = mode;

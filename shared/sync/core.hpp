@@ -14,7 +14,8 @@
 namespace rowmesh {
 
 struct Counters {
-  std::uint64_t captured = 0, applied = 0, conflicts = 0, refused_requests = 0, uncaptured = 0;
+  std::uint64_t captured = 0, applied = 0, conflicts = 0, uncaptured = 0;
+  RefusalCounts refused;
 };
 
 class Core {

@@ -148,7 +148,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
   return made;
 }
 
-MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, bool compress, Key* last) {
+MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, const ServerOptions& options, bool compress, Key* last) {
   DocumentHeader header = make_header(core);
   header.kind = DocumentKind::copy;
   header.to = core.state.applied;
@@ -158,9 +158,11 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, b
   // Whether rows remain is known only at the end; the header says so by the piece being full.
   std::vector<std::pair<Key, OwnedRow>> rows;
   std::size_t bytes = 0;
+  std::uint64_t most_rows = options.batch_rows ? options.batch_rows : limits::copy_rows;
+  std::uint64_t most_bytes = options.batch_bytes ? options.batch_bytes : limits::copy_bytes;
   header.copy_more = false;
   core.store.scan_rows(table, after, [&](std::size_t, KeyView key, RowView row) {
-    if (rows.size() >= limits::copy_rows || bytes >= limits::copy_bytes) {
+    if (rows.size() >= most_rows || bytes >= most_bytes) {
       header.copy_more = true;
       return false;
     }

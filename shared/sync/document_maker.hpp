@@ -35,7 +35,7 @@ struct MadeDocument {
 MadeDocument make_document(Core& core, const DocumentOrder& order);
 
 // One piece of a copy: rows of `table` after `after`, in key order. `*last`: key of the last row. In a read transaction after a cut.
-MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, bool compress, Key* last);
+MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, const ServerOptions& options, bool compress, Key* last);
 
 DocumentHeader make_header(const Core& core);
 

@@ -65,6 +65,7 @@ std::string hello_to_json(const Hello& hello) {
   out["tables"] = tables;
   out["ask_me"] = hello.ask_me;
   out["zstd"] = hello.zstd;
+  if (hello.old_secret) out["old_secret"] = true;
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -83,6 +84,7 @@ Hello hello_from_json(const std::string& text) {
     hello.copy_error = from.value("copy_error", "");
     hello.ask_me = from.value("ask_me", false);
     hello.zstd = from.value("zstd", false);
+    hello.old_secret = from.value("old_secret", false);
     for (auto& table : from.at("tables"))
       hello.tables.push_back({table.at("name").get<std::string>(), table.at("columns").get<std::vector<std::string>>(),
                               table.at("key").get<std::vector<std::string>>(), table.at("integer_key").get<bool>()});

@@ -22,6 +22,7 @@ struct Hello {
   std::uint64_t clock_ms = 0;
   Progress progress;
   bool ask_me = false;     // this server has no URL for you: what it has for you, you must ask for
+  bool old_secret = false;  // the request was signed with a secret that was replaced here
   bool zstd = false;       // takes and makes compressed documents
   std::string copy_error;  // why the copy that you asked for ended early
   struct HelloTable {

@@ -4,6 +4,7 @@
 
 #include "shared/model/limits.hpp"
 #include "shared/sync/node_impl.hpp"
+#include "shared/sync/server_options.hpp"
 
 namespace rowmesh {
 namespace {
@@ -63,6 +64,7 @@ std::uint64_t Node::Impl::tick() {
     core.flush();
     next_flush_ms = core.now_ms() + flush_ms;
   });
+  guarded("forgetting an old secret", [&] { forget_old_secrets(); });
   guarded("forgetting what is settled", [&] { core.prune(); });
   if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
   for (auto& [id, peer] : peers)
@@ -92,6 +94,7 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
   for (const ServerConfig& config : servers) {
     auto old = before.find(config.id);
     Peer peer = old == before.end() ? Peer{} : std::move(old->second);
+    if (peer.config.secret != config.secret) peer.sign_with_old = peer.knows_new_secret = false;
     bool moved = peer.config.url != config.url || peer.config.secret != config.secret || peer.config.enabled != config.enabled;
     peer.config = config;
     if (!config.start_state.empty()) {
@@ -122,6 +125,19 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
   core.hold_prune = false;
   for (auto& [id, peer] : peers)
     if (known(peer).origin == 0) core.hold_prune = true;
+}
+
+// A secret that was replaced here is taken until the other side uses the new one.
+void Node::Impl::forget_old_secrets() {
+  for (auto& [id, peer] : peers) {
+    if (!peer.knows_new_secret || peer.config.old_secret.empty()) continue;
+    core.store.begin(TransactionKind::write);
+    core.store.forget_old_secret(id);
+    core.store.commit();
+    peer.config.old_secret.clear();
+    peer.sign_with_old = false;
+    core.log('i', "server '" + peer.config.name + "' uses the new secret: the old one is not taken any more");
+  }
 }
 
 void Node::Impl::take_answers() {
@@ -177,7 +193,9 @@ NodeStatus Node::Impl::status() {
   status.captured = core.counters.captured;
   status.applied = core.counters.applied;
   status.conflicts = core.counters.conflicts;
-  status.refused_requests = core.counters.refused_requests;
+  status.refused = core.counters.refused;
+  if (core.services.listener_refusals) status.refused += core.services.listener_refusals();
+  status.refused_requests = status.refused.sum();
   status.wait_cut = forced_cuts;
   status.blocked = blocked;
   for (auto& [id, peer] : peers) {
@@ -209,6 +227,12 @@ NodeStatus Node::Impl::status() {
     server.rows_received = peer.rows_received;
     server.conflicts = peer.conflicts;
     server.acked = acked.number;
+    if (!in_schedule(peer.config.options, core.now_ms())) {
+      std::uint64_t minute = next_schedule_change_ms(peer.config.options, core.now_ms()) / 60000 % (24 * 60);
+      char hours[] = {static_cast<char>('0' + minute / 600), static_cast<char>('0' + minute / 60 % 10), ':',
+                      static_cast<char>('0' + minute % 60 / 10), static_cast<char>('0' + minute % 10), 0};
+      server.progress = std::string("nothing is shipped to it before ") + hours + " UTC (its schedule)";
+    }
     if (!copies.empty() && copies.front().peer == id) {
       const Copy& copy = copies.front();
       server.progress = "table " + std::to_string(copy.tables_in_all - copy.tables.size() + 1) + " of " + std::to_string(copy.tables_in_all) +

@@ -20,6 +20,8 @@ struct NodeServices {
   std::function<void(char level, const std::string& text)> log;
   // Called between slices of a long apply so that the listener stays alive; may call Node::handle (which then answers from memory or queues).
   std::function<void()> breathe;
+  // What the listener refused before the node heard of it. May be empty.
+  std::function<RefusalCounts()> listener_refusals = {};
 };
 
 class Node : public HttpHandler {

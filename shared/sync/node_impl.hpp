@@ -29,6 +29,7 @@ class Node::Impl {
   void reload_if_changed();
   void sync_peers(const std::vector<ServerConfig>& servers);
   void take_answers();
+  void forget_old_secrets();
   void guarded(const char* doing, const std::function<void()>& work);
   bool heartbeat_due();
   std::string state_of(const Peer& peer, std::uint64_t queued);
@@ -38,6 +39,9 @@ class Node::Impl {
   void take_hello(Peer& peer, const Hello& hello);
   void ship();
   bool wants_anything(const Peer& peer, DocumentOrder& order);
+  std::uint64_t timeout_of(const Peer& peer, std::uint64_t body_bytes);
+  void pace(Peer& peer, std::uint64_t bytes);
+  bool may_ship_now(const Peer& peer);
   void send_document(Peer& peer, const MadeDocument& made);
   void take_progress(Peer& peer, const Progress& progress);
   void failed(Peer& peer, const HttpResponse& response);
@@ -61,7 +65,8 @@ class Node::Impl {
   HttpResponse apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe);
   void apply_queued();
   Progress progress();
-  HttpResponse refuse(int status, const std::string& error, const std::string& text);
+  AuthResult authenticate(const HttpRequest& head, Peer& peer);
+  HttpResponse refuse(RefusedFor why, int status, const std::string& error, const std::string& text);
 
   // requests.cpp
   void carry_out_requests();

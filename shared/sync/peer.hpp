@@ -25,6 +25,10 @@ struct Peer {
   std::uint64_t asked_ms = 0;                // when the request in flight was sent
   std::uint64_t last_success_ms = 0, last_hello_ms = 0, last_received_ms = 0;
   std::uint64_t rows_sent = 0, rows_received = 0, conflicts = 0;
+  std::uint64_t paced_until_ms = 0;  // rate_limit: no document before
+  bool sign_with_old = false;     // it refused our new secret: it has not been given it yet
+  bool knows_new_secret = false;  // so the old one can go
+  std::uint64_t new_secret_tried_ms = 0;
   std::uint64_t generation = 0;  // answers to requests of an older one are not listened to
 
   // from its last hello or answer
@@ -48,6 +52,7 @@ struct Peer {
   std::shared_ptr<Body> ready;    // the document that it gets
   bool ready_compressed = false;
 
+  const std::string& secret() const { return sign_with_old && !config.old_secret.empty() ? config.old_secret : config.secret; }
   bool reachable() const { return !config.url.empty(); }
   bool may_ship() const { return config.enabled && config.direction != Direction::pull; }
   bool ships() const { return may_ship() && reachable(); }

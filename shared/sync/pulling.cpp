@@ -47,7 +47,7 @@ void Node::Impl::ask(Peer& peer) {
   request.path = "/rowmesh/v1/changes";
   request.query = std::string(part) + bytes_to_hex(progress_to_json(progress(), 0, 0));
   if (std::exchange(peer.ask_stale, false)) request.query += stale_mark;
-  sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
+  sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.asking = true;
   auto queue = answers;
   core.services.client.send(peer.config.url, std::move(request), ask_timeout_ms, limits::body_bytes,
@@ -90,7 +90,7 @@ void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {
 }
 
 void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
-  core.counters.refused_requests++;
+  core.counters.refused.count(RefusedFor::document);
   peer.ask_stale = refusal.error == "stale";
   if (refusal.error == "stale") force = true;
   bool again = (refusal.error == "stale" || refusal.error == "gap") && peer.ask_failures == 0;
@@ -104,11 +104,11 @@ void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
 
 HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
   if (peer.reachable() || !peer.may_ship())
-    return refuse(403, "forbidden", "this server does not hand out changes to you: it sends them to the URL that it has for you, or takes only");
+    return refuse(RefusedFor::direction, 403, "forbidden", "this server does not hand out changes to you: it sends them to the URL that it has for you, or takes only");
   std::string_view query = request.query;
   bool stale = query.ends_with(stale_mark);
   if (stale) query.remove_suffix(stale_mark.size());
-  if (!query.starts_with(part)) return refuse(400, "bad_request", "the request does not say what is applied there");
+  if (!query.starts_with(part)) return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
   std::uint64_t rows = 0, conflicts = 0;
   take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));
   peer.last_received_ms = core.now_ms();

@@ -28,8 +28,8 @@ Origin origin_of(const HttpRequest& request) {
 
 }  // namespace
 
-HttpResponse Node::Impl::refuse(int status, const std::string& error, const std::string& text) {
-  core.counters.refused_requests++;
+HttpResponse Node::Impl::refuse(RefusedFor why, int status, const std::string& error, const std::string& text) {
+  core.counters.refused.count(why);
   return answer(status, error_to_json(error, text, nullptr));
 }
 
@@ -40,17 +40,22 @@ Peer* Node::Impl::peer_of(const HttpRequest& head) {
   return nullptr;
 }
 
+AuthResult Node::Impl::authenticate(const HttpRequest& head, Peer& peer) {
+  AuthResult result = check_signature(head, peer.config.secret, core.now_ms(), replay_guard);
+  if (result == AuthResult::ok) peer.knows_new_secret = true;
+  if (result != AuthResult::bad_signature || peer.config.old_secret.empty()) return result;
+  return check_signature(head, peer.config.old_secret, core.now_ms(), replay_guard);
+}
+
 // The first request of a node: whose secret is it? All servers of a mesh may share one, so it tells who asks only if one unmet server has it.
 Peer* Node::Impl::introduce(const HttpRequest& head, const std::string& node, AuthResult& result) {
   std::vector<Peer*> candidates;
   for (auto& [id, peer] : peers) {
     if (!known(peer).node.empty()) continue;
-    // The guard would take the second look at one request for a replay.
-    ReplayGuard trial;
-    if (check_signature(head, peer.config.secret, core.now_ms(), trial) != AuthResult::bad_signature) candidates.push_back(&peer);
+    if (signed_with(head, peer.config.secret) || signed_with(head, peer.config.old_secret)) candidates.push_back(&peer);
   }
   if (candidates.empty()) return nullptr;
-  result = check_signature(head, candidates.front()->config.secret, core.now_ms(), replay_guard);
+  result = authenticate(head, *candidates.front());
   if (result != AuthResult::ok) return nullptr;
   if (candidates.size() == 1) {
     known(*candidates.front()).node = node;
@@ -69,24 +74,24 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
                (head.method == "GET" && (head.path == "/rowmesh/v1/hello" || head.path == "/rowmesh/v1/rows")) ||
                (head.method == "POST" && head.path == "/rowmesh/v1/copy");
   if (!changes && !small)
-    return refuse(404, "not_found", "there is nothing at this address; the protocol is described in docs/protocol.md");
+    return refuse(RefusedFor::not_found, 404, "not_found", "there is nothing at this address; the protocol is described in docs/protocol.md");
   std::string node = header_of(head, "x-rowmesh-node");
   Peer* peer = peer_of(head);
   AuthResult result = AuthResult::missing;
   if (peer) {
-    result = check_signature(head, peer->config.secret, core.now_ms(), replay_guard);
+    result = authenticate(head, *peer);
   } else if (!node.empty()) {
     result = AuthResult::bad_signature;
     peer = introduce(head, node, result);
     if (result == AuthResult::bad_signature)
-      return refuse(401, "unknown_server", "this server does not know you, or the secrets differ; call add_server there with the same secret");
+      return refuse(RefusedFor::unknown_node, 401, "unknown_server", "this server does not know you, or the secrets differ; call add_server there with the same secret");
   }
   switch (result) {
     case AuthResult::ok: break;
-    case AuthResult::missing: return refuse(401, "missing_signature", "the request is not signed");
-    case AuthResult::bad_signature: return refuse(401, "bad_signature", "the secrets of the two servers differ; set the same one on both");
-    case AuthResult::too_old: return refuse(401, "too_old", "the request's time is more than 5 minutes off; set the clocks of both servers by NTP");
-    case AuthResult::replayed: return refuse(401, "replayed", "the request was made before");
+    case AuthResult::missing: return refuse(RefusedFor::not_signed, 401, "missing_signature", "the request is not signed");
+    case AuthResult::bad_signature: return refuse(RefusedFor::signature, 401, "bad_signature", "the secrets of the two servers differ; set the same one on both");
+    case AuthResult::too_old: return refuse(RefusedFor::old, 401, "too_old", "the request's time is more than 5 minutes off; set the clocks of both servers by NTP");
+    case AuthResult::replayed: return refuse(RefusedFor::replayed, 401, "replayed", "the request was made before");
   }
   if (!peer) {
     // Several servers that were never met have this secret. Who it is will be known when we have greeted them.
@@ -94,11 +99,11 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
       body_limit = limits::control_body_bytes;
       return {};
     }
-    return refuse(503, "not_met", "this server has not met you yet; it greets you first");
+    return refuse(RefusedFor::other, 503, "not_met", "this server has not met you yet; it greets you first");
   }
-  if (!peer->config.enabled || !enabled) return refuse(503, "disabled", "replication with you is switched off here; call enable_server or enable");
+  if (!peer->config.enabled || !enabled) return refuse(RefusedFor::disabled, 503, "disabled", "replication with you is switched off here; call enable_server or enable");
   if (changes) {
-    if (!peer->takes()) return refuse(403, "forbidden", "this server only ships to you and takes nothing from you (direction 'push')");
+    if (!peer->takes()) return refuse(RefusedFor::direction, 403, "forbidden", "this server only ships to you and takes nothing from you (direction 'push')");
     body_limit = limits::body_bytes;
   } else {
     body_limit = limits::control_body_bytes;
@@ -117,24 +122,27 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     return answer(well ? 200 : 503, out.dump());
   }
   Peer* peer = peer_of(request);
-  if (!peer && request.path != "/rowmesh/v1/hello") return refuse(401, "unknown_server", "this server does not know you");
+  if (!peer && request.path != "/rowmesh/v1/hello") return refuse(RefusedFor::unknown_node, 401, "unknown_server", "this server does not know you");
   try {
+    if (!digest_matches(request)) return refuse(RefusedFor::changed_body, 401, "bad_digest", "the body is not the one that was signed");
     if (request.path == "/rowmesh/v1/hello") return answer_hello(request, peer);
-    if (!digest_matches(request)) return refuse(400, "bad_digest", "the body is not the one that was signed");
     if (request.path == "/rowmesh/v1/rows") return answer_rows(request, *peer);
     if (request.path == "/rowmesh/v1/copy") return answer_copy(request, *peer);
     if (request.method == "GET") return answer_asked(request, *peer);
     return answer_changes(request, *peer);
   } catch (const Refusal& refusal) {
-    core.counters.refused_requests++;
+    core.counters.refused.count(RefusedFor::document);
     // Its horizon waits for our watermark, which only a cut of ours takes there, and with nothing unsettled here none would come.
     if (refusal.error == "stale") force = true;
     Progress now = progress();
     return answer(409, error_to_json(refusal.error, refusal.text, &now));
   } catch (const Error& error) {
     bool transient = error.kind() == ErrorKind::transient;
+    if (!transient) core.counters.refused.count(RefusedFor::document);
     if (peer) core.log(transient ? 'i' : 'w', "a document of server '" + peer->config.name + "' was not applied: " + error.what());
     return answer(transient ? 503 : error.kind() == ErrorKind::protocol ? 400 : 500, error_to_json(error.code(), error.what(), nullptr));
+  } catch (const nlohmann::json::exception&) {
+    return refuse(RefusedFor::document, 400, "bad_request", "the request's JSON is not what docs/protocol.md describes");
   }
 }
 
@@ -157,6 +165,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   if (peer) hello.copy_error = peer->copy_error;
   hello.ask_me = peer && !peer->reachable() && peer->may_ship();
   hello.zstd = true;
+  hello.old_secret = peer && !peer->config.old_secret.empty() && !signed_with(request, peer->config.secret);
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));
   for (auto& [id, table] : core.tables()) {
     Hello::HelloTable described{table.wire_name, {}, {}, table.integer_key};
@@ -169,10 +178,10 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
 
 HttpResponse Node::Impl::answer_changes(const HttpRequest& request, Peer& peer) {
   bool compressed = header_of(request, "content-encoding") == "zstd";
-  if (!request.body) return refuse(400, "empty", "a document is missing");
+  if (!request.body) return refuse(RefusedFor::document, 400, "empty", "a document is missing");
   peer.last_received_ms = core.now_ms();
   // Rows that change while they are copied come again from the position at which the copy began.
-  if (!copies.empty()) return refuse(503, "copying", "a copy is being taken in here; changes follow when it is done");
+  if (!copies.empty()) return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; changes follow when it is done");
   if (auto refused = refusals.extract(peer.config.id)) throw refused.mapped();
   if (!in_store && request.body->size() <= limits::inline_apply_bytes) return apply_inline(peer, request.body, compressed);
   // A long one is applied in slices beside the listener; the sender asks by hello when it is done.

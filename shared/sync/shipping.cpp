@@ -3,12 +3,14 @@
 
 #include "shared/model/limits.hpp"
 #include "shared/sync/node_impl.hpp"
+#include "shared/sync/server_options.hpp"
 
 namespace rowmesh {
 namespace {
 constexpr std::uint64_t hello_every_ms = 5000;    // so that both sides know that the link lives
-constexpr std::uint64_t hello_timeout_ms = 10000;
-constexpr std::uint64_t document_timeout_ms = 15000;  // and a second for each megabyte; a long document is answered before it is applied
+constexpr std::uint64_t answer_timeout_ms = 10000;
+constexpr std::uint64_t document_timeout_ms = 5000;  // more than that, and a second for each megabyte; a long document is answered before it is applied
+constexpr std::uint64_t new_secret_every_ms = 60000;
 constexpr std::uint64_t busy_ms = 20;
 constexpr std::size_t compress_from_changes = 200;  // fewer fit into a packet or two: not worth the milliseconds
 constexpr std::uint64_t direct_for_ms = 15000;    // an origin is "direct" while it was heard itself within this time
@@ -19,8 +21,34 @@ std::uint64_t backoff_ms(std::uint32_t failures, std::uint64_t random) {
   return whole / 2 + random % (whole / 2);
 }
 
+std::uint64_t Node::Impl::timeout_of(const Peer& peer, std::uint64_t body_bytes) {
+  const ServerOptions& options = peer.config.options;
+  std::uint64_t timeout_ms = options.timeout_ms ? options.timeout_ms : answer_timeout_ms;
+  if (body_bytes == 0) return timeout_ms;
+  timeout_ms += document_timeout_ms + body_bytes / 1000;
+  return options.rate_limit ? timeout_ms + body_bytes * 1000 / options.rate_limit : timeout_ms;
+}
+
+// What was sent uses up the time that it may take; the next document waits for the rest of it.
+void Node::Impl::pace(Peer& peer, std::uint64_t bytes) {
+  if (std::uint64_t rate = peer.config.options.rate_limit)
+    peer.paced_until_ms = std::max(peer.paced_until_ms, core.now_ms()) + bytes * 1000 / rate;
+}
+
+bool Node::Impl::may_ship_now(const Peer& peer) {
+  std::uint64_t now_ms = core.now_ms();
+  if (!peer.may_ship()) return false;
+  if (!in_schedule(peer.config.options, now_ms)) {
+    next_wake_ms = std::min(next_wake_ms, next_schedule_change_ms(peer.config.options, now_ms));
+    return false;
+  }
+  if (peer.paced_until_ms <= now_ms) return true;
+  next_wake_ms = std::min(next_wake_ms, peer.paced_until_ms);
+  return false;
+}
+
 void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done) {
-  sign_request(request, core.identity.node, peer.config.secret, core.now_ms(), core.services.random.next());
+  sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
   auto queue = answers;
@@ -36,7 +64,7 @@ void Node::Impl::greet(Peer& peer) {
   request.path = "/rowmesh/v1/hello";
   request.query = "origin=" + to_hex(core.state.self);
   peer.last_hello_ms = core.now_ms();
-  send(peer, std::move(request), hello_timeout_ms, [this](Peer& answered, HttpResponse response) {
+  send(peer, std::move(request), timeout_of(peer, 0), [this](Peer& answered, HttpResponse response) {
     if (response.status != 200) {
       failed(answered, response);
       return;
@@ -84,6 +112,12 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   peer.zstd = hello.zstd;
   peer.met = true;
   peer.copy_error_there = hello.copy_error;
+  if (!hello.old_secret) {
+    peer.knows_new_secret |= !peer.sign_with_old;
+  } else if (peer.sign_with_old && core.now_ms() > peer.new_secret_tried_ms + new_secret_every_ms) {
+    peer.sign_with_old = false;  // its secret was replaced as well: probably by ours
+    peer.new_secret_tried_ms = core.now_ms();
+  }
   // Changes that it could not take before it had the table. Their positions are past, so they come as a copy.
   for (const std::string& name : server.withheld)
     if (peer.tables.contains(name) && core.table_by_wire_name(name) && peer.copy_error.empty() && copies.empty())
@@ -113,6 +147,12 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   Progress progress;
   error_from_json(body, &error, &text, &progress);
   peer.met = false;
+  // Our secret was replaced, and nobody has replaced its own yet.
+  if (response.status == 401 && (error == "bad_signature" || error == "unknown_server") && !peer.config.old_secret.empty()) {
+    peer.sign_with_old = !peer.sign_with_old;
+    peer.retry_at_ms = core.now_ms();
+    if (peer.sign_with_old) return;
+  }
   if (!progress.applied.empty()) known(peer).applied = progress.applied;
   if (response.status == 0)
     peer.last_error = response.error;
@@ -121,7 +161,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   else
     peer.last_error = text;
   bool person = error == "bad_signature" || error == "unknown_server" || error == "schema" || error == "same_node" || error == "history" ||
-                error == "clock" || error == "forbidden";
+                error == "clock" || error == "forbidden" || error == "certificate";
   peer.blocked = person ? peer.last_error : "";
   std::uint64_t wait = backoff_ms(peer.failures++, core.services.random.next());
   if ((error == "gap" || error == "stale") && peer.failures <= 3) wait = 0;
@@ -143,7 +183,9 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
   order.left_out = peer.left_out;
   std::size_t changes = 0;
   for (auto& [origin, from] : order.from) changes += core.window.count_after(origin, from.number);
-  order.compress = peer.zstd && changes >= compress_from_changes;
+  using Compression = ServerOptions::Compression;
+  Compression wanted = peer.config.options.compression;
+  order.compress = peer.zstd && (wanted == Compression::on || (wanted == Compression::automatic && changes >= compress_from_changes));
   return !order.from.empty();
 }
 
@@ -151,11 +193,11 @@ void Node::Impl::ship() {
   std::uint64_t now_ms = core.now_ms();
   std::vector<Peer*> ready;
   for (auto& [id, peer] : peers) {
-    if (enabled && peer.may_ship() && !peer.reachable() && peer.asked_for_changes && !peer.ready) ready.push_back(&peer);
+    if (enabled && !peer.reachable() && may_ship_now(peer) && peer.asked_for_changes && !peer.ready) ready.push_back(&peer);
     if (!enabled || !peer.greets() || peer.in_flight || peer.retry_at_ms > now_ms) continue;
     if (!peer.met || now_ms > peer.last_hello_ms + hello_every_ms)
       greet(peer);
-    else if (peer.ships())
+    else if (may_ship_now(peer))
       ready.push_back(&peer);
   }
   bool forced = force || heartbeat_due();
@@ -208,6 +250,7 @@ void Node::Impl::ship() {
 }
 
 void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
+  pace(peer, made.body->size());
   if (!peer.reachable()) {
     peer.ready = made.body;
     peer.ready_compressed = made.compressed;
@@ -220,7 +263,8 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   request.headers["content-type"] = "application/x-ndjson";
   if (made.compressed) request.headers["content-encoding"] = "zstd";
   request.body = made.body;
-  std::uint64_t timeout_ms = document_timeout_ms + made.body->size() / 1000;
+  request.bytes_per_second = peer.config.options.rate_limit;
+  std::uint64_t timeout_ms = timeout_of(peer, made.body->size());
   send(peer, std::move(request), timeout_ms, [this, rows = made.rows](Peer& answered, HttpResponse response) {
     if (response.status != 200 && response.status != 202) {
       failed(answered, response);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "shared/http/refusals.hpp"
 #include "shared/model/version.hpp"
 
 namespace rowmesh {
@@ -30,6 +31,7 @@ struct NodeStatus {
   std::uint64_t side_rows = 0;
   std::uint64_t quarantined = 0;
   std::uint64_t captured = 0, applied = 0, conflicts = 0, refused_requests = 0;
+  RefusalCounts refused;         // the same by reason, those of the listener included
   std::uint64_t wait_cut = 0;    // number of forced cuts: wait() asks for one and sees it done
   std::string blocked;           // why the whole node stands still; empty: it does not
   std::string listening;         // "127.0.0.1:8080", or ''

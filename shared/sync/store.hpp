@@ -27,13 +27,28 @@ struct Identity {
 
 enum class Direction : std::uint8_t { both, push, pull };  // push: we only ship to it; pull: we only take from it
 
+// What alter_server sets for one server. The value that stands here means: as the node sees fit.
+struct ServerOptions {
+  std::uint64_t batch_rows = 0, batch_bytes = 0;  // of one document of a copy from here
+  std::uint64_t timeout_ms = 0;                   // for the answer to a request; a document has more by its length
+  enum class Compression : std::uint8_t { automatic, on, off } compression = Compression::automatic;
+  std::uint64_t rate_limit = 0;  // bytes of documents a second
+  struct Hours {
+    std::uint16_t from = 0, to = 0;  // minutes since midnight, UTC; from > to: over midnight
+  };
+  std::vector<Hours> schedule;        // when documents are shipped to it; empty: always
+  std::uint64_t retention_hours = 0;  // silent for longer, it holds nothing back any more and needs a copy
+};
+
 struct ServerConfig {
   std::int64_t id = 0;
   std::string name;
   std::string url;     // "http://host:port", no trailing slash; empty: it comes to us
   std::string secret;  // never in logs, errors, views
+  std::string old_secret;  // the one before: still taken until the server uses the new one
   Direction direction = Direction::both;
   bool enabled = true;
+  ServerOptions options;
   // HistoryRecord::state of the newest history record when add_server was called: every change after it is shipped. Empty:
   // there was none.
   std::string start_state;
@@ -156,6 +171,7 @@ class Store {
   virtual Identity identity() = 0;
   virtual std::vector<Table> tables() = 0;  // also: columns, keys and indexes as they are now
   virtual std::vector<ServerConfig> servers() = 0;
+  virtual void forget_old_secret(std::int64_t server) = 0;  // in a write transaction; the generation may stay
   // '' when not set. Names: 'listen', 'enabled' ('on'/'off'), and those of docs/settings.md.
   virtual std::string setting(const std::string& name) = 0;
   virtual std::vector<Request> requests() = 0;

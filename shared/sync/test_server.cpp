@@ -24,7 +24,10 @@ std::vector<ServerCheck> test_server(const ServerConfig& server, const Identity&
   ping.path = "/rowmesh/v1/ping";
   HttpResponse pong = exchange(server.url, std::move(ping));
   std::uint64_t end_ms = wall.now_ms();
-  if (!add("reach", pong.status != 0, pong.status == 0 ? pong.error : "answered", end_ms - begin_ms)) return checks;
+  if (!add("reach", pong.status != 0 || pong.tls_failed, pong.status != 0 ? "answered" : pong.tls_failed ? "connected" : pong.error, end_ms - begin_ms))
+    return checks;
+  if (server.url.starts_with("https://") && !add("TLS", !pong.tls_failed, pong.tls_failed ? pong.error : "its certificate is good")) return checks;
+  if (server.url.starts_with("http://")) add("TLS", true, "not used: what is shipped can be read on the way");
   std::string body = pong.body ? pong.body->text(limits::control_body_bytes) : "";
   nlohmann::json said = nlohmann::json::parse(body, nullptr, false);
   bool ours = pong.status == 200 && said.is_object() && said.contains("rowmesh") && said.contains("node");

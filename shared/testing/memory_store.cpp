@@ -44,6 +44,12 @@ void MemoryStore::change_server(std::int64_t id, const std::function<void(Server
   generation_++;
 }
 
+void MemoryStore::forget_old_secret(std::int64_t id) {
+  need_transaction(true, "forget_old_secret");
+  for (ServerConfig& server : servers_)
+    if (server.id == id) server.old_secret.clear();
+}
+
 void MemoryStore::remove_server(std::int64_t id) {
   std::erase_if(servers_, [id](const ServerConfig& server) { return server.id == id; });
   generation_++;

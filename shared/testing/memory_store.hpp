@@ -86,6 +86,7 @@ class MemoryStore : public Store {
   Identity identity() override { return identity_; }
   std::vector<Table> tables() override;
   std::vector<ServerConfig> servers() override { return servers_; }
+  void forget_old_secret(std::int64_t server) override;
   std::string setting(const std::string& name) override;
   std::vector<Request> requests() override { return requests_; }
   void finish_request(std::int64_t id) override;

@@ -1,0 +1,83 @@
+// Nodes in virtual time for tests that look at one thing, where ClusterRun plays with everything at once.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "shared/sync/node.hpp"
+#include "shared/testing/memory_store.hpp"
+#include "shared/testing/simulated_network.hpp"
+
+namespace rowmesh::testing {
+
+class NodePair {
+ public:
+  struct Wall : WallClock {
+    explicit Wall(const std::uint64_t& now_ms) : now(now_ms) {}
+    std::uint64_t now_ms() override { return now; }
+    const std::uint64_t& now;
+  };
+
+  explicit NodePair(std::size_t nodes = 2) {
+    for (std::size_t i = 0; i < nodes; i++) {
+      stores.push_back(std::make_unique<MemoryStore>(Identity{uuid(i), 100 + i, "node" + std::to_string(i)}, wall));
+      Table table;
+      table.wire_name = "items";
+      table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
+      table.key = {0};
+      stores[i]->create_table(table);
+      stores[i]->set("enabled", "on");
+      handlers.push_back(nullptr);
+    }
+  }
+
+  static std::string uuid(std::size_t i) { return "00000000-0000-4000-8000-" + to_hex(i).substr(4); }
+
+  // `hides`: it has no URL here.
+  std::int64_t add_server(std::size_t at, std::size_t to, const std::string& secret, bool hides = false) {
+    ServerConfig server;
+    server.name = "node" + std::to_string(to);
+    server.url = hides ? "" : SimulatedNetwork::url(to);
+    server.secret = secret;
+    return stores[at]->add_server(server);
+  }
+
+  void start() {
+    for (std::size_t i = 0; i < stores.size(); i++) {
+      nodes.push_back(std::make_unique<Node>(NodeServices{*stores[i], wall, random, network.client(i),
+                                                          [this](char, const std::string& text) { lines.push_back(text); }, [] {}}));
+      nodes[i]->start();
+      network.attach(i, handlers[i] ? handlers[i] : nodes[i].get());
+    }
+  }
+
+  void write(std::size_t at, const std::string& key, const std::string& value) {
+    std::vector<Value> row = {Value::of_text(key), Value::of_text(value)};
+    stores[at]->begin_local();
+    stores[at]->insert("items", row);
+    stores[at]->commit_local();
+  }
+  std::size_t rows(std::size_t at) const { return stores[at]->rows("items").size(); }
+
+  void run_for(std::uint64_t ms) {
+    for (std::uint64_t until = now_ms + ms; now_ms < until; now_ms += 10) {
+      for (auto& node : nodes) node->tick();
+      while (network.next_ms() <= now_ms) {
+        std::size_t at = 0;
+        network.run_next(at);
+      }
+    }
+  }
+  ServerStatus status(std::size_t at, std::size_t server = 0) const { return nodes[at]->status().servers.at(server); }
+
+  std::uint64_t now_ms = 1'700'000'000'000;
+  Wall wall{now_ms};
+  SeededRandom random{5};
+  SimulatedNetwork network{now_ms, random, [](const std::string&) {}};
+  std::vector<std::unique_ptr<MemoryStore>> stores;
+  std::vector<std::unique_ptr<Node>> nodes;
+  std::vector<HttpHandler*> handlers;  // in place of a node, to see what comes
+  std::vector<std::string> lines;      // of all logs
+};
+
+}  // namespace rowmesh::testing
