@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pg_ext/store.hpp"
+#include "shared/sync/refusals_json.hpp"
 
 #include "pg_ext/guard.hpp"
 
@@ -36,6 +37,7 @@ nlohmann::json to_json(const NodeStatus& status) {
                          {"applied", status.applied},
                          {"conflicts", status.conflicts},
                          {"refused_requests", status.refused_requests},
+                         {"refused", status.refused},
                          {"wait_cut", status.wait_cut},
                          {"blocked", status.blocked},
                          {"servers", nlohmann::json::array()}};

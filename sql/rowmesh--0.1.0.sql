@@ -580,9 +580,10 @@ CREATE VIEW quarantine AS
 CREATE FUNCTION queue_size() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
   'SELECT coalesce(sum(queued), 0)::bigint FROM rowmesh.status';
 
-CREATE FUNCTION node(OUT node uuid, OUT origin text, OUT name text, OUT created timestamptz, OUT enabled boolean, OUT listening text, OUT "position" bigint)
+CREATE FUNCTION node(OUT node uuid, OUT origin text, OUT name text, OUT created timestamptz, OUT enabled boolean, OUT listening text, OUT "position" bigint,
+                     OUT refused jsonb)  -- requests that were refused since the worker started, by reason
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT s.node, s.origin, s.name, s.created, s.enabled, coalesce(p.node ->> 'listening', ''), coalesce((p.node ->> 'position')::bigint, 0)
+  SELECT s.node, s.origin, s.name, s.created, s.enabled, coalesce(p.node ->> 'listening', ''), coalesce((p.node ->> 'position')::bigint, 0), coalesce(p.node -> 'refused', '{}')
   FROM rowmesh.state s CROSS JOIN (SELECT rowmesh.published_status()::jsonb AS node) p
 $$;
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sqlite_ext/current_status.hpp"
+#include "shared/sync/refusals_json.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/registry.hpp"
 #include "sqlite_ext/schema.hpp"
@@ -80,7 +81,8 @@ void node_function(sqlite3* db, const Arguments&, Result result) {
   CurrentStatus status = current_status(db);
   json node = {{"node", identity.node},      {"incarnation", to_hex(identity.origin)},
                {"name", identity.name},      {"engine", "sqlite"},
-               {"version", ROWMESH_VERSION}, {"listening", status.node.listening}};
+               {"version", ROWMESH_VERSION}, {"listening", status.node.listening},
+               {"refused", status.node.refused}};
   result.text(node.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 

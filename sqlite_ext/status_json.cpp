@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "shared/sync/refusals_json.hpp"
+
 namespace rowmesh::sqlite {
 namespace {
 
@@ -35,6 +37,7 @@ void node_fields(Status& node, Field field) {
   field("time_ms", node.time_ms), field("position", node.position), field("unsettled", node.unsettled);
   field("side_rows", node.side_rows), field("quarantined", node.quarantined), field("captured", node.captured);
   field("applied", node.applied), field("conflicts", node.conflicts), field("refused_requests", node.refused_requests);
+  field("refused", node.refused);
   field("wait_cut", node.wait_cut), field("blocked", node.blocked), field("listening", node.listening);
 }
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "shared/codec/base64.hpp"
+#include "shared/codec/byte_stream.hpp"
 #include "shared/codec/checksum.hpp"
 #include "shared/codec/document.hpp"
 #include "shared/model/error.hpp"
@@ -352,6 +353,20 @@ TEST(DocumentTest, MalformedHeadersAreRefused) {
   EXPECT_NE(refusal(deep + "\n"), "");
   std::string long_line(limits::header_line_bytes + 1, ' ');
   EXPECT_NE(refusal("{" + long_line + "}\n"), "");
+}
+
+// Symptom: a request of some kilobytes took gigabytes of memory. Mechanism: a line was unpacked up to the length of the longest row before
+// anybody looked what it is. Mend: only what begins as a row may be so long.
+TEST(DocumentTest, PackedZerosAreRefusedAfterFourMegabytes) {
+  std::string header = bytes_of(*some_document(false));
+  header.resize(header.find('\n') + 1);
+  for (const std::string& begin : {std::string(), header, header + "[\"v\",", header + "{"}) {
+    ByteSink sink(true);
+    sink.write(begin);
+    std::string zeros(1 << 20, '\0');
+    for (int i = 0; i < 64; i++) sink.write(zeros);
+    EXPECT_NE(refusal(bytes_of(*sink.finish()), true).find("longer than 4 MB"), std::string::npos) << begin;
+  }
 }
 
 TEST(DocumentTest, AnUncompressedDocumentIsNotTakenForACompressedOne) {

@@ -157,7 +157,7 @@ struct HttpServer::Callbacks {
   static void completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode code) noexcept {
     std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
     // libmicrohttpd itself could make no sense of it.
-    if (exchange && !exchange->begun && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+    if (exchange && !exchange->begun && (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || code == MHD_REQUEST_TERMINATED_WITH_ERROR))
       static_cast<HttpServer*>(self)->refusals_.count(RefusedFor::framing);
     std::erase(static_cast<HttpServer*>(self)->waiting_, exchange.get());
     *context = nullptr;

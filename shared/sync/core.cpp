@@ -228,7 +228,7 @@ void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*
       if (left.empty()) shown->side = nullptr;
     } else if (side.kind == SideKind::merged || (side.kind == SideKind::quarantined && side.row_here)) {
       KeyView key = *entry->key;
-      store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+      store.read_rows(table, {&key, 1}, [&, &columns = columns](std::size_t, KeyView, RowView row) {
         for (std::size_t i = 0; i < row.size(); i++)
           if (columns.has(static_cast<ColumnIndex>(i))) side.values.set(i, row[i]);
         return true;

@@ -91,7 +91,7 @@ ServerOptions parse_server_options(const std::string& text) {
   ServerOptions options;
   for (auto& [name, value] : from.items()) {
     if (value.is_null()) continue;
-    auto number = std::find_if(std::begin(numbers), std::end(numbers), [&](const NumberOption& option) { return name == option.name; });
+    auto number = std::find_if(std::begin(numbers), std::end(numbers), [&, &name = name](const NumberOption& option) { return name == option.name; });
     if (number != std::end(numbers)) {
       options.*number->field = number_of(*number, value);
     } else if (name == "compression") {
