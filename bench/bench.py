@@ -119,7 +119,7 @@ def sqlite_figures(rows, singles, repeat):
     sides = [Side(bare, False), Side(node, True)]
     try:
         for side in sides:
-            side.node.run("CREATE TABLE item (id INTEGER PRIMARY KEY, grp INTEGER NOT NULL, val NUMERIC NOT NULL, name TEXT NOT NULL)")
+            side.node.run("CREATE TABLE item (id INTEGER PRIMARY KEY, a INTEGER, b TEXT, c REAL, d BLOB)")
             side.node.run("PRAGMA synchronous = NORMAL")
         node.begin()
         node.call("add_table", "*")
@@ -133,7 +133,8 @@ def sqlite_figures(rows, singles, repeat):
             side.node.run("DELETE FROM item")
             started = cpu()
             side.node.run("BEGIN")
-            side.node.connection.executemany("INSERT INTO item VALUES (?, ?, ?, ?)", ((i, i % 100, i / 100, f"name of item {i}") for i in range(rows)))
+            side.node.connection.executemany("INSERT INTO item VALUES (?, ?, ?, ?, ?)",
+                                             ((i, i % 100, f"name of item {i:07}", i / 100, b"0123456789abcdef") for i in range(rows)))
             side.node.run("COMMIT")
             return cpu() - started
 
@@ -141,7 +142,7 @@ def sqlite_figures(rows, singles, repeat):
             side.node.run("DELETE FROM item")
             started = time.perf_counter()
             for id in range(singles):
-                side.node.run("INSERT INTO item VALUES (?, 1, 1.5, 'name')", id)
+                side.node.run("INSERT INTO item VALUES (?, 1, 'name', 1.5, NULL)", id)
             return time.perf_counter() - started
 
         return [row(f"SQLite INSERT of {rows} rows, CPU", *medians(sides, bulk, repeat), "s", 2.2),

@@ -25,11 +25,15 @@ constexpr std::size_t first_bytes = 512;
 struct Segment {
   SubTransactionId subtransaction;
   Segment* below;
+  std::uint64_t number;  // of its record, in the order in which the transaction's records were begun
   RunWriter writer;
 };
 
 Segment* top = nullptr;
-bool spilled = false;  // records without a version were written
+// A record's number stands where the transaction's last record has the version, and tells the reader their order. Neither their places in the
+// table do (a small record may find room on an earlier page than the big ones before it) nor the order of writing (a subtransaction's record
+// is written before that of the transaction around it, which was begun earlier).
+std::uint64_t begun_records = 0, newest_spilled = 0;
 
 enum LogColumn { column_xid, column_hlc, column_data, column_big, log_columns };
 
@@ -77,16 +81,18 @@ Segment* current_segment() {
   start_record(segment->writer, bytes, first_bytes);
   segment->subtransaction = now;
   segment->below = top;
+  segment->number = ++begun_records;
   top = segment;
   // The first change since the server started must learn what the clock gave before; now, since it reads tables.
   make_clock_ready(my_slot());
   return segment;
 }
 
-// Early records bear no version yet; they belong to the current subtransaction and vanish with it.
+// Early records bear their number, and no version yet; they belong to the current subtransaction and vanish with it.
 void spill(Segment* segment) {
-  write_record(0, segment->writer.bytes, segment->writer.size);
-  spilled = true;
+  write_record(segment->number, segment->writer.bytes, segment->writer.size);
+  newest_spilled = segment->number;
+  segment->number = ++begun_records;
   start_record(segment->writer, segment->writer.bytes, segment->writer.capacity);
 }
 
@@ -151,8 +157,8 @@ void buffer_key(TableId table, LogOp op, const char* key, std::size_t key_size, 
 void buffer_subtransaction_committed(SubTransactionId child, SubTransactionId parent) {
   while (top && top->subtransaction == child) {
     Segment* below = top->below;
-    bool joins =
-        below && below->subtransaction == parent && below->writer.size + top->writer.size - 1 <= log_record_bytes;
+    bool joins = below && below->subtransaction == parent && newest_spilled < below->number &&
+                 below->writer.size + top->writer.size - 1 <= log_record_bytes;
     if (!joins) {
       for (Segment* segment = top; segment && segment->subtransaction == child; segment = segment->below)
         segment->subtransaction = parent;
@@ -178,20 +184,19 @@ void buffer_subtransaction_aborted(SubTransactionId child) {
 }
 
 bool write_buffer() {
-  bool any = spilled;
-  for (Segment* segment = top; segment; segment = segment->below) any = any || !record_empty(segment->writer);
-  if (!any) return false;
+  Segment* last = nullptr;
+  for (Segment* segment = oldest_first(); segment; segment = segment->below)
+    if (!record_empty(segment->writer)) last = segment;
+  if (!last && newest_spilled == 0) return false;
+  if (last && last->number < newest_spilled) last = nullptr;
   PushActiveSnapshot(GetTransactionSnapshot());
   // The transaction number first, then the version: a position's watermark relies on this order (docs/model.md, H2).
   (void)GetTopFullTransactionId();
   Hlc version = clock_tick(my_slot());
-  bool written = false;
-  for (Segment* segment = oldest_first(); segment; segment = segment->below) {
-    if (record_empty(segment->writer)) continue;
-    write_record(version, segment->writer.bytes, segment->writer.size);
-    written = true;
-  }
-  if (!written) {
+  for (Segment* segment = top; segment; segment = segment->below)
+    if (!record_empty(segment->writer))
+      write_record(segment == last ? version : segment->number, segment->writer.bytes, segment->writer.size);
+  if (!last) {
     unsigned char bytes[1];
     RunWriter empty;
     start_record(empty, bytes, sizeof bytes);
@@ -203,7 +208,7 @@ bool write_buffer() {
 
 void forget_buffer() {
   top = nullptr;
-  spilled = false;
+  begun_records = newest_spilled = 0;
 }
 
 }  // namespace rowmesh

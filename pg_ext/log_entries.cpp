@@ -46,6 +46,7 @@ void put_entry(const RowsOut& out, const RecordedChange& change, std::uint64_t x
 void put_record(const RowsOut& out, const SqlRow& row) {
   std::uint64_t xid = std::stoull(row[0].value_or("0"));
   std::int64_t hlc = std::stoll(row[1].value_or("0"));
+  if (is_record_number(static_cast<std::uint64_t>(hlc))) hlc = 0;
   decode_log_record(row[2].value_or(""), [&](const RecordedChange& change) {
     std::string key = change.op == LogOp::truncate ? "" : key_to_text(change.key);
     guard([&] { put_entry(out, change, xid, hlc, key.c_str()); });

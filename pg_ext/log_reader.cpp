@@ -34,7 +34,7 @@ namespace {
 
 struct RawRecord {
   std::uint64_t xid;
-  Hlc hlc;  // 0: not the transaction's last record
+  Hlc hlc;  // the transaction's version; of its records but the last their number, which is far lower
   struct varlena* bytes;
 };
 
@@ -116,7 +116,7 @@ struct Transaction {
   std::uint64_t xid = 0;
   Hlc hlc = 0;
   std::size_t cut = 0;  // load only
-  std::vector<std::string_view> records;
+  std::vector<std::pair<Hlc, std::string_view>> records;
 };
 
 std::vector<Transaction> group(const RawLog& raw) {
@@ -129,8 +129,12 @@ std::vector<Transaction> group(const RawLog& raw) {
     if (at == transactions.size()) transactions.emplace_back().xid = record.xid;
     Transaction& transaction = transactions[at];
     transaction.hlc = std::max(transaction.hlc, record.hlc);
-    if (record.bytes) transaction.records.emplace_back(VARDATA_ANY(record.bytes), VARSIZE_ANY_EXHDR(record.bytes));
+    std::string_view bytes(record.bytes ? VARDATA_ANY(record.bytes) : nullptr, record.bytes ? VARSIZE_ANY_EXHDR(record.bytes) : 0);
+    if (record.bytes) transaction.records.emplace_back(record.hlc, bytes);
   }
+  // The scan gives them by their places in the table, which is not the order in which they were written.
+  for (Transaction& transaction : transactions)
+    std::stable_sort(transaction.records.begin(), transaction.records.end(), [](auto& left, auto& right) { return left.first < right.first; });
   return transactions;
 }
 
@@ -161,7 +165,7 @@ void give(Catalog& catalog, const Transaction& transaction, const LogVisitor& vi
     entry.columns = recorded.op == LogOp::update ? columns_of(*table, recorded.columns) : ColumnSet::all();
     if (recorded.op != LogOp::update || !entry.columns.empty()) visit(entry);
   };
-  for (std::string_view record : transaction.records) decode_log_record(record, change);
+  for (auto& [number, record] : transaction.records) decode_log_record(record, change);
 }
 
 // Memory for the records of one read. Forgotten with the transaction on errors.

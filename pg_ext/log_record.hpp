@@ -65,4 +65,7 @@ bool put_key(RunWriter& writer, TableId table, LogOp op, const char* key, std::s
              const unsigned char* mask, std::uint16_t mask_size);
 inline bool record_empty(const RunWriter& writer) { return writer.size <= 1; }
 
+// In the log's column hlc stands the transaction's version in its last record, and in the others their number.
+inline bool is_record_number(std::uint64_t hlc) { return hlc < std::uint64_t{1} << 40; }
+
 }  // namespace rowmesh

@@ -18,7 +18,9 @@ extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/sequence.h"
+#include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/syncrep.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -43,6 +45,25 @@ void relation_changed(Datum, Oid relation) {
 
 // The worker's search path holds pg_catalog only, so this is always schema.table, quoted where needed.
 constexpr char quoted_name[] = "SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c WHERE c.oid = $1::oid";
+
+// RAISES. A synchronous standby is waited for as an application's commit would.
+void flush_own_commit() {
+  XLogFlush(XactLastCommitEnd);
+  HOLD_INTERRUPTS();
+  SyncRepWaitForLSN(XactLastCommitEnd, true);
+  RESUME_INTERRUPTS();
+}
+
+// While it lives, a commit does not wait for the disk.
+class AsynchronousCommit {
+ public:
+  AsynchronousCommit() : before_(synchronous_commit) { synchronous_commit = SYNCHRONOUS_COMMIT_OFF; }
+  ~AsynchronousCommit() { synchronous_commit = before_; }
+  AsynchronousCommit(const AsynchronousCommit&) = delete;
+
+ private:
+  int before_;
+};
 
 Error not_open() { return Error(ErrorKind::bug, "no_transaction", "the store was used outside of a transaction"); }
 
@@ -83,24 +104,30 @@ void PgStore::begin(TransactionKind kind, std::span<const Table* const> locked) 
 }
 
 void PgStore::commit() {
-  if (state_ == State::none) throw not_open();
   bool read = state_ == State::read;
+  commit_lazily();
+  guard([&] {
+    if (read && log_.flush_to() != InvalidXLogRecPtr) XLogFlush(log_.flush_to());
+    // Whatever synchronous_commit says: an answer before it is on disk would be a lie to the sender's pruning.
+    if (!read) flush_own_commit();
+  });
+}
+
+// Shown before it is on disk: readers here need not wait for the disk, only the answer must (measured.md, PG2 2.2).
+void PgStore::commit_lazily() {
+  if (state_ == State::none) throw not_open();
   std::vector<TableAccess*> accesses;
   for (auto& [id, one] : open_) accesses.push_back(one);
+  AsynchronousCommit asynchronous;
   guard([&] {
     for (TableAccess* one : accesses) close_table(one);
     PopActiveSnapshot();
-    // Whatever synchronous_commit says: an answer before it is on disk would be a lie to the sender's pruning.
-    if (!read) ForceSyncCommit();
     CommitTransactionCommand();
     MemoryContextSwitchTo(TopMemoryContext);
+    pgstat_report_stat(false);
   });
   open_.clear();
   state_ = State::none;
-  guard([&] {
-    if (read && log_.flush_to() != InvalidXLogRecPtr) XLogFlush(log_.flush_to());
-    pgstat_report_stat(false);
-  });
 }
 
 void PgStore::rollback() noexcept {

@@ -33,6 +33,7 @@ class PgStore : public Store {
 
   void begin(TransactionKind kind, std::span<const Table* const> locked = {}) override;
   void commit() override;
+  void commit_lazily() override;
   void rollback() noexcept override;
 
   LogRead read_log(const LogVisitor& visit) override;

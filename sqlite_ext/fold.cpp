@@ -1,6 +1,7 @@
 // The log: from what the triggers wrote to entries with versions.
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "shared/codec/packed.hpp"
 #include "shared/model/limits.hpp"
@@ -13,6 +14,7 @@ constexpr std::int64_t parts = 64;  // of a table's number in the log
 constexpr unsigned bits_a_part = 60;
 constexpr std::uint64_t close_ms = 10;  // statements of one transaction seldom lie further apart
 constexpr std::uint64_t group_ms = 1000;
+constexpr std::size_t more_rows = 1000;
 constexpr std::size_t slice_rows = 10000;  // about 20 ms: the application's writers wait no longer than that
 constexpr int rounds = 3;
 
@@ -109,7 +111,7 @@ ColumnSet columns_of(const Layout& layout, const Folded& entry, bool as_told) {
 bool read_mask(const Layout& layout, std::int64_t part, std::int64_t mask, Folded& entry) {
   entry.numbers.clear();
   if (mask == -1) entry.op = LogOp::insert;
-  if (mask == -2 || mask == -3) entry.op = LogOp::remove;
+  if (mask <= -2) entry.op = LogOp::remove;
   if (mask < 0) return true;
   entry.op = LogOp::update;
   // The trigger did not know the newest columns: what they did is anybody's guess.
@@ -138,11 +140,14 @@ std::size_t SqliteStore::Impl::fold(Group& group, std::size_t limit) {
     std::uint64_t now_ms = wall.now_ms();
     Statement& query = cached("SELECT * FROM main.rowmesh_log ORDER BY seq LIMIT ?1");
     Resetter reset(query);
-    query.bind(1, static_cast<std::int64_t>(limit));
+    // A little more than asked for, so that what a REPLACE noted before and after is read together.
+    query.bind(1, static_cast<std::int64_t>(limit + more_rows));
     Scratch scratch;
     Row values;
     Folded entry;
-    while (query.step()) {
+    // Keys of which a statement was about to replace the row. IGNORE and upserts leave some behind: then nothing happened.
+    std::set<std::pair<TableId, Key>> replaced;
+    while ((taken < limit || !replaced.empty()) && query.step()) {
       taken++;
       last = query.integer(0);
       Layout* layout = find_layout(static_cast<TableId>(query.integer(1) / parts));
@@ -161,10 +166,19 @@ std::size_t SqliteStore::Impl::fold(Group& group, std::size_t limit) {
       if (null) continue;
       Key key = encode_key(values);
       if (mask == -3 && exists(*layout, key)) continue;
+      if (mask == -4) {
+        replaced.insert({layout->table.id, std::move(key)});
+        continue;
+      }
       place(group, julian_ms(query.real(3), now_ms), clock);
       entry.table = layout->table.id;
       entry.key = key;
       entry.hlc = group.hlc;
+      if (!replaced.empty() && replaced.erase({entry.table, key}) != 0 && entry.op == LogOp::insert) {
+        entry.op = LogOp::remove;
+        out.add(entry);
+        entry.op = LogOp::insert;
+      }
       out.add(entry);
       if (out.full()) flush();
     }
@@ -231,7 +245,7 @@ LogRead SqliteStore::read_log(const LogVisitor& visit) {
       break;
     }
     std::size_t taken = slice_rows;
-    while (taken == slice_rows) impl.write_alone([&] { taken = impl.fold(group, slice_rows); });
+    while (taken >= slice_rows) impl.write_alone([&] { taken = impl.fold(group, slice_rows); });
     execute(impl.db, "BEGIN");
     impl.refresh();
   }

@@ -52,11 +52,10 @@ SqliteStore::Impl::Impl(const std::string& path, WallClock& wall_clock, Notice l
     restore_busy_handler();
     // The last to close would checkpoint, which may take long, and is the application's business.
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-    // FULL whatever the application uses: our commit then also brings to disk what it committed before, so nothing is
-    // shipped that a crash could undo.
     execute(db, "PRAGMA foreign_keys=OFF; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000");
     if (!is_enabled(db))
       throw Error(ErrorKind::config, "not_enabled", path + " has no rowmesh tables: add a table or a server first");
+    show_before_sync();
     sqlite3_set_authorizer(db, authorize, this);
     register_guard();
     clock.observe(
@@ -74,6 +73,33 @@ SqliteStore::Impl::~Impl() {
   roll_back();
   statements.clear();
   sqlite3_close(db);
+}
+
+// A commit that is FULL is shown only when the disk has it, so that readers wait for the disk with us. In a write-ahead log NORMAL shows it
+// at once, and sync() does the rest. (Nobody can take the file out of WAL while we are connected.)
+void SqliteStore::Impl::show_before_sync() {
+  Statement mode(db, "PRAGMA main.journal_mode");
+  if (!mode.step() || mode.text(0) != "wal" || !write_ahead_log()) return;
+  execute(db, "PRAGMA synchronous=NORMAL");
+  syncs_itself = true;
+}
+
+sqlite3_file* SqliteStore::Impl::write_ahead_log() {
+  sqlite3_file* log = nullptr;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) != SQLITE_OK) return nullptr;
+  return log && log->pMethods ? log : nullptr;
+}
+
+// Brings to disk what we committed, and what the application committed before it, whatever setting it uses: nothing is shipped or confirmed
+// that a crash could undo.
+void SqliteStore::Impl::sync() {
+  if (!unsynced) return;
+  if (syncs_itself) {
+    sqlite3_file* log = write_ahead_log();
+    int code = log ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : SQLITE_IOERR_FSYNC;
+    if (code != SQLITE_OK) throw Error(ErrorKind::transient, code_name(code), "the write-ahead log could not be brought to disk");
+  }
+  unsynced = false;
 }
 
 void SqliteStore::Impl::restore_busy_handler() { sqlite3_busy_handler(db, wait_for_lock, nullptr); }
@@ -145,6 +171,7 @@ void SqliteStore::Impl::write_alone(const std::function<void()>& body) {
   try {
     body();
     execute(db, "COMMIT");
+    unsynced = true;
   } catch (...) {
     sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
     schema_seen = -1;
@@ -180,8 +207,15 @@ void SqliteStore::begin(TransactionKind kind, std::span<const Table* const>) {
 }
 
 void SqliteStore::commit() {
+  commit_lazily();
+  impl_->sync();
+}
+
+void SqliteStore::commit_lazily() {
   if (impl_->open == Impl::Open::none) throw Error(ErrorKind::bug, "no_transaction", "commit outside of a transaction");
+  bool wrote = sqlite3_txn_state(impl_->db, "main") == SQLITE_TXN_WRITE;
   execute(impl_->db, "COMMIT");
+  impl_->unsynced |= wrote;
   impl_->open = Impl::Open::none;
   impl_->given = impl_->given_now;
   if (impl_->waiting_notes.empty() && impl_->waiting_history.empty()) return;

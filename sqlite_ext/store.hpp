@@ -58,6 +58,7 @@ class SqliteStore : public Store {
 
   void begin(TransactionKind kind, std::span<const Table* const> locked = {}) override;
   void commit() override;
+  void commit_lazily() override;
   void rollback() noexcept override;
 
   LogRead read_log(const LogVisitor& visit) override;

@@ -46,6 +46,9 @@ class SqliteStore::Impl {
   void begin_immediate();
   void write_alone(const std::function<void()>& body);  // in a transaction of its own
   void roll_back() noexcept;
+  void show_before_sync();
+  sqlite3_file* write_ahead_log();  // null: there is none
+  void sync();
 
   // ---- the log
   bool log_has_rows();
@@ -80,6 +83,8 @@ class SqliteStore::Impl {
   WallClock& wall;
   HybridClock clock;
   Open open = Open::none;
+  bool syncs_itself = false;  // commits are shown before they are on disk
+  bool unsynced = false;      // there is such a commit
 
   std::vector<Layout> layouts;
   std::set<std::string> replicated;        // names in lower case, for the authorizer

@@ -30,6 +30,7 @@ TEST_P(StoreBesideWriters, LosesNothingAndSeesWholeTransactions) {
   file.run("CREATE TABLE a(id INTEGER PRIMARY KEY, v INT)");
   for (int i = 0; i < 20; i++) file.run("INSERT INTO a VALUES(" + std::to_string(i) + ",0)");
   add_table(file.db(), "a");
+  Table table = file.table("a");  // opened before anybody writes: that would have to wait for locks
   std::atomic<bool> stop{false};
   std::atomic<int> written{0};
   std::thread writer([&] {
@@ -44,7 +45,6 @@ TEST_P(StoreBesideWriters, LosesNothingAndSeesWholeTransactions) {
     }
     sqlite3_close(db);
   });
-  Table table = file.table("a");
   std::map<std::int64_t, std::int64_t> known;
   Hlc last = 0;
   auto until = std::chrono::steady_clock::now() + std::chrono::seconds(2);

@@ -18,7 +18,7 @@ using simdjson::dom::array;
 using simdjson::dom::element;
 using simdjson::dom::element_type;
 
-constexpr std::size_t first_parser_bytes = 64 << 10;
+constexpr std::size_t first_parser_bytes = 2 << 10;  // grows with the lines
 constexpr std::size_t most_tables = 65536;
 constexpr std::size_t most_versions = 32u << 20;  // 512 MB of them; a document of that many transactions is cut smaller
 

@@ -13,6 +13,7 @@ namespace rowmesh {
 namespace {
 
 constexpr std::size_t flush_bytes = 256 << 10;
+constexpr std::size_t first_bytes = 4 << 10;  // most documents are of a row or two: a big buffer costs them page faults
 constexpr std::size_t surely_fits_bytes = limits::line_bytes / 8;  // six times that, as escapes, is still a line
 
 std::size_t hash(const Version& version) {
@@ -26,7 +27,7 @@ struct VersionHash {
 }  // namespace
 
 struct DocumentWriter::State {
-  explicit State(bool compress) : sink(compress) { out.reserve(2 * flush_bytes); }
+  explicit State(bool compress) : sink(compress) { out.reserve(first_bytes); }
 
   ByteSink sink;
   Checksum checksum;

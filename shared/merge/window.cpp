@@ -4,29 +4,17 @@
 
 namespace rowmesh {
 
-Window::Map& Window::shard(TableId table, KeyView key) {
-  auto& map = tables_[table];
-  if (!map) map = std::make_unique<TableMap>();
-  std::size_t hash = KeyHash{}(key);
-  return map->shards[(hash ^ (hash >> 32)) >> 4 & 63];
-}
-
 Entry* Window::find(TableId table, KeyView key) {
-  Map& map = shard(table, key);
-  auto at = map.find(key);
-  return at == map.end() ? nullptr : &at->second;
+  auto at = tables_.find(table);
+  return at == tables_.end() ? nullptr : at->second.find(key);
 }
 
 Entry& Window::get(TableId table, KeyView key) {
-  Map& map = shard(table, key);
-  auto at = map.find(key);
-  if (at != map.end()) return at->second;
-  at = map.try_emplace(Key(key)).first;
-  at->second.table = table;
-  at->second.key = &at->first;
-  size_++;
-  if (changing_) saved_.push_back({&at->second, {}, true});
-  return at->second;
+  bool made;
+  Entry& entry = tables_[table].get(table, key, made);
+  if (made) size_++;
+  if (made && changing_) saved_.push_back({&entry, {}, true});
+  return entry;
 }
 
 void Window::begin_changes() {
@@ -55,34 +43,46 @@ void Window::undo_changes() {
   saved_.clear();
 }
 
+void Window::keep_once(std::vector<Entry*>& entries) {
+  mark_++;
+  std::erase_if(entries, [this](Entry* entry) {
+    bool again = entry->mark == mark_;
+    entry->mark = mark_;
+    return again;
+  });
+}
+
 void Window::add_batch(Batch batch) {
   for (Entry* entry : batch.entries) entry->references++;
   batches_.push_back(std::move(batch));
-  for (auto& [origin, position] : batches_.back().ends) by_origin_[origin].push_back(&batches_.back());
+  Batch& added = batches_.back();
+  for (auto& [origin, position] : added.ends) {
+    OfOrigin& of = by_origin_[origin];
+    of.batches.push_back({position, &added, of.changes});
+    of.changes += added.entries.size();
+  }
 }
 
-namespace {
-PositionNumber end_of(const Batch& batch, Origin origin) {
-  for (auto& [end_origin, position] : batch.ends)
-    if (end_origin == origin) return position;
-  return 0;
+// Found by halving: a server that was away for hours has millions of them before it, and is asked about ten times a second.
+std::pair<Window::EndedAt, Window::EndedAt> Window::after(Origin origin, PositionNumber from) const {
+  auto of = by_origin_.find(origin);
+  if (of == by_origin_.end()) return {};
+  auto& batches = of->second.batches;
+  auto first = std::upper_bound(batches.begin(), batches.end(), from, [](PositionNumber wanted, const Ended& ended) { return wanted < ended.end; });
+  return {first, batches.end()};
 }
-}  // namespace
 
 std::vector<Entry*> Window::gather(const std::map<Origin, PositionNumber>& from) {
   mark_++;
   std::vector<Entry*> entries;
   for (auto& [origin, position] : from) {
-    auto batches = by_origin_.find(origin);
-    if (batches == by_origin_.end()) continue;
-    for (auto batch = batches->second.rbegin(); batch != batches->second.rend(); ++batch) {
-      if (end_of(**batch, origin) <= position) break;
-      for (Entry* entry : (*batch)->entries) {
+    auto [first, end] = after(origin, position);
+    for (auto ended = first; ended != end; ++ended)
+      for (Entry* entry : ended->batch->entries) {
         if (entry->mark == mark_) continue;
         entry->mark = mark_;
         entries.push_back(entry);
       }
-    }
   }
   auto before = [](const Entry* left, const Entry* right) {
     return left->table != right->table ? left->table < right->table : *left->key < *right->key;
@@ -92,30 +92,20 @@ std::vector<Entry*> Window::gather(const std::map<Origin, PositionNumber>& from)
 }
 
 std::size_t Window::count_after(Origin origin, PositionNumber from) const {
-  std::size_t count = 0;
-  auto batches = by_origin_.find(origin);
-  if (batches == by_origin_.end()) return 0;
-  for (auto batch = batches->second.rbegin(); batch != batches->second.rend() && end_of(**batch, origin) > from; ++batch)
-    count += (*batch)->entries.size();
-  return count;
+  auto [first, end] = after(origin, from);
+  return first == end ? 0 : by_origin_.at(origin).changes - first->changes_before;
 }
 
 Hlc Window::oldest_after(Origin origin, PositionNumber from) const {
-  Hlc oldest = 0;
-  auto batches = by_origin_.find(origin);
-  if (batches == by_origin_.end()) return 0;
-  for (auto batch = batches->second.rbegin(); batch != batches->second.rend() && end_of(**batch, origin) > from; ++batch)
-    oldest = (*batch)->newest;
-  return oldest;
+  auto [first, end] = after(origin, from);
+  return first == end ? 0 : first->batch->newest;
 }
 
 Hlc Window::newest_after(const std::map<Origin, PositionNumber>& from) const {
   Hlc newest = 0;
   for (auto& [origin, position] : from) {
-    auto batches = by_origin_.find(origin);
-    if (batches == by_origin_.end()) continue;
-    for (auto batch = batches->second.rbegin(); batch != batches->second.rend() && end_of(**batch, origin) > position; ++batch)
-      newest = std::max(newest, (*batch)->newest);
+    auto [first, end] = after(origin, position);
+    for (auto ended = first; ended != end; ++ended) newest = std::max(newest, ended->batch->newest);
   }
   return newest;
 }
@@ -124,8 +114,9 @@ void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned) {
   while (!batches_.empty() && batches_.front().newest <= horizon) {
     Batch& batch = batches_.front();
     for (auto& [origin, position] : batch.ends) {
-      by_origin_[origin].pop_front();
-      if (by_origin_[origin].empty()) by_origin_.erase(origin);
+      auto of = by_origin_.find(origin);
+      of->second.batches.pop_front();
+      if (of->second.batches.empty()) by_origin_.erase(of);
       pruned[origin] = std::max(pruned[origin], position);
     }
     for (Entry* entry : batch.entries) {
@@ -171,8 +162,7 @@ void Window::forget_if_empty(Entry& entry) {
 
 void Window::erase(Entry& entry) {
   if (on_erase) on_erase(entry);
-  Map& map = shard(entry.table, *entry.key);
-  map.erase(map.find(*entry.key));
+  tables_[entry.table].erase(entry);
   size_--;
 }
 
@@ -193,10 +183,8 @@ void Window::drop_born_before(TableId table, Version truncated, const std::funct
 }
 
 void Window::for_each(TableId table, const std::function<void(Entry&)>& visit) {
-  auto map = tables_.find(table);
-  if (map == tables_.end()) return;
-  for (Map& shard : map->second->shards)
-    for (auto& [key, entry] : shard) visit(entry);
+  auto at = tables_.find(table);
+  if (at != tables_.end()) at->second.for_each(visit);
 }
 
 }  // namespace rowmesh

@@ -3,31 +3,21 @@
 //
 // One thread. Entries stay at their address until they are pruned.
 #pragma once
-#include <array>
 #include <deque>
 #include <functional>
 #include <list>
 #include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
-#include "shared/merge/row_state.hpp"
+#include "shared/merge/entry_table.hpp"
 
 namespace rowmesh {
 
-struct Entry {
-  TableId table = 0;
-  const Key* key = nullptr;
-  RowState state;                // lives empty: just made, nothing known
-  std::uint32_t references = 0;  // batches that name it
-  std::uint32_t mark = 0;        // of the last gathering that met it
-  bool side_stored = false;      // the side table has a row of it
-};
-
 // The keys of one step of this node's history: a cut of its own log, or a document applied.
 struct Batch {
-  std::vector<std::pair<Origin, PositionNumber>> ends;  // the position of each origin that it leads up to
+  // The position of each origin that it leads up to; never lower than that of an earlier batch.
+  std::vector<std::pair<Origin, PositionNumber>> ends;
   Hlc newest = 0;               // no version in it is newer; a relayed batch counts as of the watermark it came with
   std::int64_t sequence = 0;    // no history record of it has a lower one; 0: not written yet
   std::vector<Entry*> entries;  // each once
@@ -45,6 +35,7 @@ class Window {
   void undo_changes();
   bool changing() const { return changing_; }
 
+  void keep_once(std::vector<Entry*>& entries);  // their order stays
   void add_batch(Batch batch);  // takes a reference on each entry
   // Keys of all positions of `origins` after `from` (origin -> position), each once; sorted by table and key.
   std::vector<Entry*> gather(const std::map<Origin, PositionNumber>& from);
@@ -69,22 +60,24 @@ class Window {
   std::function<void(Entry&)> on_erase;  // whoever keeps pointers to entries must let go of this one
 
  private:
-  struct KeyHash {
-    using is_transparent = void;
-    std::size_t operator()(KeyView key) const { return std::hash<KeyView>{}(key); }
-  };
-  using Map = std::unordered_map<Key, Entry, KeyHash, std::equal_to<>>;
-  // Many small maps that grow one by one: one big one stalls for 0.2 s and more when it doubles.
-  struct TableMap {
-    std::array<Map, 64> shards;
-  };
-  Map& shard(TableId table, KeyView key);
   void settle(Entry& entry, Hlc horizon);
   void erase(Entry& entry);
 
-  std::map<TableId, std::unique_ptr<TableMap>> tables_;
+  std::map<TableId, EntryTable> tables_;
   std::list<Batch> batches_;  // in the order of this node's history
-  std::map<Origin, std::deque<Batch*>> by_origin_;
+  // The batches of an origin, by ascending position.
+  struct Ended {
+    PositionNumber end;
+    Batch* batch;
+    std::uint64_t changes_before;  // in all batches before it
+  };
+  struct OfOrigin {
+    std::deque<Ended> batches;
+    std::uint64_t changes = 0;
+  };
+  std::map<Origin, OfOrigin> by_origin_;
+  using EndedAt = std::deque<Ended>::const_iterator;
+  std::pair<EndedAt, EndedAt> after(Origin origin, PositionNumber from) const;
   std::size_t size_ = 0;
   std::uint32_t mark_ = 0;
 

@@ -178,12 +178,11 @@ void Applier::finish() {
   if (header_.kind == DocumentKind::changes)
     for (auto& [origin, to] : header_.to) {
       if (origin == state_.self) continue;
-      batch.ends.emplace_back(origin, to.number);
+      batch.ends.emplace_back(origin, state_.applied[origin].number);  // another way may have brought more already
     }
   // It counts as of the newest version in it, not as of the watermarks it came with: a node whose own part of it is settled sends no
   // more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for ever.
-  std::sort(touched_.begin(), touched_.end());
-  touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
+  core_.window.keep_once(touched_);
   for (Entry* entry : touched_)
     for (Life& life : entry->state.lives)
       if (life.applied_at == Life::being_applied) life.applied_at = applied_at;

@@ -5,6 +5,7 @@
 #include "shared/codec/document.hpp"
 #include "shared/codec/packed.hpp"
 #include "shared/model/limits.hpp"
+#include "shared/model/memory.hpp"
 
 namespace rowmesh {
 void Core::load_config() {
@@ -44,8 +45,7 @@ bool Core::cut(bool force) {
   state.hlc = std::max(state.hlc, store.clock().now());
   last_cut_ms = now_ms();
   if (!read.any && !force) return false;
-  std::sort(batch.entries.begin(), batch.entries.end());
-  batch.entries.erase(std::unique(batch.entries.begin(), batch.entries.end()), batch.entries.end());
+  window.keep_once(batch.entries);
 
   Position& position = state.applied[state.self];
   position.number = std::max(position.number + 1, first_number_);
@@ -258,6 +258,7 @@ ConflictRow conflict_row(const Table& table, KeyView key, const Loss& loss, std:
 
 namespace {
 constexpr std::uint64_t first_part = 1, next_part = 2;
+constexpr std::size_t trim_after_entries = 50000;
 constexpr PositionNumber lost_numbers = 1u << 20;  // more than are ever made between two history records
 
 void pack_entry(PackedWriter& out, const Entry& entry) {
@@ -352,7 +353,7 @@ void Core::flush() {
   if (!pending()) return;
   store.begin(TransactionKind::write);
   write_pending({}, state);
-  store.commit();
+  store.commit_lazily();
   written();
 }
 
@@ -497,7 +498,14 @@ void Core::prune() {
     at = state.truncates.erase(at);
   }
   if (!window.unsettled() || window.batches().front().newest > state.prune_horizon) return;
+  std::size_t before = window.size();
   window.prune(state.prune_horizon, state.pruned);
+  // What a big transaction took is given back to the system, not kept for the next one.
+  forgotten_ += before - window.size();
+  if (forgotten_ >= trim_after_entries) {
+    give_back_free_memory();
+    forgotten_ = 0;
+  }
   std::int64_t keep_from = last_sequence_ + 1;
   for (Batch& batch : window.batches())
     if (batch.sequence != 0) {

@@ -95,6 +95,7 @@ class Core {
   Batch settling_;                                     // rows that leave the side table with it
   std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
   PositionNumber first_number_ = 1;
+  std::size_t forgotten_ = 0;  // entries, since memory was last given back
 };
 
 // The data of an `applied` record: the positions it leads to and each key's state afterwards.

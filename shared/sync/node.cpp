@@ -12,6 +12,7 @@ constexpr std::uint64_t heartbeat_ms = 1000;  // while something is unsettled
 constexpr std::uint64_t idle_cut_ms = 1000;   // the log is read at least so often, also when nobody is there to ship to
 constexpr std::uint64_t flush_ms = 100;       // positions may wait so long for their history record
 constexpr std::uint64_t status_ms = 100;
+constexpr std::uint64_t requests_ms = 100;    // asking costs a query: not at every commit
 constexpr std::uint64_t silent_asker_ms = 60000;
 constexpr std::uint64_t silent_ms = 5000;     // after which people are told that a server does not answer
 }  // namespace
@@ -54,7 +55,12 @@ std::uint64_t Node::Impl::tick() {
   guarded("reading the configuration", [&] { reload_if_changed(); });
   take_answers();
   guarded("applying", [&] { apply_queued(); });
-  guarded("carrying out a request", [&] { carry_out_requests(); });
+  if (core.now_ms() >= next_requests_ms) {
+    guarded("carrying out a request", [&] { carry_out_requests(); });
+    next_requests_ms = core.now_ms() + requests_ms;
+  } else {
+    next_wake_ms = std::min(next_wake_ms, next_requests_ms);
+  }
   guarded("showing what waited", [&] { show_waiting(); });
   guarded("copying", [&] { go_on_copying(); });
   guarded("shipping", [&] { ship(); });
@@ -85,6 +91,7 @@ void Node::Impl::reload_if_changed() {
   sync_peers(core.store.servers());
   enabled = core.store.setting("enabled") != "off";
   config_generation = generation;
+  next_requests_ms = 0;
   next_retry_ms = core.now_ms();  // a changed schema may take what it refused
 }
 

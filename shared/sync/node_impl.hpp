@@ -131,7 +131,7 @@ class Node::Impl {
   std::deque<Copy> copies;                // one after the other
   std::int64_t applying = 0;              // the server whose long document is being applied
   bool in_store = false;                  // a transaction is open: requests are answered from memory
-  std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0, forced_cuts = 0;
+  std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0, forced_cuts = 0;
   std::uint64_t next_wake_ms = 0;
 };
 

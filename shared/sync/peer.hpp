@@ -3,6 +3,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shared/codec/document.hpp"
@@ -54,6 +55,13 @@ struct Peer {
 
   const std::string& secret() const { return sign_with_old && !config.old_secret.empty() ? config.old_secret : config.secret; }
   bool reachable() const { return !config.url.empty(); }
+  // On this machine: what is saved on the way would be paid twice by the same processors.
+  bool is_here() const {
+    std::string_view host = config.url;
+    if (std::size_t scheme = host.find("://"); scheme != host.npos) host.remove_prefix(scheme + 3);
+    host = host.substr(0, host.find('/'));
+    return host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:");
+  }
   bool may_ship() const { return config.enabled && config.direction != Direction::pull; }
   bool ships() const { return may_ship() && reachable(); }
   bool takes() const { return config.enabled && config.direction != Direction::push; }

@@ -185,7 +185,7 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
   for (auto& [origin, from] : order.from) changes += core.window.count_after(origin, from.number);
   using Compression = ServerOptions::Compression;
   Compression wanted = peer.config.options.compression;
-  order.compress = peer.zstd && (wanted == Compression::on || (wanted == Compression::automatic && changes >= compress_from_changes));
+  order.compress = peer.zstd && (wanted == Compression::on || (wanted == Compression::automatic && !peer.is_here() && changes >= compress_from_changes));
   return !order.from.empty();
 }
 

@@ -184,6 +184,8 @@ class Store {
   // Read: returns when every local transaction seen is on disk, so nothing is shipped that a crash could undo.
   // Write: returns when this one is on disk.
   virtual void commit() = 0;
+  // Write: shown to everybody, but a crash may undo it, together with whatever came after it. For what only says again what the log knows.
+  virtual void commit_lazily() { commit(); }
   virtual void rollback() noexcept = 0;  // also when no transaction is open
 
   // ---- the log
