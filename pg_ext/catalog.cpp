@@ -44,7 +44,7 @@ struct RawTable {
   Oid* attribute_types;
   RawColumn* columns;
   int column_count;
-  Oid key_index;
+  Oid key_index, owner;
   PgKeyPart key[INDEX_MAX_KEYS];
   AttrNumber key_attributes[INDEX_MAX_KEYS];
   int key_count;
@@ -117,6 +117,7 @@ void describe(RawTable& raw, Oid relation, Oid key_index, MemoryContext keep) {
   if (!heap) return;
   raw.schema = get_namespace_name(RelationGetNamespace(heap));
   raw.name = pstrdup(RelationGetRelationName(heap));
+  raw.owner = heap->rd_rel->relowner;
   raw.partitioned = heap->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
   describe_columns(raw, heap, keep);
   List* indexes = RelationGetIndexList(heap);
@@ -151,6 +152,7 @@ bool is_integer(PgForm form) { return form == PgForm::int2 || form == PgForm::in
 bool copy_description(const RawTable& raw, PgTable& table) {
   table.partitioned = raw.partitioned;
   table.key_index = raw.key_index;
+  table.owner = raw.owner;
   table.table.local_name = std::string(raw.schema) + "." + raw.name;
   table.attribute_types.assign(raw.attribute_types, raw.attribute_types + raw.attributes);
   table.column_of.assign(static_cast<std::size_t>(raw.attributes), -1);

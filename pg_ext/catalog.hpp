@@ -36,6 +36,7 @@ struct PgTable {
   Table table;  // what the core sees
   Oid relation = InvalidOid;
   Oid key_index = InvalidOid;
+  Oid owner = InvalidOid;
   bool partitioned = false;               // holds no rows itself: see `leaves`
   std::vector<PgColumn> columns;          // as Table::columns
   std::vector<std::int16_t> column_of;    // by attribute number - 1; -1: dropped or generated

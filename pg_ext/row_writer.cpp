@@ -169,6 +169,8 @@ void open_for_writing(TableAccess* access) {
   // Made here and not when a trigger first asks for them: then they would belong to a subtransaction.
   ExecGetTriggerOldSlot(estate, result);
   ExecGetTriggerNewSlot(estate, result);
+  // So that an AFTER trigger finds it, and does not open the table again inside of a subtransaction.
+  estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, result);
   access->result = result;
   access->write_slot = table_slot_create(access->heap, nullptr);
   access->estate = estate;

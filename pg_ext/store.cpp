@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "pg_ext/as_owner.hpp"
 #include "pg_ext/capture.hpp"
 #include "pg_ext/guard.hpp"
 #include "pg_ext/partitions.hpp"
@@ -81,6 +82,7 @@ void PgStore::begin(TransactionKind kind, std::span<const Table* const> locked) 
   state_ = read ? State::read : State::write;
   guard([&] {
     SetCurrentStatementStartTimestamp();
+    pgstat_report_activity(STATE_RUNNING, read ? "rowmesh: reading what changed here" : "rowmesh: writing what came, and what it remembers");
     StartTransactionCommand();
   });
   if (read) {
@@ -95,6 +97,7 @@ void PgStore::begin(TransactionKind kind, std::span<const Table* const> locked) 
     MemoryContextSwitchTo(memory_);
     // Locks come before the snapshot: what was committed while we waited for them is then seen.
     if (read) PushActiveSnapshot(GetTransactionSnapshot());
+    if (!read) fire_triggers_at_once();
   });
   std::vector<TableId> ids;
   for (const Table* table : locked) ids.push_back(table->id);
@@ -295,6 +298,7 @@ std::optional<Key> PgStore::canonical_key(const Table& table, RowView key_values
     return encode_key(key_values);
   std::optional<Key> key;
   in_transaction([&] {
+    AsOwner owner(described.owner);
     std::size_t count = described.key.size();
     Value values[INDEX_MAX_KEYS];
     bool any_null = key_values.size() != count;
@@ -326,6 +330,7 @@ std::optional<Key> PgStore::canonical_key(const Table& table, RowView key_values
 
 void PgStore::read_rows(const Table& table, std::span<const KeyView> keys, const RowVisitor& visit) {
   TableAccess* opened = access(table.id);
+  AsOwner owner(opened->table->owner);
   with_snapshot([&](const ReadContext& context) {
     for_each_leaf(opened, context, keys, [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
       bool more = true;
@@ -337,6 +342,7 @@ void PgStore::read_rows(const Table& table, std::span<const KeyView> keys, const
 
 void PgStore::scan_rows(const Table& table, KeyView after, const RowVisitor& visit) {
   TableAccess* opened = access(table.id);
+  AsOwner owner(opened->table->owner);
   with_snapshot([&](const ReadContext& context) {
     if (opened->table->partitioned)
       scan_partitions(opened, context, after, visit);
@@ -348,6 +354,7 @@ void PgStore::scan_rows(const Table& table, KeyView after, const RowVisitor& vis
 std::optional<Key> PgStore::find_unique(const Table& table, std::size_t unique_index, RowView row) {
   TableAccess* opened = access(table.id);
   std::optional<Key> key;
+  AsOwner owner(opened->table->owner);
   with_snapshot([&](const ReadContext& context) {
     // A unique index of a partitioned table has the columns that say which partition a row belongs to.
     TableAccess* place = opened->table->partitioned ? leaf_of_row(opened, context, row) : opened;
@@ -360,6 +367,7 @@ void PgStore::find_rows(const Table& table, std::span<const KeyView> keys, std::
   TableAccess* opened = access(table.id);
   auto known = [this](TransactionId xid) { return log_.knows_writer(xid); };
   found.assign(keys.size(), {});
+  AsOwner owner(opened->table->owner);
   with_snapshot([&](const ReadContext& context) {
     for_each_leaf(opened, context, keys, [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
       std::vector<FoundRow> part;
@@ -375,6 +383,7 @@ void PgStore::write_rows(const Table& table, const std::vector<ColumnType>& type
   if (state_ != State::write) throw not_open();
   TableAccess* opened = access(table.id);
   with_snapshot([&](const ReadContext& context) {
+    AsOwner owner(opened->table->owner);
     auto note = [this](TransactionId xid) { log_.note_own_writer(xid); };
     if (opened->table->partitioned)
       write_partitions(opened, context, types, writes, results, note);
@@ -411,6 +420,7 @@ void PgStore::truncate(const Table& table) {
   // A table that others refer to cannot be truncated, whatever the session's role; without the references' triggers deleting is the same.
   auto referenced = run_sql("SELECT 1 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::oid LIMIT 1",
                             {SqlArgument::of_number(described.relation)});
+  AsOwner owner(described.owner);  // a trigger on TRUNCATE may be enabled for replicas
   run_made_sql((referenced.empty() ? "TRUNCATE " : "DELETE FROM ") + *name[0][0]);
   if (!referenced.empty()) log_.note_own_writer(GetCurrentTransactionIdIfAny());
 }

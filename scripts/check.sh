@@ -7,17 +7,19 @@ build=${ROWMESH_BUILD:-$top/build}
 . scripts/prepare.sh
 sources() { git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.h'; }
 
-# The unit tests and the simulator under a sanitizer. The extensions stay out: their hosts are not built with it.
+# The unit tests, the simulator and the SQLite extension with its threads under load, under a sanitizer. PostgreSQL's extension stays out: its
+# host is not built with it.
 sanitize() {
   local kind=$1 flags=$2 folder=$build-$1
   [ -f "$folder/build.ninja" ] ||
     cmake -G Ninja -S "$top" -B "$folder" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DROWMESH_SANITIZE="$flags" \
-      -DROWMESH_POSTGRESQL=OFF -DROWMESH_SQLITE=OFF >"$folder.log" 2>&1 || die "cmake failed: $folder.log"
-  nice -n 5 ninja -C "$folder" rowmesh_tests >"$folder.log" 2>&1 || {
+      -DROWMESH_POSTGRESQL=OFF >"$folder.log" 2>&1 || die "cmake failed: $folder.log"
+  nice -n 5 ninja -C "$folder" rowmesh_tests rowmesh_sqlite_tests >"$folder.log" 2>&1 || {
     tail -n 30 "$folder.log" >&2
     die "the build failed"
   }
-  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 "$folder/shared/rowmesh_tests" --gtest_brief=1
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
+  "$folder/shared/rowmesh_tests" --gtest_brief=1 && "$folder/sqlite_ext/rowmesh_sqlite_tests" --gtest_brief=1
 }
 
 check_one() {
@@ -32,7 +34,7 @@ check_one() {
       sources | grep '\.cpp$' | xargs -r -P 2 -n 4 clang-tidy -quiet -p "$build" --warnings-as-errors='*' ;;
     cppcheck)
       need_packages cppcheck
-      cppcheck -q --std=c++20 --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
+      cppcheck -q --std=c++20 --library=googletest --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
         --suppress=missingIncludeSystem --suppress=unknownMacro -I "$top" shared pg_ext sqlite_ext ;;
     names) /usr/bin/python3 scripts/check_names.py ;;
     *) die "check: no such kind: $1 (address, thread, tidy, cppcheck, format, names)" ;;

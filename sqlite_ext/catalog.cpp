@@ -283,7 +283,7 @@ std::vector<Layout> read_layouts(sqlite3* db) {
 
 std::optional<Layout> read_layout(sqlite3* db, TableId id) {
   for (Layout& layout : read_layouts(db))
-    if (layout.table.id == id) return std::move(layout);
+    if (layout.table.id == id) return std::move(layout);  // cppcheck-suppress returnStdMoveLocal
   return std::nullopt;
 }
 

@@ -64,7 +64,7 @@ struct Worker::Session {
         loop(forwarder),
         node({store, wall, random, loop, log, [this, must_leave] { breathe(must_leave); },
               [this] { return loop.refusals(); }}) {
-    status_at = file_check_at = listen_retry_at = tick_at = Clock::now();
+    status_at = file_check_at = listen_retry_at = tick_at = Clock::now();  // cppcheck-suppress useInitializationList
   }
   ~Session() { forwarder.node = nullptr; }
 

@@ -22,8 +22,7 @@ constexpr auto poll_interval = std::chrono::milliseconds(500);
 }  // namespace
 
 Wakeup::Wakeup(sqlite3* db, const std::string& database_path)
-    : db_(db),
-      version_query_(db, "PRAGMA main.data_version"),
+    : version_query_(db, "PRAGMA main.data_version"),
       path_(database_path),
       rung_(ladder.size()),
       next_look_(Clock::now()) {

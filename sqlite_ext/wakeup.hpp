@@ -33,7 +33,6 @@ class Wakeup {
  private:
   bool look();
 
-  sqlite3* db_;
   Statement version_query_;
   std::string path_, base_;
   int inotify_fd_ = -1;

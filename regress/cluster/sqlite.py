@@ -53,10 +53,13 @@ class SqliteNode:
             self._connection = None
 
     def run(self, sql, *args):
-        if not args and ";" in sql.rstrip().rstrip(";"):
-            self.connection.executescript(sql)
-            return None
-        return self.connection.execute(sql, args).fetchall()
+        try:
+            return self.connection.execute(sql, args).fetchall()
+        except (sqlite3.Warning, sqlite3.ProgrammingError) as error:   # the one until Python 3.11, the other since
+            if args or "one statement" not in str(error):
+                raise
+        self.connection.executescript(sql)
+        return None
 
     def one(self, sql, *args):
         return self.run(sql, *args)[0][0]

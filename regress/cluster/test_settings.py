@@ -87,6 +87,20 @@ class Settings(ClusterTest):
         with self.assertRaises(psycopg2.Error):
             node.run("SET rowmesh.nonsense = 1")
 
+    def test_pg_stat_activity_shows_the_worker(self):
+        """What it does now or did last; and no transaction while it waits, or vacuum could not clean up."""
+        left, right = self.postgres("left", SCHEMA), self.sqlite("right", SCHEMA)
+        self.join([left, right], [(left, right)])
+        right.run("INSERT INTO note VALUES (1, 'x')")
+        self.wait_equal([left, right])
+        rows = self.wait_for(lambda: left.run("SELECT pid, state, query, wait_event_type, xact_start, backend_xmin FROM pg_stat_activity WHERE backend_type = 'rowmesh worker'"),
+                             lambda found: [row[1] for row in found] == ["idle"], "the worker is idle")
+        _, _, query, wait, transaction, snapshot = rows[0]
+        self.assertRegex(query, "^rowmesh: ")
+        self.assertEqual(("Extension", None, None), (wait, transaction, snapshot))
+        noise = [line for line in left.log_text().splitlines() if "rowmesh" in line and "listening" not in line and "worker" in line]
+        self.assertEqual([], noise, "nothing went wrong, so nothing is said")
+
     def test_options_of_one_server_in_both_engines(self):
         nodes = self.postgres("left", SCHEMA), self.sqlite("right", SCHEMA)
         self.join(nodes, [nodes])

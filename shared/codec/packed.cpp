@@ -200,7 +200,9 @@ Life PackedReader::life(bool with_side) {
   if (flags & has_side_values) {
     if (!with_side) corrupt("values where none belong");
     life.side = std::make_unique<Side>();
-    life.side->kind = static_cast<SideKind>(number());
+    std::uint64_t kind = number();
+    if (kind > static_cast<std::uint64_t>(SideKind::quarantined)) corrupt("an unknown kind of side row");
+    life.side->kind = static_cast<SideKind>(kind);
     life.side->code = text();
     life.side->reason = text();
     life.side->since_ms = number();
@@ -208,7 +210,9 @@ Life PackedReader::life(bool with_side) {
     if (count > limits::columns) corrupt("too many columns");
     for (std::size_t i = 0; i < count; i++) {
       if (number()) life.side->columns.add(static_cast<ColumnIndex>(i));
-      life.side->types.push_back(static_cast<ColumnType>(number()));
+      std::uint64_t type = number();
+      if (type > static_cast<std::uint64_t>(ColumnType::other)) corrupt("an unknown type of column");
+      life.side->types.push_back(static_cast<ColumnType>(type));
       life.side->values.set(i, value());
     }
     if (number()) life.side->columns = ColumnSet::all();

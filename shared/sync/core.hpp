@@ -20,7 +20,7 @@ struct Counters {
 
 class Core {
  public:
-  explicit Core(NodeServices services) : services(services), store(services.store) {
+  explicit Core(const NodeServices& services) : services(services), store(services.store) {
     window.on_side_change = [this](Entry& entry) { mark_side(entry); };
     window.on_erase = [this](Entry& entry) {
       dirty_sides_.erase(&entry);

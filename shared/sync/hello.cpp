@@ -96,7 +96,7 @@ std::string error_to_json(const std::string& error, const std::string& text, con
   json out = progress ? to_json(*progress) : json::object();
   out["error"] = error;
   out["text"] = text;
-  return out.dump();
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);  // the text may name what came from outside
 }
 
 void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress) {

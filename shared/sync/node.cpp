@@ -14,10 +14,11 @@ constexpr std::uint64_t flush_ms = 100;       // positions may wait so long for 
 constexpr std::uint64_t status_ms = 100;
 constexpr std::uint64_t requests_ms = 100;    // asking costs a query: not at every commit
 constexpr std::uint64_t silent_asker_ms = 60000;
+constexpr std::uint64_t hour_ms = 3600000;
 constexpr std::uint64_t silent_ms = 5000;     // after which people are told that a server does not answer
 }  // namespace
 
-Node::Node(NodeServices services) : impl_(std::make_unique<Impl>(std::move(services))) {}
+Node::Node(const NodeServices& services) : impl_(std::make_unique<Impl>(services)) {}
 Node::~Node() = default;
 void Node::start() { impl_->start(); }
 std::uint64_t Node::tick() { return impl_->tick(); }
@@ -70,6 +71,7 @@ std::uint64_t Node::Impl::tick() {
     core.flush();
     next_flush_ms = core.now_ms() + flush_ms;
   });
+  guarded("giving up servers that are silent", [&] { give_up_silent(); });
   guarded("forgetting an old secret", [&] { forget_old_secrets(); });
   guarded("forgetting what is settled", [&] { core.prune(); });
   if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
@@ -147,6 +149,24 @@ void Node::Impl::forget_old_secrets() {
   }
 }
 
+// Who is silent for longer than its retention holds nothing back any more: what it lacks may be forgotten, and it needs a copy then. Silence is
+// counted from the start of this node at the earliest, so that nobody is given up for a time in which we were down ourselves.
+void Node::Impl::give_up_silent() {
+  for (auto& [id, peer] : peers) {
+    std::uint64_t hours = peer.config.options.retention_hours;
+    peer.heard_ms = std::max({peer.heard_ms, peer.last_success_ms, peer.last_received_ms});
+    if (peer.heard_ms == 0) peer.heard_ms = core.now_ms();
+    bool silent = hours != 0 && peer.config.enabled && core.now_ms() > peer.heard_ms + hours * hour_ms;
+    auto member = core.state.members.find(known(peer).origin);
+    if (silent && !peer.given_up && member != core.state.members.end()) {
+      member->second.left = true;
+      core.log('w', "server '" + peer.config.name + "' is silent for more than " + std::to_string(hours) +
+                        " hours (its retention): its changes are not kept any more, and it may need a copy when it comes back");
+    }
+    peer.given_up = silent;
+  }
+}
+
 void Node::Impl::take_answers() {
   while (!answers->empty()) {
     Answer answer = std::move(answers->front());
@@ -181,7 +201,7 @@ std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
   if (!enabled || !peer.config.enabled) return "disabled";
   if (!copies.empty() && copies.front().peer == peer.config.id) return "copying";
   if (!peer.blocked.empty()) return "blocked";
-  if (peer.needs_copy) return "needs copy";
+  if (peer.needs_copy || peer.given_up) return "needs copy";
   if (peer.failures > 0) return "backing off";
   if (!peer.reachable() && peer.may_ship() && core.now_ms() > peer.last_received_ms + silent_asker_ms) return "backing off";
   if (!peer.met && !peer.config.url.empty()) return "catching up";

@@ -26,7 +26,7 @@ struct NodeServices {
 
 class Node : public HttpHandler {
  public:
-  explicit Node(NodeServices services);
+  explicit Node(const NodeServices& services);
   ~Node() override;
 
   void start();  // loads configuration, history and side rows. Throws Error

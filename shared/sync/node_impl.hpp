@@ -14,7 +14,7 @@ namespace rowmesh {
 
 class Node::Impl {
  public:
-  explicit Impl(NodeServices services) : core(services) {}
+  explicit Impl(const NodeServices& services) : core(services) {}
 
   void start();
   std::uint64_t tick();
@@ -30,6 +30,7 @@ class Node::Impl {
   void sync_peers(const std::vector<ServerConfig>& servers);
   void take_answers();
   void forget_old_secrets();
+  void give_up_silent();
   void guarded(const char* doing, const std::function<void()>& work);
   bool heartbeat_due();
   std::string state_of(const Peer& peer, std::uint64_t queued);

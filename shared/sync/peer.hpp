@@ -27,6 +27,8 @@ struct Peer {
   std::uint64_t last_success_ms = 0, last_hello_ms = 0, last_received_ms = 0;
   std::uint64_t rows_sent = 0, rows_received = 0, conflicts = 0;
   std::uint64_t paced_until_ms = 0;  // rate_limit: no document before
+  std::uint64_t heard_ms = 0;  // last heard of, or first looked at
+  bool given_up = false;       // silent for longer than its retention
   bool sign_with_old = false;     // it refused our new secret: it has not been given it yet
   bool knows_new_secret = false;  // so the old one can go
   std::uint64_t new_secret_tried_ms = 0;

@@ -53,7 +53,7 @@ void Node::Impl::ask(Peer& peer) {
   core.services.client.send(peer.config.url, std::move(request), ask_timeout_ms, limits::body_bytes,
                             [this, queue, id, generation = peer.generation](HttpResponse response) {
                               queue->push_back({id, generation, std::move(response),
-                                                [this](Peer& answered, HttpResponse got) { take_asked(answered, got); }, true});
+                                                [this](Peer& answered, const HttpResponse& got) { take_asked(answered, got); }, true});
                             });
 }
 

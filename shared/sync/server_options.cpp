@@ -97,7 +97,7 @@ ServerOptions parse_server_options(const std::string& text) {
     } else if (name == "compression") {
       options.compression = compression_of(value);
     } else if (name == "schedule") {
-      if (!value.is_string()) refuse_schedule(value.dump());
+      if (!value.is_string()) refuse_schedule(value.dump(-1, ' ', false, json::error_handler_t::replace));
       options.schedule = schedule_of(value.get<std::string>());
     } else {
       refuse("there is no option '" + name + "' for a server; there are: batch_rows, batch_bytes, timeout_ms, compression, rate_limit, schedule, retention_hours");

@@ -97,6 +97,30 @@ TEST_F(OptionsAtWork, TheRateIsKept) {
   EXPECT_EQ(pair.rows(1), 22u);
 }
 
+// While a member is silent nothing is forgotten; beyond its retention it holds nothing back, and says that it needs a copy.
+TEST_F(OptionsAtWork, ASilentServerIsGivenUpAfterItsRetention) {
+  begin(R"({"retention_hours":2})");
+  pair.write(0, "first", "v");
+  pair.run_for(3000);
+  ASSERT_EQ(pair.rows(1), 1u);
+  pair.network.cut(0, 1, true);
+  pair.network.cut(1, 0, true);
+  for (int i = 0; i < 50; i++) pair.write(0, "k" + std::to_string(i), "v");
+  pair.run_for(20000);
+  pair.now_ms += hour_ms;
+  pair.run_for(20000);
+  EXPECT_NE(pair.status(0).state, "needs copy");
+  EXPECT_EQ(pair.nodes[0]->status().unsettled, 51u - 1) << "kept for it";
+  pair.now_ms += hour_ms;
+  pair.run_for(20000);
+  EXPECT_EQ(pair.status(0).state, "needs copy");
+  EXPECT_EQ(pair.nodes[0]->status().unsettled, 0u) << "nobody else lacks them";
+  pair.network.heal();
+  pair.run_for(60000);
+  EXPECT_EQ(pair.status(0).state, "needs copy") << "it is back, and what it lacks is gone";
+  EXPECT_EQ(pair.rows(1), 1u);
+}
+
 // Sees what is sent to node 1, and hands it on or is silent.
 class Watcher : public HttpHandler {
  public:

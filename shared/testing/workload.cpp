@@ -123,7 +123,7 @@ void Workload::change_things(SeededRandom& random) {
   story_ += " >t" + key_to_text(key) + " to " + std::to_string(row[0].integer);
 }
 
-void Workload::replace_name(const Key& key, OwnedRow row) {
+void Workload::replace_name(const Key& key, OwnedRow row) {  // cppcheck-suppress passedByValue
   remove("names", key);
   insert("names", row);
 }
