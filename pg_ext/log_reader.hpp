@@ -47,6 +47,11 @@ class LogReader {
  public:
   // Before the snapshot of a read transaction is taken: the clock as it is now, and the next transaction id.
   void before_snapshot(Hlc now);
+  // The clock was set back: what it promised before holds no more.
+  void forget_promises() {
+    promises_.clear();
+    watermark_ = 0;
+  }
   LogRead read(Catalog& catalog, Snapshot snapshot, const LogVisitor& visit);
   // Up to where the write-ahead log must be on disk before anything of the last read is shipped.
   XLogRecPtr flush_to() const { return flush_to_; }

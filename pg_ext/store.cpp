@@ -216,6 +216,27 @@ Identity PgStore::identity() {
   return identity;
 }
 
+void PgStore::set_identity(const Identity& identity) {
+  if (state_ != State::write) throw not_open();
+  run_sql("UPDATE rowmesh.state SET node = $1::uuid, origin = $2, name = $3",
+          {SqlArgument::of_text(identity.node), SqlArgument::of_text(to_hex(identity.origin)), SqlArgument::of_text(identity.name)});
+}
+
+void PgStore::restart_clock(Hlc last) {
+  pg_atomic_write_u64(&slot_->hlc, last);
+  log_.forget_promises();
+}
+
+bool PgStore::has_local(Hlc version) {
+  bool found = false;
+  in_transaction([&] {
+    found = !run_sql("SELECT 1 FROM (SELECT hlc FROM rowmesh.log_0 UNION ALL SELECT hlc FROM rowmesh.log_1) l WHERE hlc = $1 LIMIT 1",
+                     {SqlArgument::of_number(static_cast<std::int64_t>(version))})
+                 .empty();
+  });
+  return found;
+}
+
 std::vector<Table> PgStore::tables() {
   std::vector<Table> tables;
   in_transaction([&] {

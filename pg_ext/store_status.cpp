@@ -40,6 +40,7 @@ nlohmann::json to_json(const NodeStatus& status) {
                          {"refused", status.refused},
                          {"wait_cut", status.wait_cut},
                          {"blocked", status.blocked},
+                         {"identity", status.identity},
                          {"servers", nlohmann::json::array()}};
   for (const ServerStatus& server : status.servers) json["servers"].push_back(to_json(server));
   return json;

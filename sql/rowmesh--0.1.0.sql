@@ -534,6 +534,21 @@ BEGIN
   INSERT INTO rowmesh.request (kind, argument) VALUES ('discard', discard.id::text);
 END $$;
 
+-- This database is not who it was: the status said so, and that nothing is shipped until this is called.
+CREATE FUNCTION new_identity(kind text DEFAULT NULL) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  chosen text := coalesce(kind, nullif(rowmesh.published_status()::jsonb ->> 'identity', ''));
+BEGIN
+  IF chosen IS NULL THEN
+    RAISE EXCEPTION 'nothing is known to be wrong with the identity of this node'
+      USING HINT = 'Say new_identity(''copied'') if this database is a copy that is to be a node of its own, new_identity(''restored'') if it was restored from a backup.',
+            ERRCODE = 'invalid_parameter_value';
+  ELSIF chosen NOT IN ('copied', 'restored') THEN
+    RAISE EXCEPTION 'kind is % but must be ''copied'' or ''restored''', quote_literal(chosen) USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  INSERT INTO rowmesh.request (kind, argument) VALUES ('new_identity', chosen);
+END $$;
+
 -- ---- what people see
 
 CREATE VIEW status AS
@@ -618,7 +633,7 @@ GRANT EXECUTE ON FUNCTION
   resolve_table(text), add_resolved_table(regclass, text, text), add_table(text, text, text), remove_resolved_table(regclass), remove_table(text),
   add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean, integer, bigint, integer, text, bigint, text, integer), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
-  copy(text, text, text, text), retry(bigint), discard(bigint), log_entries(), reconcile(boolean)
+  copy(text, text, text, text), retry(bigint), discard(bigint), new_identity(text), log_entries(), reconcile(boolean)
   TO rowmesh_admin;
 -- Making a partition copies the triggers in the name of whoever makes it. (Without USAGE on the schema nobody can name these functions.)
 GRANT EXECUTE ON FUNCTION capture(), capture_truncate() TO PUBLIC;

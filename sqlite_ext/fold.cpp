@@ -262,6 +262,17 @@ bool SqliteStore::log_must_be_read() {
   return impl_->log_has_rows() || impl_->last_folded > impl_->given;
 }
 
+bool SqliteStore::has_local(Hlc version) {
+  Statement& query = impl_->cached("SELECT data FROM main.rowmesh_history WHERE kind=2 ORDER BY sequence DESC");
+  Resetter reset(query);
+  while (query.step()) {
+    FoldReader reader(query.bytes(0));
+    for (Folded folded; reader.next(folded);)
+      if (folded.hlc == version) return true;
+  }
+  return false;
+}
+
 void SqliteStore::Impl::insert_log(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) {
   const Layout* layout = find_layout(table.id);
   if (!layout || op == LogOp::truncate) return;

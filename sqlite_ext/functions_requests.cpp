@@ -79,6 +79,18 @@ void discard_function(sqlite3* db, const Arguments& arguments, Result result) {
   result.null();
 }
 
+void new_identity_function(sqlite3* db, const Arguments& arguments, Result result) {
+  require_enabled(db);
+  std::string kind = arguments.is_null(0) ? current_status(db).node.identity : arguments.text(0, "what happened to the file");
+  if (kind.empty())
+    throw Error(ErrorKind::config, "wrong_argument",
+                "nothing is known to be wrong with this node's identity; say rowmesh_new_identity('copied') if this file is a copy that is "
+                "to be a node of its own, 'restored' if it was restored from a backup, or 'moved' if it only lies elsewhere now");
+  require_one_of(kind, "kind", {"copied", "restored", "moved"});
+  request(db, "new_identity", kind);
+  result.null();
+}
+
 // ---- wait
 
 // The statement that calls us holds our write lock until it ends, so the question goes through a connection of its own.
@@ -173,6 +185,7 @@ void register_request_functions(sqlite3* db) {
   define(db, "copy", 1, 2, Safety::direct_only, copy_function);
   define(db, "retry", 0, 1, Safety::direct_only, retry_function);
   define(db, "discard", 1, 1, Safety::direct_only, discard_function);
+  define(db, "new_identity", 0, 1, Safety::direct_only, new_identity_function);
   define(db, "wait", 0, 1, Safety::direct_only, wait_function);
 }
 

@@ -4,6 +4,7 @@
 
 #include "shared/sync/server_options.hpp"
 #include "sqlite_ext/capture.hpp"
+#include "sqlite_ext/place.hpp"
 
 namespace rowmesh::sqlite {
 namespace {
@@ -83,6 +84,7 @@ void ensure_schema(sqlite3* db, const std::string& name) {
     set_state_value(db, "node", random_uuid());
     set_state_value(db, "origin", to_hex(random_origin()));
     set_state_value(db, "name", name.empty() ? file_name(db) : name);
+    note_place(db);
     bump_generation(db);
   } else if (std::string version = state_value(db, "version"); version != std::to_string(schema_version)) {
     throw Error(ErrorKind::config, "newer_schema",
@@ -134,12 +136,12 @@ Identity read_identity(sqlite3* db) {
   return identity;
 }
 
-void new_incarnation(sqlite3* db, bool new_node) {
-  Savepoint savepoint(db);
-  set_state_value(db, "origin", to_hex(random_origin()));
-  if (new_node) set_state_value(db, "node", random_uuid());
+void write_identity(sqlite3* db, const Identity& identity) {
+  set_state_value(db, "node", identity.node);
+  set_state_value(db, "origin", to_hex(identity.origin));
+  set_state_value(db, "name", identity.name);
+  note_place(db);
   bump_generation(db);
-  savepoint.release();
 }
 
 std::vector<ServerConfig> read_servers(sqlite3* db) {

@@ -3,7 +3,7 @@
 // rowmesh_conflicts, ...) and rowmesh_status belong to what people query.
 //
 //   rowmesh_state(key, value)     'version', 'node', 'origin' (hex), 'name', 'generation', 'clock', 'all_tables',
-//   'setting.<name>' rowmesh_table                 replicated tables: id, name (as the file spells it), wire_name,
+//   'place' (place.hpp), 'setting.<name>' rowmesh_table                 replicated tables: id, name (as the file spells it), wire_name,
 //   merge, suspended, rebuilt_ms rowmesh_column                (table_id, idx, name): the number of a column in masks
 //   of the log; never given twice rowmesh_server                id, name, url, secret, old_secret, direction, enabled, start_state,
 //   options (JSON) rowmesh_log                   what the capture triggers write; empty whenever the worker has read it
@@ -43,8 +43,7 @@ inline std::string setting_value(sqlite3* db, const std::string& name) { return 
 void set_setting(sqlite3* db, const std::string& name, const std::string& value);  // bumps the generation
 
 Identity read_identity(sqlite3* db);
-// A new origin after a restore or a copy (the node's UUID stays unless `new_node`).
-void new_incarnation(sqlite3* db, bool new_node);
+void write_identity(sqlite3* db, const Identity& identity);  // and that it belongs to this place
 std::vector<ServerConfig> read_servers(sqlite3* db);
 // HistoryRecord::state of the newest history record that has one: what add_server stores as start_state.
 std::string newest_state(sqlite3* db);

@@ -38,7 +38,7 @@ void node_fields(Status& node, Field field) {
   field("side_rows", node.side_rows), field("quarantined", node.quarantined), field("captured", node.captured);
   field("applied", node.applied), field("conflicts", node.conflicts), field("refused_requests", node.refused_requests);
   field("refused", node.refused);
-  field("wait_cut", node.wait_cut), field("blocked", node.blocked), field("listening", node.listening);
+  field("wait_cut", node.wait_cut), field("blocked", node.blocked), field("identity", node.identity), field("listening", node.listening);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <thread>
 
+#include "sqlite_ext/place.hpp"
 #include "sqlite_ext/store_impl.hpp"
 
 namespace rowmesh::sqlite {
@@ -263,6 +264,19 @@ std::uint64_t SqliteStore::config_generation() {
 }
 
 Identity SqliteStore::identity() { return read_identity(impl_->db); }
+
+void SqliteStore::set_identity(const Identity& identity) {
+  impl_->need(Impl::Open::write, "set_identity");
+  write_identity(impl_->db, identity);
+}
+
+std::string SqliteStore::place_trouble() { return check_place(impl_->db); }
+
+void SqliteStore::restart_clock(Hlc last) {
+  impl_->need(Impl::Open::write, "restart_clock");
+  impl_->clock.restart(last);
+  set_state_value(impl_->db, "clock", std::to_string(last));
+}
 
 std::vector<Table> SqliteStore::tables() {
   maintain();

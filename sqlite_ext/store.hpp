@@ -48,6 +48,8 @@ class SqliteStore : public Store {
   // ---- Store
   std::uint64_t config_generation() override;
   Identity identity() override;
+  void set_identity(const Identity& identity) override;
+  std::string place_trouble() override;
   std::vector<Table> tables() override;
   std::vector<ServerConfig> servers() override;
   void forget_old_secret(std::int64_t server) override;
@@ -55,6 +57,7 @@ class SqliteStore : public Store {
   std::vector<Request> requests() override;
   void finish_request(std::int64_t id) override;
   VersionClock& clock() override;
+  void restart_clock(Hlc last) override;
 
   void begin(TransactionKind kind, std::span<const Table* const> locked = {}) override;
   void commit() override;
@@ -63,6 +66,7 @@ class SqliteStore : public Store {
 
   LogRead read_log(const LogVisitor& visit) override;
   bool log_must_be_read() override;
+  bool has_local(Hlc version) override;
   void note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) override;
 
   std::int64_t append_history(std::span<const HistoryRecord> records) override;

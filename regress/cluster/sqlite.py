@@ -17,9 +17,9 @@ HOST = pathlib.Path(__file__).with_name("sqlite_host.py")
 class SqliteNode:
     engine = "sqlite"
 
-    def __init__(self, name, file=None):
+    def __init__(self, name, file=None, folder=None):
         self.name = name
-        self.folder = places.new_folder(name)
+        self.folder = folder or places.new_folder(name)
         self.file = str(self.folder / "app.db")
         if file:
             with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, contextlib.closing(sqlite3.connect(self.file)) as copy:

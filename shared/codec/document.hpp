@@ -32,6 +32,7 @@ struct OriginMeta {
   Hlc watermark = 0;
   Hlc horizon = 0;
   std::map<Origin, Hlc> received;  // R: the watermark it has of each other origin
+  Hlc newest = 0;                  // the newest version that it gave itself, up to this position; it must know it again (identity.cpp)
 
   bool operator==(const OriginMeta&) const = default;
 };

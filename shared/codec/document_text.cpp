@@ -22,7 +22,7 @@ Json to_json(const Vector& vector) {
 Json to_json(const OriginMeta& meta) {
   Json received = Json::object();
   for (const auto& [origin, hlc] : meta.received) received[to_hex(origin)] = hlc;
-  return {{"position", meta.position}, {"watermark", meta.watermark}, {"horizon", meta.horizon}, {"received", received}};
+  return {{"position", meta.position}, {"watermark", meta.watermark}, {"horizon", meta.horizon}, {"received", received}, {"newest", meta.newest}};
 }
 
 std::string dump(const Json& json) {
@@ -71,7 +71,7 @@ Vector vector_from(const Json& json) {
 }
 
 OriginMeta meta_from(const Json& json) {
-  OriginMeta meta{number(json, "position"), number(json, "watermark"), number(json, "horizon"), {}};
+  OriginMeta meta{number(json, "position"), number(json, "watermark"), number(json, "horizon"), {}, json.contains("newest") ? number(json, "newest") : 0};
   for (const auto& [origin, hlc] : object(json, "received").items()) meta.received[from_hex(origin)] = number(hlc);
   return meta;
 }

@@ -55,7 +55,10 @@ void Window::keep_once(std::vector<Entry*>& entries) {
 void Window::add_batch(Batch batch) {
   for (Entry* entry : batch.entries) entry->references++;
   batches_.push_back(std::move(batch));
-  Batch& added = batches_.back();
+  index(batches_.back());
+}
+
+void Window::index(Batch& added) {
   for (auto& [origin, position] : added.ends) {
     OfOrigin& of = by_origin_[origin];
     of.batches.push_back({position, &added, of.changes});
@@ -180,6 +183,16 @@ void Window::drop_born_before(TableId table, Version truncated, const std::funct
   for_each(table, [&](Entry& entry) {
     if (!skip(entry)) std::erase_if(entry.state.lives, [&](const Life& life) { return life.birth < truncated; });
   });
+}
+
+void Window::rename_batches(Origin before, Hlc fork, Origin after, Hlc back) {
+  for (Batch& batch : batches_) {
+    if (batch.ends.size() != 1 || batch.ends[0].first != before || batch.newest <= fork) continue;
+    batch.ends = {{after, renamed_position}};
+    batch.newest -= back;
+  }
+  by_origin_.clear();
+  for (Batch& batch : batches_) index(batch);
 }
 
 void Window::for_each(TableId table, const std::function<void(Entry&)>& visit) {

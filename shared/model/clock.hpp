@@ -37,6 +37,7 @@ class HybridClock : public VersionClock {
     return last_;
   }
   Hlc now() override { return last_; }
+  void restart(Hlc last) { last_ = last; }
   void observe(Hlc seen) override { last_ = seen > last_ ? seen : last_; }
 
  private:

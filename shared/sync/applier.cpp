@@ -34,6 +34,9 @@ bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
     if (begin.number > here->second.number) throw Refusal{"gap", "changes before this document are missing here"};
     if (begin.number == here->second.number && begin.tag != 0 && here->second.tag != 0 && begin.tag != here->second.tag)
       throw Refusal{"history", "origin " + to_hex(origin) + " has another history than the one applied here: was it restored from a backup?"};
+    if (to.number == here->second.number && to.tag != here->second.tag && to.tag != 0 && here->second.tag != 0)
+      throw Refusal{"history", "origin " + to_hex(origin) + " gives position " + std::to_string(to.number) +
+                                   " to other changes than those applied here: was it restored from a backup, or copied?"};
     anything_new = anything_new || to.number > here->second.number;
   }
   if (anything_new && header_.horizon < state.prune_horizon)
@@ -405,6 +408,35 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   row_writes_.back().values = writes_.back().owned.view();
 }
 
+// A settled value of ours gives way whatever the source's version is; what was changed here lately merges as ever.
+void Applier::adopt_copied(std::size_t index, Entry* entry, const FoundRow& found, RowView table_row) {
+  Item& item = items_[index];
+  const Table& table = *mapping().table;
+  IncomingLife& life = item.lives[0];
+  if (entry && (entry->state.lives.size() != 1 || entry->state.lives[0].side)) return decide_generally(index, entry, found);
+  ColumnSet columns;
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    auto column = static_cast<ColumnIndex>(i);
+    if (life.values[i].kind == ValueKind::omitted || same_value(life.values[i], table_row[i])) continue;
+    Version ours = entry ? entry->state.lives[0].columns.of(column) : Version{};
+    if (ours.settled() || life.columns.of(column) > ours) columns.add(column);
+  }
+  if (columns.empty()) {
+    if (!decide_plainly(item, entry, found)) decide_generally(index, entry, found);
+    return;
+  }
+  Entry& here = core_.window.get(table.id, item.key);
+  core_.window.touch(here);
+  if (here.state.lives.empty()) {
+    here.state.lives.emplace_back(life.birth);
+    here.state.lives[0].columns = life.columns;
+  } else {
+    for (std::size_t i = 0; i < table.columns.size(); i++)
+      if (auto column = static_cast<ColumnIndex>(i); columns.has(column)) here.state.lives[0].columns.set(column, life.columns.of(column));
+  }
+  write(WriteKind::update, here, index, found, life.values, columns);
+}
+
 // A copy into a table that has rows: what is the same stays; what differs is refused, or becomes a change made here, so that everybody hears it.
 void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& found) {
   Item& item = items_[index];
@@ -421,6 +453,7 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
     table_row = OwnedRow(row);
     return true;
   });
+  if (copy_->adopt) return adopt_copied(index, entry, found, table_row.view());
   IncomingLife& life = item.lives[0];
   ColumnSet columns;
   for (std::size_t i = 0; i < table.columns.size(); i++) {

@@ -22,9 +22,11 @@ enum class CopyMode : std::uint8_t { none, fail, source, newer };
 
 struct CopySession {
   CopyMode mode = CopyMode::fail;
+  // This node was away for longer than changes are kept. What is settled here is old, so the source's rows take its place, silently.
+  bool adopt = false;
   bool target_was_empty = true;  // of the table that is being copied; rows that came since it was added do not count
   // Mode 'fail' reads the table twice: first it only compares, so that two tables that turn out to differ are not mixed by halves.
-  bool only_compare() const { return mode == CopyMode::fail && !target_was_empty; }
+  bool only_compare() const { return !adopt && mode == CopyMode::fail && !target_was_empty; }
   std::set<Key> seen;            // keys that the source has; kept only when the target had rows
   std::uint64_t rows = 0;
 };
@@ -98,6 +100,7 @@ class Applier {
   void decide(std::size_t index, const FoundRow& found);
   bool decide_plainly(Item& item, Entry* entry, const FoundRow& found);
   void decide_generally(std::size_t index, Entry* entry, const FoundRow& found);
+  void adopt_copied(std::size_t index, Entry* entry, const FoundRow& found, RowView table_row);
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
   void write(WriteKind kind, Entry& entry, std::size_t index, const FoundRow& found, RowView values, ColumnSet columns);
   void carry_out_writes();

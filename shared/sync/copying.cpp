@@ -90,6 +90,9 @@ void Node::Impl::go_on_copying() {
     copy.begun = true;
     copy.session = {};
     copy.session.mode = copy.mode;
+    if (copy.tables.size() == copy.tables_in_all)
+      copy.adopt = std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.needs_copy_there; });
+    copy.session.adopt = copy.adopt;
     core.store.begin(TransactionKind::read);
     core.cut(false);
     // Rows that came since the table was added have versions: they merge with what comes as any change does, and are shipped by themselves.
@@ -100,6 +103,7 @@ void Node::Impl::go_on_copying() {
       return false;
     });
     core.store.commit();
+    if (copy.adopt) copy.session.target_was_empty = false;
   }
   request.method = "GET";
   request.path = "/rowmesh/v1/rows";
@@ -128,6 +132,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
       copy.start_metas = applier.header().metas;
+      if (copy.adopt) give_up_old_changes(applier.header().prune_horizon, peer);
     }
     in_store = true;
     applier.run(core.services.breathe, &copy.session);
@@ -156,17 +161,17 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
 // Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships them.
 void Node::Impl::end_table(Copy& copy) {
   const Table* table = core.table_by_wire_name(copy.tables.front());
-  if (table && !copy.session.target_was_empty && copy.mode != CopyMode::newer) {
+  if (table && !copy.session.target_was_empty && (copy.mode != CopyMode::newer || copy.adopt)) {
     in_transaction([&] {
       std::vector<Key> extra;
       core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
         const Entry* known = core.window.find(table->id, key);
-        bool on_its_way = copy.mode == CopyMode::fail && known && !known->state.lives.empty();
+        bool on_its_way = (copy.mode == CopyMode::fail || copy.adopt) && known && !known->state.lives.empty();
         if (!on_its_way && !copy.session.seen.contains(Key(key))) extra.emplace_back(key);
         return true;
       });
       if (extra.empty()) return;
-      if (copy.mode == CopyMode::fail)
+      if (copy.mode == CopyMode::fail && !copy.adopt)
         throw Refusal{"differs", "table '" + table->wire_name + "' has rows here that the source lacks, such as " + key_to_text(extra.front()) +
                                      "; say on_existing => 'source' or 'newer'"};
       std::sort(extra.begin(), extra.end());
@@ -178,6 +183,7 @@ void Node::Impl::end_table(Copy& copy) {
         if (found[i].exists && !found[i].newer_than_log) removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
       std::vector<WriteResult> results;
       core.store.write_rows(*table, {}, removals, results);
+      if (copy.adopt) return;  // nobody but us had them
       for (const RowWrite& removal : removals) core.store.note_local(*table, LogOp::remove, removal.key, {});
     });
   }
@@ -191,6 +197,33 @@ void Node::Impl::end_table(Copy& copy) {
   copy.begun = false;
 }
 
+// What was written here and sent to nobody before the others forgot everything up to `horizon` has nothing to be merged with any more: it is
+// listed with its rows, which the copy then overwrites (model, H16 f).
+void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
+  auto confirmed = known(peer).applied.find(core.state.self);
+  PositionNumber from = confirmed == known(peer).applied.end() ? 0 : confirmed->second.number;
+  in_transaction([&] {
+    std::uint64_t listed = 0;
+    for (const Entry* entry : core.window.gather({{core.state.self, from}})) {
+      const Table* table = core.table(entry->table);
+      Version newest = entry->state.newest();
+      if (!table || newest.origin != core.state.self || newest.hlc > horizon) continue;
+      Loss loss{"update_origin_differs", "copied_over", ColumnSet::all(), {}, {}, {}, newest};
+      KeyView key = *entry->key;
+      core.store.read_rows(*table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+        loss.loser = OwnedRow(row);
+        return true;
+      });
+      core.store.add_conflict(conflict_row(*table, key, loss, core.now_ms()));
+      listed++;
+    }
+    core.counters.conflicts += listed;
+    if (listed > 0) core.log('w', std::to_string(listed) + " changes that were never sent are too old now and are listed as conflicts");
+    core.state.prune_horizon = std::max(core.state.prune_horizon, horizon);
+  });
+  core.prune();
+}
+
 void Node::Impl::end_copy(const std::string& failure) {
   Copy copy = std::move(copies.front());
   copies.pop_front();
@@ -200,6 +233,8 @@ void Node::Impl::end_copy(const std::string& failure) {
                                                         : "copy with server '" + name + "' ended: " + failure);
   if (peer != peers.end()) {
     peer->second.copy_error = failure;
+    if (failure.empty() && copy.everything)
+      for (auto& [id, other] : peers) other.needs_copy_there = false;
     if (failure.empty() && !copy.pull)
       for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
   }
@@ -244,6 +279,8 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
     response.headers["x-rowmesh-last"] = bytes_to_hex(last);
     response.body = made.body;
     peer.rows_sent += made.rows;
+    peer.needs_copy = false;  // judged anew when it has said where it stands
+    peer.met = false;
   } catch (...) {
     core.store.rollback();
     in_store = false;

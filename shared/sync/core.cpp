@@ -16,8 +16,7 @@ void Core::load_config() {
     by_wire_name_[table.wire_name] = table.id;
     tables_[table.id] = std::move(table);
   }
-  if (state.self != identity.origin && state.self != 0)
-    log('w', "this node has a new incarnation: " + to_hex(identity.origin) + " instead of " + to_hex(state.self));
+  if (state.self != identity.origin && state.self != 0 && loaded_) return;  // renew() comes first
   state.self = identity.origin;
   Member& self = state.members[identity.origin];
   self.node = identity.node;
@@ -53,6 +52,7 @@ bool Core::cut(bool force) {
   OriginMeta& meta = state.own_meta();
   meta.position = position.number;
   meta.watermark = watermark;
+  meta.newest = std::max(meta.newest, batch.newest);
   // A server that was never met confirmed nothing, and is not among the members yet.
   if (!hold_prune) meta.horizon = std::max(meta.horizon, state.horizon(watermark));
   meta.received.clear();
@@ -64,6 +64,7 @@ bool Core::cut(bool force) {
   data.number(position.number);
   data.fixed64(position.tag);
   data.fixed64(batch.newest);
+  data.fixed64(state.self);
   batch.ends = {{state.self, position.number}};
   Batch* added = nullptr;
   if (batch.newest != 0) {
@@ -209,7 +210,7 @@ void Core::hold_younger(const Table& table, Entry& entry, const Life& shown, con
 }
 
 // Local writes to rows of which some values lie in the side table: the table's row is newer now.
-void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*, ColumnSet>& touched) {
+void Core::refresh_side_values(const std::vector<Entry*>&, const std::map<Entry*, ColumnSet, ByKey>& touched) {
   for (auto& [entry, columns] : touched) {
     const Table& table = *this->table(entry->table);
     Version truncated = state.truncated(table.id);
@@ -257,7 +258,7 @@ ConflictRow conflict_row(const Table& table, KeyView key, const Loss& loss, std:
 // ---- history ----
 
 namespace {
-constexpr std::uint64_t first_part = 1, next_part = 2;
+constexpr std::uint64_t first_part = 1, next_part = 3;  // 0: a cut; 2: a renewal
 constexpr std::size_t trim_after_entries = 50000;
 constexpr PositionNumber lost_numbers = 1u << 20;  // more than are ever made between two history records
 
@@ -401,9 +402,17 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
   open = true;
   if (part != next_part) open_batch.sequence = record.sequence;
   if (part == 0) {
-    open_batch.ends = {{state.self ? state.self : identity.origin, in.number()}};
+    PositionNumber number = in.number();
     in.fixed64();
     open_batch.newest = in.fixed64();
+    state.self = in.fixed64();  // its log entries are this incarnation's
+    open_batch.ends = {{state.self, number}};
+    return;
+  }
+  if (part == renewal_part) {
+    take_renewal(in);
+    open = false;
+    open_batch = {};
     return;
   }
   in.applied_at(in.fixed64());
@@ -472,6 +481,8 @@ void Core::load_history() {
     for (Entry* entry : batch.entries) entry->references++;
   }
   touched_sides_.clear();
+  if (last_sequence_ == 0) state.self = identity.origin;
+  loaded_ = true;
   load_config();
   state.hlc = std::max(state.hlc, store.clock().now());
   store.clock().observe(state.hlc);
@@ -479,6 +490,13 @@ void Core::load_history() {
   // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a server that has
   // the lost one would take the new one for known. The time of day would not do: it goes back.
   first_number_ = state.applied[state.self].number + lost_numbers;
+  newest_at_start = state.own_meta().newest;
+  // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.
+  if (state.self != identity.origin) {
+    auto before = state.members.find(state.self);
+    bool copy = before != state.members.end() && before->second.node != identity.node;
+    renew({state.self, identity.origin, newest_at_start, 0, copy}, identity, 0);
+  }
   if (last_sequence_ == 0) {
     cut_alone(true);
     flush();

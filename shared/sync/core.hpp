@@ -13,6 +13,24 @@
 
 namespace rowmesh {
 
+class PackedReader;
+
+// Not by address: one seed of the simulator gives one run.
+struct ByKey {
+  bool operator()(const Entry* left, const Entry* right) const {
+    return left->table != right->table ? left->table < right->table : *left->key < *right->key;
+  }
+};
+using EntrySet = std::set<Entry*, ByKey>;
+
+// From one incarnation to the next (core_identity.cpp).
+struct Renewal {
+  Origin before = 0, after = 0;
+  Hlc fork = 0;                 // versions of ours above it are in no other history of `before`
+  Hlc back = 0;                 // the clock ran ahead: these versions go back by so much
+  bool before_goes_on = false;  // a copy: somebody else is `before`
+};
+
 struct Counters {
   std::uint64_t captured = 0, applied = 0, conflicts = 0, uncaptured = 0;
   RefusalCounts refused;
@@ -45,13 +63,21 @@ class Core {
   std::int64_t first_written() const { return first_written_; }  // what the last write_pending wrote begins here
   bool pending() const { return !pending_.empty() || !dirty_sides_.empty(); }
 
+  // Throws Error; then nothing has changed. `request`: to be finished with it; 0: none.
+  void renew(const Renewal& renewal, const Identity& becomes, std::int64_t request);
+  Hlc newest_confirmed();
+  bool knows_own(Hlc version);  // was this version given here, by this history?
+  // Positions of ours go on above this one.
+  void number_from(PositionNumber number) { first_number_ = std::max(first_number_, number); }
+  Hlc newest_at_start = 0;      // of our own versions in the history that was found
+
   const Table* table(TableId id) const;
   const Table* table_by_wire_name(const std::string& name) const;
   const std::map<TableId, Table>& tables() const { return tables_; }
 
   void mark_side(Entry& entry) { dirty_sides_.insert(&entry); }  // its side row must be written, or removed
   // Rows hidden, held or quarantined, by table.
-  const std::set<Entry*>& sides() const { return sides_; }
+  const EntrySet& sides() const { return sides_; }
   void prune();
   void log(char level, const std::string& text) { services.log(level, text); }
   std::uint64_t now_ms() { return services.wall.now_ms(); }
@@ -65,17 +91,21 @@ class Core {
   Hlc watermark = 0;               // W of the last cut
   bool hold_prune = true;         // a server of ours was never met: nobody knows yet what it lacks
   std::set<TableId> recheck_hidden; // a value may have become free
-  std::set<Entry*> surfacing;       // a held life whose elder was removed here: it is the row's turn now
+  EntrySet surfacing;       // a held life whose elder was removed here: it is the row's turn now
   std::uint64_t last_cut_ms = 0;
 
  private:
+  static constexpr std::uint64_t renewal_part = 2;  // first number of a history record
+  void rename_window(const Renewal& renewal);
+  void take_renewal(PackedReader& in);
+  void close_origin(NodeState& next, const Renewal& renewal);
   void fold(const LogEntry& entry, Batch& batch);
   bool waits_for_its_turn(const Table& table, const Entry& entry) const;
   void fold_truncate(const Table& table, Version version);
   void list_unseen(const Table& table, const Entry& entry, const ColumnSet& replaced, Version version);
   void hold_younger(const Table& table, Entry& entry, const Life& shown, const ColumnSet& touched);
   void split_values(const Table& table, Entry& entry, Life& shown, Version truncated);
-  void refresh_side_values(const std::vector<Entry*>& entries, const std::map<Entry*, ColumnSet>& columns);
+  void refresh_side_values(const std::vector<Entry*>& entries, const std::map<Entry*, ColumnSet, ByKey>& columns);
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);
 
@@ -86,16 +116,17 @@ class Core {
     Batch* batch;
   };
   std::vector<PendingRecord> pending_;
-  std::set<Entry*> dirty_sides_, sides_;
+  EntrySet dirty_sides_, sides_;
   std::vector<ConflictRow> pending_conflicts_;
   std::int64_t replaying_ = 0;  // the history record whose log entries are folded again
   bool cutting_ = false;  // not while the history is loaded: what was lost then is listed already
-  std::map<Entry*, ColumnSet> touched_sides_;  // during a cut: columns of side rows that changed here
+  std::map<Entry*, ColumnSet, ByKey> touched_sides_;  // during a cut: columns of side rows that changed here
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
   Batch settling_;                                     // rows that leave the side table with it
   std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
   PositionNumber first_number_ = 1;
   std::size_t forgotten_ = 0;  // entries, since memory was last given back
+  bool loaded_ = false;
 };
 
 // The data of an `applied` record: the positions it leads to and each key's state afterwards.

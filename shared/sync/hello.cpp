@@ -61,12 +61,15 @@ std::string hello_to_json(const Hello& hello) {
   out["name"] = hello.name;
   out["version"] = hello.version;
   out["origin"] = to_hex(hello.origin);
+  out["instance"] = to_hex(hello.instance);
   out["clock_ms"] = hello.clock_ms;
   out["tables"] = tables;
   out["ask_me"] = hello.ask_me;
   out["zstd"] = hello.zstd;
   if (hello.old_secret) out["old_secret"] = true;
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
+  if (hello.your_position != 0) out["yours"] = {hello.your_position, hello.your_newest};
+  if (hello.needs_copy) out["needs_copy"] = true;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -79,9 +82,15 @@ Hello hello_from_json(const std::string& text) {
     hello.name = from.at("name").get<std::string>();
     hello.version = from.at("version").get<std::string>();
     hello.origin = from_hex(from.at("origin").get<std::string>());
+    hello.instance = from_hex(from.at("instance").get<std::string>());
     hello.clock_ms = from.at("clock_ms").get<std::uint64_t>();
     hello.progress = progress_of(from);
     hello.copy_error = from.value("copy_error", "");
+    if (from.contains("yours")) {
+      hello.your_position = from["yours"].at(0).get<PositionNumber>();
+      hello.your_newest = from["yours"].at(1).get<Hlc>();
+    }
+    hello.needs_copy = from.value("needs_copy", false);
     hello.ask_me = from.value("ask_me", false);
     hello.zstd = from.value("zstd", false);
     hello.old_secret = from.value("old_secret", false);

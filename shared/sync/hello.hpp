@@ -19,12 +19,16 @@ struct Hello {
   int protocol_min = 1, protocol_max = 1;
   std::string node, name, version;
   Origin origin = 0;
+  std::uint64_t instance = 0;  // of this run of its worker, random
   std::uint64_t clock_ms = 0;
   Progress progress;
   bool ask_me = false;     // this server has no URL for you: what it has for you, you must ask for
   bool old_secret = false;  // the request was signed with a secret that was replaced here
   bool zstd = false;       // takes and makes compressed documents
   std::string copy_error;  // why the copy that you asked for ended early
+  PositionNumber your_position = 0;  // of you, the asker: how far I have you, and the newest version in it that you gave yourself
+  Hlc your_newest = 0;
+  bool needs_copy = false;           // my log does not reach back to you any more
   struct HelloTable {
     std::string name;
     std::vector<std::string> columns;

@@ -29,6 +29,9 @@ HttpResponse Node::later(const HttpRequest& request) { return impl_->later(reque
 NodeStatus Node::status() const { return impl_->status(); }
 
 void Node::Impl::start() {
+  instance = core.services.random.next();
+  misplaced = core.store.place_trouble();
+  if (!misplaced.empty()) core.log('e', misplaced);
   core.load_history();
   reload_if_changed();
 }
@@ -52,20 +55,26 @@ void Node::Impl::guarded(const char* doing, const std::function<void()>& work) {
 
 std::uint64_t Node::Impl::tick() {
   if (in_store) return core.now_ms() + 1;
+  if (core.now_ms() + idle_cut_ms < last_tick_ms) after_clock_went_back();
+  last_tick_ms = core.now_ms();
   next_wake_ms = core.now_ms() + idle_cut_ms;
   guarded("reading the configuration", [&] { reload_if_changed(); });
   take_answers();
-  guarded("applying", [&] { apply_queued(); });
+  if (stopped().empty()) guarded("applying", [&] { apply_queued(); });
   if (core.now_ms() >= next_requests_ms) {
     guarded("carrying out a request", [&] { carry_out_requests(); });
     next_requests_ms = core.now_ms() + requests_ms;
   } else {
     next_wake_ms = std::min(next_wake_ms, next_requests_ms);
   }
-  guarded("showing what waited", [&] { show_waiting(); });
-  guarded("copying", [&] { go_on_copying(); });
-  guarded("shipping", [&] { ship(); });
-  guarded("asking for changes", [&] { ask_for_changes(); });
+  if (stopped().empty()) {
+    guarded("showing what waited", [&] { show_waiting(); });
+    guarded("copying", [&] { go_on_copying(); });
+    guarded("shipping", [&] { ship(); });
+    guarded("asking for changes", [&] { ask_for_changes(); });
+  } else if (misplaced.empty()) {
+    greet_only();
+  }
   guarded("writing the history", [&] {
     if (!core.pending() || core.now_ms() < next_flush_ms) return;
     core.flush();
@@ -73,7 +82,10 @@ std::uint64_t Node::Impl::tick() {
   });
   guarded("giving up servers that are silent", [&] { give_up_silent(); });
   guarded("forgetting an old secret", [&] { forget_old_secrets(); });
-  guarded("forgetting what is settled", [&] { core.prune(); });
+  guarded("forgetting what is settled", [&] {
+    expire_members();
+    core.prune();
+  });
   if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
   for (auto& [id, peer] : peers)
     if (peer.greets() && !peer.in_flight && peer.retry_at_ms > core.now_ms()) next_wake_ms = std::min(next_wake_ms, peer.retry_at_ms);
@@ -92,6 +104,7 @@ void Node::Impl::reload_if_changed() {
   core.load_config();
   sync_peers(core.store.servers());
   enabled = core.store.setting("enabled") != "off";
+  read_retention();
   config_generation = generation;
   next_requests_ms = 0;
   next_retry_ms = core.now_ms();  // a changed schema may take what it refused
@@ -133,7 +146,7 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
   }
   core.hold_prune = false;
   for (auto& [id, peer] : peers)
-    if (known(peer).origin == 0) core.hold_prune = true;
+    if (known(peer).origin == 0 && !peer.not_kept) core.hold_prune = true;
 }
 
 // A secret that was replaced here is taken until the other side uses the new one.
@@ -164,6 +177,17 @@ void Node::Impl::give_up_silent() {
                         " hours (its retention): its changes are not kept any more, and it may need a copy when it comes back");
     }
     peer.given_up = silent;
+  }
+}
+
+// What was to happen "in a second" would otherwise wait for as long as the clock had run ahead.
+void Node::Impl::after_clock_went_back() {
+  next_flush_ms = next_status_ms = next_requests_ms = next_expiry_ms = awake_since_ms = last_heartbeat_ms = core.last_cut_ms = 0;
+  if (next_retry_ms != 0) next_retry_ms = core.now_ms();
+  for (auto& [id, peer] : peers) {
+    peer.retry_at_ms = peer.ask_at_ms = peer.last_hello_ms = peer.paced_until_ms = 0;
+    peer.asked_ms = peer.asked_since_ms = peer.last_received_ms = peer.heard_ms = core.now_ms();
+    peer.met = false;
   }
 }
 
@@ -199,10 +223,11 @@ bool Node::Impl::heartbeat_due() {
 
 std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
   if (!enabled || !peer.config.enabled) return "disabled";
+  if (!stopped().empty()) return "blocked";
   if (!copies.empty() && copies.front().peer == peer.config.id) return "copying";
   if (!peer.blocked.empty()) return "blocked";
-  if (peer.needs_copy || peer.given_up) return "needs copy";
-  if (peer.failures > 0) return "backing off";
+  if (peer.needs_copy || peer.needs_copy_there || peer.given_up) return "needs copy";
+  if (peer.failures > 0) return expired(peer) ? "needs copy" : "backing off";
   if (!peer.reachable() && peer.may_ship() && core.now_ms() > peer.last_received_ms + silent_asker_ms) return "backing off";
   if (!peer.met && !peer.config.url.empty()) return "catching up";
   return queued_keys > 1000 || peer.busy ? "catching up" : "streaming";
@@ -224,7 +249,8 @@ NodeStatus Node::Impl::status() {
   if (core.services.listener_refusals) status.refused += core.services.listener_refusals();
   status.refused_requests = status.refused.sum();
   status.wait_cut = forced_cuts;
-  status.blocked = blocked;
+  status.blocked = stopped().empty() ? blocked : stopped();
+  status.identity = identity_trouble();
   for (auto& [id, peer] : peers) {
     ServerStatus server;
     Position acked = peer.start;
@@ -240,7 +266,12 @@ NodeStatus Node::Impl::status() {
       server.lag_ms = status.time_ms - std::min(status.time_ms, hlc_to_ms(oldest));
     server.state = state_of(peer, server.queued);
     server.last_success_ms = peer.last_success_ms;
-    server.last_error = !peer.blocked.empty() ? peer.blocked : peer.last_error;
+    server.last_error = !status.identity.empty() ? status.blocked : peer.blocked;
+    if (server.last_error.empty() && peer.needs_copy_there)
+      server.last_error = "it keeps no changes from so long ago: call copy('" + peer.config.name + "') here with direction 'pull', on_existing 'source'";
+    if (server.last_error.empty() && peer.needs_copy)
+      server.last_error = "it was away for longer than changes are kept: call copy there, with direction 'pull', on_existing 'source'";
+    if (server.last_error.empty()) server.last_error = peer.last_error;
     if (server.last_error.empty() && peer.in_flight && core.now_ms() >= peer.asked_ms + silent_ms)
       server.last_error = "no answer for " + std::to_string((core.now_ms() - peer.asked_ms) / 1000) + " s";
     if (server.last_error.empty() && server.state == "backing off" && !peer.reachable())

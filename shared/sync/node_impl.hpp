@@ -1,5 +1,5 @@
-// The inside of Node, in six files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
-// pulling.cpp (for servers that nobody can reach), requests.cpp (what people asked for by SQL), copying.cpp.
+// The inside of Node, in seven files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
+// pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what people asked for by SQL), copying.cpp.
 #pragma once
 #include <deque>
 #include <map>
@@ -29,6 +29,7 @@ class Node::Impl {
   void reload_if_changed();
   void sync_peers(const std::vector<ServerConfig>& servers);
   void take_answers();
+  void after_clock_went_back();
   void forget_old_secrets();
   void give_up_silent();
   void guarded(const char* doing, const std::function<void()>& work);
@@ -37,6 +38,7 @@ class Node::Impl {
 
   // shipping.cpp
   void greet(Peer& peer);
+  void greet_only();
   void take_hello(Peer& peer, const Hello& hello);
   void ship();
   bool wants_anything(const Peer& peer, DocumentOrder& order);
@@ -69,6 +71,19 @@ class Node::Impl {
   AuthResult authenticate(const HttpRequest& head, Peer& peer);
   HttpResponse refuse(RefusedFor why, int status, const std::string& error, const std::string& text);
 
+  // retention.cpp
+  void read_retention();
+  void expire_members();
+  bool expired(const Peer& peer);
+
+  // identity.cpp
+  std::string identity_trouble();  // '', 'copied' or 'restored'
+  std::string stopped();           // why this node stands still, as a sentence; '': it does not
+  void judge_identity(Peer& peer, const Hello& hello);
+  void judge_clock();
+  void new_identity(const Request& request);
+  bool hears_twins(Peer& peer, std::uint64_t instance);
+
   // requests.cpp
   void carry_out_requests();
   void in_transaction(const std::function<void()>& work);
@@ -85,6 +100,7 @@ class Node::Impl {
     std::int64_t peer = 0;
     bool pull = true;
     CopyMode mode = CopyMode::fail;
+    bool adopt = false;
     std::vector<std::string> tables;  // wire names still to come, the current one first
     std::size_t tables_in_all = 0;
     Key after;
@@ -101,6 +117,7 @@ class Node::Impl {
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
   void go_on_copying();
   void take_copied(Peer& peer, HttpResponse response);
+  void give_up_old_changes(Hlc horizon, Peer& peer);
   void end_table(Copy& copy);
   void end_copy(const std::string& failure);
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
@@ -111,6 +128,8 @@ class Node::Impl {
   std::uint64_t config_generation = ~std::uint64_t{0};
   bool enabled = true;
   std::string blocked;
+  std::string misplaced;       // Store::place_trouble
+  std::uint64_t instance = 0;  // of this run, random
   ReplayGuard replay_guard;
 
   struct Answer {
@@ -133,7 +152,8 @@ class Node::Impl {
   std::int64_t applying = 0;              // the server whose long document is being applied
   bool in_store = false;                  // a transaction is open: requests are answered from memory
   std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0, forced_cuts = 0;
-  std::uint64_t next_wake_ms = 0;
+  std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0;
+  std::uint64_t retention_ms = 0, retention_rows = 0;
 };
 
 }  // namespace rowmesh

@@ -89,6 +89,7 @@ void pack_meta(PackedWriter& out, const OriginMeta& meta) {
     out.fixed64(origin);
     out.fixed64(hlc);
   }
+  out.fixed64(meta.newest);
 }
 
 OriginMeta unpack_meta(PackedReader& in) {
@@ -100,10 +101,11 @@ OriginMeta unpack_meta(PackedReader& in) {
     Origin origin = in.fixed64();
     meta.received[origin] = in.fixed64();
   }
+  meta.newest = in.fixed64();
   return meta;
 }
 
-constexpr std::uint64_t state_format = 1;
+constexpr std::uint64_t state_format = 2;
 
 }  // namespace
 
@@ -126,6 +128,7 @@ std::string NodeState::encode() const {
     out.number(member.left);
   }
   out.fixed64(prune_horizon);
+  out.fixed64(lost);
   out.number(truncates.size());
   for (auto& [table, version] : truncates) {
     out.number(table);
@@ -170,6 +173,7 @@ NodeState NodeState::decode(const std::string& bytes) {
     member.left = in.number() != 0;
   }
   state.prune_horizon = in.fixed64();
+  state.lost = in.fixed64();
   for (std::uint64_t left = in.number(); left > 0; left--) {
     auto table = static_cast<TableId>(in.number());
     state.truncates[table] = in.version();

@@ -24,6 +24,7 @@ struct NodeState {
   std::map<Origin, OriginMeta> metas;   // own included
   std::map<Origin, Member> members;     // own included
   Hlc prune_horizon = 0;                // G
+  Hlc lost = 0;                         // a change that we made says another server, and that is not here: we are not who we were; 0: none
   std::map<TableId, Version> truncates; // T
   std::map<Origin, PositionNumber> pruned;  // per origin: the log up to here is gone
   std::map<std::int64_t, KnownServer> servers;

@@ -1,5 +1,6 @@
 // What this node knows of one of its servers while it runs. States are drawn in shared/sync/README.md.
 #pragma once
+#include <deque>
 #include <memory>
 #include <set>
 #include <string>
@@ -20,7 +21,15 @@ struct Peer {
   std::uint64_t retry_at_ms = 0;
   std::uint32_t failures = 0;
   std::string blocked;         // a sentence: what a person must mend
-  bool needs_copy = false;
+  bool needs_copy = false;     // our log does not reach back to it any more
+  bool needs_copy_there = false;  // its log does not reach back to us
+  bool not_kept = false;       // never met, and changes are kept for it no longer
+  bool twin = false;           // it says that somebody else comes to it under our identity
+  Hlc own_checked = 0;         // the newest version of ours there, as it was last found here
+  std::deque<std::uint64_t> instances; // runs of its worker that greeted us lately
+  std::uint64_t instance = 0;  // the last of them
+  std::uint32_t returns = 0;   // how often one spoke again after another had spoken: two that run at once do so for ever
+  std::uint64_t returned_ms = 0;
   std::string last_error;
   std::string copy_error, copy_error_there;  // why the last copy ended early, here or as the server tells
   std::uint64_t asked_ms = 0;                // when the request in flight was sent

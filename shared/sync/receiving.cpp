@@ -20,10 +20,12 @@ std::string header_of(const HttpRequest& request, const char* name) {
   return at == request.headers.end() ? "" : at->second;
 }
 
-// "origin=HEX" of a query that has nothing else.
-Origin origin_of(const HttpRequest& request) {
-  constexpr std::string_view name = "origin=";
-  return request.query.starts_with(name) ? from_hex(request.query.substr(name.size())) : 0;
+// HEX of "name=HEX" in a query; 0 if it is not there.
+std::uint64_t number_of(const HttpRequest& request, const std::string& name) {
+  std::size_t begin = ("&" + request.query).find("&" + name + "=");
+  if (begin == std::string::npos) return 0;
+  begin += name.size() + 1;
+  return from_hex(request.query.substr(begin, request.query.find('&', begin) - begin));
 }
 
 }  // namespace
@@ -102,6 +104,8 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
     return refuse(RefusedFor::other, 503, "not_met", "this server has not met you yet; it greets you first");
   }
   if (!peer->config.enabled || !enabled) return refuse(RefusedFor::disabled, 503, "disabled", "replication with you is switched off here; call enable_server or enable");
+  if (std::string why = stopped(); !why.empty() && head.path != "/rowmesh/v1/hello")
+    return refuse(RefusedFor::other, 503, "stopped", "it stands still: " + why);
   if (changes) {
     if (!peer->takes()) return refuse(RefusedFor::direction, 403, "forbidden", "this server only ships to you and takes nothing from you (direction 'push')");
     body_limit = limits::body_bytes;
@@ -117,8 +121,9 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     return answer(200, out.dump());
   }
   if (request.path == "/health") {
-    bool well = blocked.empty();
-    nlohmann::json out = {{"status", well ? "ok" : "blocked"}, {"node", core.identity.node}, {"reason", blocked}};
+    std::string reason = stopped().empty() ? blocked : stopped();
+    bool well = reason.empty();
+    nlohmann::json out = {{"status", well ? "ok" : "blocked"}, {"node", core.identity.node}, {"reason", reason}};
     return answer(well ? 200 : 503, out.dump());
   }
   Peer* peer = peer_of(request);
@@ -147,8 +152,10 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
 }
 
 HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
-  Origin origin = origin_of(request);
+  Origin origin = number_of(request, "origin");
   if (peer) {
+    if (hears_twins(*peer, number_of(request, "instance")))
+      return refuse(RefusedFor::document, 409, "same_node", "two databases come here with the identity of '" + peer->config.name + "': one is a copy of the other");
     if (origin != 0) {
       known(*peer).origin = origin;
       met(known(*peer).node, "", origin);
@@ -162,6 +169,12 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.origin = core.state.self;
   hello.clock_ms = core.now_ms();
   hello.progress = progress();
+  hello.instance = instance;
+  if (peer) hello.needs_copy = peer->needs_copy;
+  if (auto yours = core.state.metas.find(origin); peer && yours != core.state.metas.end() && core.state.applied.contains(origin)) {
+    hello.your_position = core.state.applied[origin].number;
+    hello.your_newest = yours->second.newest;
+  }
   if (peer) hello.copy_error = peer->copy_error;
   hello.ask_me = peer && !peer->reachable() && peer->may_ship();
   hello.zstd = true;

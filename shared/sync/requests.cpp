@@ -8,6 +8,11 @@ constexpr std::uint64_t retry_every_ms = 60000;
 
 void Node::Impl::carry_out_requests() {
   for (const Request& request : core.store.requests()) {
+    if (request.kind == "new_identity") {
+      new_identity(request);
+      return;
+    }
+    if (!stopped().empty()) continue;
     if (request.kind == "copy") {
       begin_copy(request);
       continue;
@@ -19,7 +24,7 @@ void Node::Impl::carry_out_requests() {
       core.store.finish_request(request.id);
     });
   }
-  if (next_retry_ms != 0 && core.now_ms() >= next_retry_ms && !core.sides().empty()) {
+  if (stopped().empty() && next_retry_ms != 0 && core.now_ms() >= next_retry_ms && !core.sides().empty()) {
     in_transaction([&] { retry(0); });
     next_retry_ms = core.now_ms() + retry_every_ms;
   }
@@ -78,7 +83,7 @@ void Node::Impl::retry(std::int64_t number) {
 void Node::Impl::show_waiting() {
   if (!core.surfacing.empty())
     in_transaction([&] {
-      std::set<Entry*> entries = core.surfacing;
+      EntrySet entries = core.surfacing;
       for (Entry* entry : entries)
         if (Life* shown = shown_of(core, *entry); shown && shown->side) retry_entry(*entry);
     });

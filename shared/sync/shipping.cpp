@@ -62,7 +62,7 @@ void Node::Impl::greet(Peer& peer) {
   HttpRequest request;
   request.method = "GET";
   request.path = "/rowmesh/v1/hello";
-  request.query = "origin=" + to_hex(core.state.self);
+  request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance);
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0), [this](Peer& answered, HttpResponse response) {
     if (response.status != 200) {
@@ -71,6 +71,13 @@ void Node::Impl::greet(Peer& peer) {
     }
     take_hello(answered, hello_from_json(response.body ? response.body->text(limits::control_body_bytes) : ""));
   });
+}
+
+void Node::Impl::greet_only() {
+  for (auto& [id, peer] : peers) {
+    if (!enabled || !peer.greets() || peer.in_flight || peer.retry_at_ms > core.now_ms()) continue;
+    if (!peer.met || core.now_ms() > peer.last_hello_ms + hello_every_ms) greet(peer);
+  }
 }
 
 void Node::Impl::met(const std::string& node, const std::string& name, Origin origin) {
@@ -87,7 +94,9 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
     peer.blocked = "it speaks protocol " + std::to_string(hello.protocol_min) + " to " + std::to_string(hello.protocol_max) +
                    ", this server speaks 1; install versions that fit";
   } else if (hello.node == core.identity.node) {
-    peer.blocked = "it has this server's own node id: the address is this server's own, or one database is a copy of the other";
+    peer.blocked = hello.instance == instance ? "the address is this server's own: give the other server's URL"
+                                              : "it has this server's own node id: one database is a copy of the other; call "
+                                                "new_identity('copied') on the copy";
   } else if (std::uint64_t now_ms = core.now_ms(); now_ms > hello.clock_ms + limits::own_clock_ahead_ms) {
     peer.blocked = "this server's clock is " + std::to_string((now_ms - hello.clock_ms) / 1000) + " s ahead of its clock; set both by NTP";
   } else {
@@ -97,12 +106,14 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
     peer.retry_at_ms = core.now_ms() + backoff_ms(++peer.failures, core.services.random.next());
     return;
   }
+  judge_identity(peer, hello);
+  judge_clock();
   KnownServer& server = known(peer);
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
   server.node = hello.node;
   server.origin = hello.origin;
   met(hello.node, hello.name, hello.origin);
-  core.hold_prune = std::any_of(peers.begin(), peers.end(), [&](auto& other) { return known(other.second).origin == 0; });
+  core.hold_prune = std::any_of(peers.begin(), peers.end(), [&](auto& other) { return known(other.second).origin == 0 && !other.second.not_kept; });
   peer.tables.clear();
   peer.left_out.clear();
   for (auto& table : hello.tables) peer.tables.insert(table.name);
@@ -160,8 +171,9 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
     peer.last_error = "it answered " + std::to_string(response.status) + ", but not as rowmesh does; is the URL right, or a proxy in between?";
   else
     peer.last_error = text;
-  bool person = error == "bad_signature" || error == "unknown_server" || error == "schema" || error == "same_node" || error == "history" ||
-                error == "clock" || error == "forbidden" || error == "certificate";
+  if (error == "same_node") peer.twin = true;
+  bool person = error == "bad_signature" || error == "stopped" || error == "unknown_server" || error == "schema" || error == "same_node" || error == "history" ||
+                error == "clock" || error == "too_old" || error == "forbidden" || error == "certificate";
   peer.blocked = person ? peer.last_error : "";
   std::uint64_t wait = backoff_ms(peer.failures++, core.services.random.next());
   if ((error == "gap" || error == "stale") && peer.failures <= 3) wait = 0;
@@ -212,8 +224,8 @@ void Node::Impl::ship() {
   force = false;
   for (Peer* peer : ready) {
     DocumentOrder order;
-    if (!wants_anything(*peer, order)) continue;
     peer->needs_copy = false;
+    if (!wants_anything(*peer, order)) continue;
     // What it lacks must still be here. Judged by versions, not by positions (model, H16 i).
     for (auto& [origin, from] : order.from) {
       auto pruned = core.state.pruned.find(origin);
@@ -221,6 +233,8 @@ void Node::Impl::ship() {
       bool heard = known(*peer).applied.contains(origin);
       Hlc received = 0;
       if (meta != core.state.metas.end() && meta->second.received.contains(origin)) received = meta->second.received.at(origin);
+      // One that was never met has nothing from us; what was there when it was added it gets by a copy anyway.
+      if (!heard && origin == core.state.self && peer->not_kept && pruned != core.state.pruned.end() && pruned->second > from.number) peer->needs_copy = true;
       if (heard && pruned != core.state.pruned.end() && pruned->second > from.number && received < core.state.prune_horizon) peer->needs_copy = true;
     }
     if (peer->needs_copy) continue;
@@ -271,8 +285,12 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
       return;
     }
     std::uint64_t applied = 0, conflicts = 0;
-    take_progress(answered, progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "", &applied, &conflicts));
+    Progress progress = progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "", &applied, &conflicts);
+    take_progress(answered, progress);
     answered.rows_sent += rows;
+    // Further than we are, or there under another tag: has it met another history of ours? hello tells.
+    const Position &own = core.state.applied[core.state.self], &there = progress.applied[core.state.self];
+    if (there.number > own.number || (there.number == own.number && there.tag != own.tag)) answered.met = false;
   });
 }
 

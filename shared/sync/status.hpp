@@ -34,6 +34,7 @@ struct NodeStatus {
   RefusalCounts refused;         // the same by reason, those of the listener included
   std::uint64_t wait_cut = 0;    // number of forced cuts: wait() asks for one and sees it done
   std::string blocked;           // why the whole node stands still; empty: it does not
+  std::string identity;          // 'copied', 'restored': this node is not who it was, and `blocked` says what mends it
   std::string listening;         // "127.0.0.1:8080", or ''
   std::vector<ServerStatus> servers;
 };

@@ -169,6 +169,9 @@ class Store {
   // Grows whenever identity, tables, servers or settings changed. Cheap: called at every wake-up.
   virtual std::uint64_t config_generation() = 0;
   virtual Identity identity() = 0;
+  virtual void set_identity(const Identity& identity) = 0;  // in a write transaction
+  // Outside of a transaction. Why this database is not where its identity belongs, as a sentence: it is a copy; '' if it is.
+  virtual std::string place_trouble() { return ""; }
   virtual std::vector<Table> tables() = 0;  // also: columns, keys and indexes as they are now
   virtual std::vector<ServerConfig> servers() = 0;
   virtual void forget_old_secret(std::int64_t server) = 0;  // in a write transaction; the generation may stay
@@ -178,6 +181,7 @@ class Store {
   virtual void finish_request(std::int64_t id) = 0;  // in a write transaction
 
   virtual VersionClock& clock() = 0;
+  virtual void restart_clock(Hlc last) = 0;  // in a write transaction: versions and watermarks begin again above `last`, lower as it may be
 
   // ---- transactions, one at a time. `locked`: tables that will be written, locked so that no TRUNCATE passes.
   virtual void begin(TransactionKind kind, std::span<const Table* const> locked = {}) = 0;
@@ -195,6 +199,8 @@ class Store {
   // In a write transaction, after begin: true if entries wait that must be read before anything is decided (SQLite: any, since
   // no more can come while this transaction lasts; PostgreSQL: a TRUNCATE). Then: roll back, read the log, begin again.
   virtual bool log_must_be_read() = 0;
+  // Outside of a transaction: is there still an entry of this version in the log? (Of any that prune_history was not asked to remove.)
+  virtual bool has_local(Hlc version) = 0;
   // In any transaction. Makes the entry as the capture trigger would: it comes with a later read_log.
   virtual void note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) = 0;
 

@@ -186,6 +186,19 @@ void MemoryStore::enter_log(std::vector<Entry> entries, std::uint64_t transactio
   }
 }
 
+bool MemoryStore::has_local(Hlc version) {
+  return std::any_of(log_.begin(), log_.end(), [&](const Entry& entry) { return entry.hlc == version; });
+}
+
+void MemoryStore::set_identity(const Identity& identity) {
+  need_transaction(true, "set_identity");
+  undo_.push_back([this, before = identity_] { identity_ = before; });
+  identity_ = identity;
+  generation_++;
+}
+
+void MemoryStore::restart_clock(Hlc last) { clock_.restart(last); }
+
 LogRead MemoryStore::read_log(const LogVisitor& visit) {
   need_transaction(false, "read_log");
   reach(Point::at_read_log);

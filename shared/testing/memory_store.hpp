@@ -84,6 +84,7 @@ class MemoryStore : public Store {
   // ---- Store
   std::uint64_t config_generation() override { return generation_; }
   Identity identity() override { return identity_; }
+  void set_identity(const Identity& identity) override;
   std::vector<Table> tables() override;
   std::vector<ServerConfig> servers() override { return servers_; }
   void forget_old_secret(std::int64_t server) override;
@@ -91,11 +92,13 @@ class MemoryStore : public Store {
   std::vector<Request> requests() override { return requests_; }
   void finish_request(std::int64_t id) override;
   VersionClock& clock() override { return clock_; }
+  void restart_clock(Hlc last) override;
   void begin(TransactionKind kind, std::span<const Table* const> locked = {}) override;
   void commit() override;
   void rollback() noexcept override;
   LogRead read_log(const LogVisitor& visit) override;
   bool log_must_be_read() override;
+  bool has_local(Hlc version) override;
   void note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) override;
   std::int64_t append_history(std::span<const HistoryRecord> records) override;
   void load_history(const std::function<void(const HistoryRecord&)>& record, const LogVisitor& entry) override;

@@ -1,0 +1,137 @@
+// A new incarnation of this database: after a restore, as a copy that becomes a node of its own, or because its clock ran ahead. What it
+// wrote under the old origin and nobody else can have becomes the new one's; the rest stays the old one's, and comes from whoever has it.
+#include <algorithm>
+
+#include "shared/codec/packed.hpp"
+#include "shared/sync/core.hpp"
+
+namespace rowmesh {
+namespace {
+
+Version renamed(Version version, const Renewal& renewal) {
+  if (version.origin != renewal.before || version.hlc <= renewal.fork) return version;
+  return {version.hlc - renewal.back, renewal.after};
+}
+
+void rename(ColumnVersions& columns, const Renewal& renewal) {
+  columns.base = renamed(columns.base, renewal);
+  for (auto& [column, version] : columns.changed) version = renamed(version, renewal);
+}
+
+void rename(RowState& state, const Renewal& renewal) {
+  for (Life& life : state.lives) {
+    life.birth = renamed(life.birth, renewal);
+    life.removed = renamed(life.removed, renewal);
+    rename(life.columns, renewal);
+    if (!life.moved) continue;
+    life.moved->version = renamed(life.moved->version, renewal);
+    life.moved->to_birth = renamed(life.moved->to_birth, renewal);
+    rename(life.moved->seen, renewal);
+  }
+  std::sort(state.lives.begin(), state.lives.end(), [](const Life& left, const Life& right) { return left.birth < right.birth; });
+}
+
+}  // namespace
+
+void Core::rename_window(const Renewal& renewal) {
+  window.rename_batches(renewal.before, renewal.fork, renewal.after, renewal.back);
+  for (auto& [id, table] : tables_) window.for_each(id, [&](Entry& entry) { rename(entry.state, renewal); });
+}
+
+void Core::take_renewal(PackedReader& in) {
+  Renewal renewal;
+  renewal.before = in.fixed64();
+  renewal.after = in.fixed64();
+  renewal.fork = in.fixed64();
+  renewal.back = in.fixed64();
+  rename_window(renewal);
+}
+
+// What is known of the old origin: as far as its history is the one that others have too.
+void Core::close_origin(NodeState& next, const Renewal& renewal) {
+  Position& reached = next.applied[renewal.before];
+  OriginMeta& meta = next.metas[renewal.before];
+  bool wrote_on = false;
+  PositionNumber upto = 0;
+  Hlc newest = 0;
+  if (auto pruned = next.pruned.find(renewal.before); pruned != next.pruned.end()) upto = pruned->second;
+  for (const Batch& batch : window.batches()) {
+    if (batch.ends.size() != 1 || batch.ends[0].first != renewal.before) continue;
+    if (batch.newest > renewal.fork) {
+      wrote_on = true;
+      break;
+    }
+    upto = std::max(upto, batch.ends[0].second);
+    newest = std::max(newest, batch.newest);
+  }
+  if (wrote_on) reached = {upto, 0};
+  if (wrote_on || next.lost != 0) {
+    meta.position = reached.number;
+    meta.watermark = std::min(meta.watermark, std::max(newest, next.prune_horizon));
+    meta.newest = newest;
+  }
+  for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
+  if (auto member = next.members.find(renewal.before); member != next.members.end()) member->second.left = !renewal.before_goes_on;
+}
+
+void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t request) {
+  cut_alone();
+  flush();
+  store.begin(TransactionKind::write);
+  if (store.log_must_be_read()) {
+    store.rollback();
+    throw Error(ErrorKind::transient, "busy", "local writers leave no gap; it will be tried again");
+  }
+  if (renewal.back != 0) {  // versions begin again, above what others have of us
+    watermark = 0;
+    store.restart_clock(std::max(renewal.fork, ms_to_hlc(now_ms())));
+  }
+  NodeState next = state;
+  close_origin(next, renewal);
+  next.self = renewal.after;
+  next.hlc = store.clock().now();
+  next.lost = 0;
+  next.members[renewal.after] = Member{becomes.node, becomes.name, false};
+  next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
+  OriginMeta& meta = next.metas[renewal.after];
+  meta = {Window::renamed_position, watermark, 0, {}, 0};
+  meta.horizon = next.horizon(watermark);
+  for (auto& [origin, other] : next.metas)
+    if (origin != renewal.after) meta.received[origin] = other.watermark;
+  PackedWriter data;
+  data.number(renewal_part);
+  data.fixed64(renewal.before);
+  data.fixed64(renewal.after);
+  data.fixed64(renewal.fork);
+  data.fixed64(renewal.back);
+  HistoryRecord record{0, HistoryKind::applied, {}, next.encode(), data.take()};
+  last_sequence_ = store.append_history({&record, 1});
+  store.set_identity({becomes.node, renewal.after, becomes.name});
+  if (request != 0) store.finish_request(request);
+  store.commit();
+  state = std::move(next);
+  rename_window(renewal);
+  first_number_ = 1;
+  log('w', "this node is a new incarnation: " + to_hex(renewal.after) + " instead of " + to_hex(renewal.before));
+  load_config();
+}
+
+// The newest version of ours that a server of ours has confirmed.
+Hlc Core::newest_confirmed() {
+  PositionNumber confirmed = 0;
+  for (auto& [id, server] : state.servers)
+    if (auto own = server.applied.find(state.self); own != server.applied.end()) confirmed = std::max(confirmed, own->second.number);
+  Hlc newest = state.prune_horizon;
+  for (const Batch& batch : window.batches())
+    if (batch.ends.size() == 1 && batch.ends[0].first == state.self && batch.ends[0].second <= confirmed) newest = std::max(newest, batch.newest);
+  return newest;
+}
+
+bool Core::knows_own(Hlc version) {
+  if (version <= state.prune_horizon) return true;
+  for (const Batch& batch : window.batches())
+    if (batch.newest == version && batch.ends.size() == 1 && batch.ends[0].first == state.self) return true;
+  return store.has_local(version);
+}
+
+}  // namespace rowmesh

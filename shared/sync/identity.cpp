@@ -1,0 +1,122 @@
+// How a node notices that it is not who it was, and what mends it. Three signs, none of which needs the other machine's word for it:
+//   - another server has a change that we made, and it is not here: a backup was restored, or a standby took over that had not got it;
+//   - the database does not lie where its identity was made (SQLite): a copied file;
+//   - another server hears two that speak in turns under our identity: a copy is running.
+// Then the node stands still, capture goes on, and the status says which call mends it.
+#include <algorithm>
+
+#include "shared/model/limits.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+constexpr std::uint64_t turns_ms = 30000;
+constexpr std::uint32_t turns = 3;  // a run that ended may be heard once more, a request that was held up on the way
+constexpr std::size_t kept_instances = 8;
+
+std::string time_text(Hlc version) { return std::to_string(hlc_to_ms(version) / 1000) + " s after 1970"; }
+
+std::string new_uuid(Random& random) {
+  std::string hex = to_hex(random.next()) + to_hex(random.next());
+  hex[12] = '4';
+  hex[16] = '8';
+  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20);
+}
+
+}  // namespace
+
+std::string Node::Impl::identity_trouble() {
+  if (!misplaced.empty()) return "copied";
+  if (core.state.lost != 0) return "restored";
+  for (auto& [id, peer] : peers)
+    if (peer.twin) return "copied";
+  return "";
+}
+
+std::string Node::Impl::stopped() {
+  if (!misplaced.empty()) return misplaced;
+  if (core.state.lost != 0)
+    return "others have changes that this database made and lost (one of " + time_text(core.state.lost) +
+           "): it was restored from a backup, or a standby took over too early; call new_identity('restored'), or new_identity('copied') if "
+           "the database that made them still runs elsewhere";
+  for (auto& [id, peer] : peers)
+    if (peer.twin)
+      return "server '" + peer.config.name + "' hears two databases with this identity: one is a copy of the other; call new_identity('copied') "
+             "on the copy";
+  return "";
+}
+
+// Whoever knows a change of ours that we do not know has met another history of this database.
+void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
+  peer.twin = false;
+  peer.needs_copy_there = hello.needs_copy;
+  if (hello.your_position == 0) return;
+  core.number_from(hello.your_position + 1);
+  if (hello.your_newest == peer.own_checked || core.state.lost != 0) return;
+  if (core.knows_own(hello.your_newest)) {
+    peer.own_checked = hello.your_newest;
+    return;
+  }
+  core.state.lost = hello.your_newest;
+  core.log('e', stopped());
+  in_transaction([] {});
+}
+
+// After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others have of us.
+void Node::Impl::judge_clock() {
+  std::uint64_t now_ms = core.now_ms();
+  Hlc ahead = core.store.clock().now();
+  if (hlc_to_ms(ahead) <= now_ms + limits::own_clock_ahead_ms) return;
+  Hlc fork = core.newest_confirmed(), back = ahead - std::max(ms_to_hlc(now_ms), fork);
+  for (const Batch& batch : core.window.batches())
+    if (batch.newest > fork && batch.ends.size() == 1 && batch.ends[0].first == core.state.self) {
+      if (batch.newest - back <= fork) back = batch.newest - fork - 1;
+      break;
+    }
+  core.log('w', "the clock was corrected: versions that nobody has yet go back by " + std::to_string(hlc_to_ms(back) / 1000) + " s");
+  core.renew({core.state.self, core.services.random.next() | 1, fork, back, false}, core.identity, 0);
+}
+
+void Node::Impl::new_identity(const Request& request) {
+  const std::string& kind = request.argument;
+  Identity becomes = core.identity;
+  if (kind == "moved") {
+    core.store.begin(TransactionKind::write);
+    core.store.set_identity(becomes);
+    core.store.finish_request(request.id);
+    core.store.commit();
+  } else {
+    bool copied = kind == "copied";
+    Hlc fork = core.state.lost != 0 ? core.state.lost : copied ? core.newest_at_start : core.newest_confirmed();
+    if (copied) becomes.node = new_uuid(core.services.random);
+    core.renew({core.state.self, core.services.random.next() | 1, fork, 0, copied}, becomes, request.id);
+  }
+  misplaced = core.store.place_trouble();
+  for (auto& [id, peer] : peers) {
+    peer.twin = peer.met = peer.in_flight = peer.asking = false;
+    peer.own_checked = 0;
+    peer.retry_at_ms = peer.ask_at_ms = 0;
+    peer.failures = 0;
+    peer.blocked.clear();
+    peer.start = {};
+    peer.generation++;
+  }
+}
+
+// True if two runs of that node speak in turns.
+bool Node::Impl::hears_twins(Peer& peer, std::uint64_t instance) {
+  std::uint64_t now_ms = core.now_ms();
+  if (instance != 0 && instance != peer.instance) {
+    bool again = std::find(peer.instances.begin(), peer.instances.end(), instance) != peer.instances.end();
+    if (!again) peer.instances.push_back(instance);
+    if (peer.instances.size() > kept_instances) peer.instances.pop_front();
+    peer.instance = instance;
+    if (again) {
+      peer.returns = now_ms < peer.returned_ms + turns_ms ? peer.returns + 1 : 1;
+      peer.returned_ms = now_ms;
+    }
+  }
+  return peer.returns >= turns && now_ms < peer.returned_ms + turns_ms;
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,70 @@
+// How long changes are kept for a server that does not come. Then it is no member any more, the others forget what is settled among
+// themselves, and it needs a copy when it is back. Time counts only while somebody else is heard: a node that hears nobody is perhaps the
+// one that is cut off, and what it wrote meanwhile is here only. The number of rows counts always.
+#include <algorithm>
+
+#include "shared/model/settings.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+
+constexpr std::uint64_t look_every_ms = 1000;
+constexpr std::uint64_t silent_ms = 60'000;  // who was heard of within this time is not taken out for the number of rows
+constexpr std::uint64_t asleep_ms = 10'000;  // between two looks: this machine was suspended, and the others may be about to come
+
+std::uint64_t number_of(Store& store, const char* name) {
+  const Setting& setting = *find_setting(name);
+  std::string text = store.setting(name);
+  return static_cast<std::uint64_t>(setting_number(setting, text.empty() ? setting.otherwise : text));
+}
+
+}  // namespace
+
+void Node::Impl::read_retention() {
+  retention_ms = number_of(core.store, "retention") * 1000;
+  retention_rows = number_of(core.store, "retention_rows");
+}
+
+// Healthy members announce where they stand every second while something is unsettled, so an old watermark is that of a dead one. (Not an
+// old horizon: a dead member holds down the horizons of all.)
+void Node::Impl::expire_members() {
+  std::uint64_t now_ms = core.now_ms();
+  if (now_ms < next_expiry_ms && now_ms + look_every_ms > next_expiry_ms) return;
+  if (now_ms > next_expiry_ms + asleep_ms || now_ms + asleep_ms < next_expiry_ms) awake_since_ms = now_ms;
+  next_expiry_ms = now_ms + look_every_ms;
+  if (!core.window.unsettled()) return;
+  std::uint64_t oldest_ms = hlc_to_ms(core.window.batches().front().newest);
+  bool too_old = now_ms > oldest_ms + retention_ms, too_many = core.window.size() > retention_rows;
+  std::uint64_t patience_ms = too_many ? std::min(silent_ms, retention_ms) : retention_ms;
+  if ((!too_old && !too_many) || now_ms < awake_since_ms + std::min(silent_ms, retention_ms)) return;
+  auto heard_ms = [&](Origin origin) {
+    auto meta = core.state.metas.find(origin);
+    return meta == core.state.metas.end() ? 0 : hlc_to_ms(meta->second.watermark);
+  };
+  bool hears_somebody = false;
+  for (auto& [origin, member] : core.state.members)
+    hears_somebody |= origin != core.state.self && !member.left && now_ms <= heard_ms(origin) + silent_ms;
+  if (!too_many && !hears_somebody) return;
+  for (auto& [origin, member] : core.state.members) {
+    // Nobody says anything while nothing is unsettled.
+    std::uint64_t silent_since_ms = std::max(heard_ms(origin), oldest_ms);
+    if (origin == core.state.self || member.left || now_ms <= silent_since_ms + patience_ms) continue;
+    member.left = true;
+    core.log('w', "server '" + member.name + "' (node " + member.node + ") was not heard of for longer than changes are kept (" +
+                      (too_many ? "retention_rows" : "retention") + "): it is no member any more and needs a copy when it is back");
+  }
+  core.hold_prune = false;
+  for (auto& [id, peer] : peers) {
+    if (known(peer).origin != 0) continue;
+    if (!peer.not_kept) core.log('w', "server '" + peer.config.name + "' was never met; changes are not kept for it any longer");
+    peer.not_kept = true;
+  }
+}
+
+bool Node::Impl::expired(const Peer& peer) {
+  auto member = core.state.members.find(known(peer).origin);
+  return peer.not_kept || (member != core.state.members.end() && member->second.left);
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,148 @@
+// Nodes that are not who they were, in virtual time. With real databases: regress/cluster/test_identity.py.
+#include <gtest/gtest.h>
+
+#include "shared/sync/node.hpp"
+#include "shared/testing/cluster_run.hpp"
+#include "shared/testing/memory_store.hpp"
+#include "shared/testing/simulated_network.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+constexpr std::uint64_t day_ms = 24 * 3600 * 1000;
+
+// A few nodes; each knows each under the url of its place.
+class Lab {
+ public:
+  Lab() : random_(4711), network_(now_ms_, random_, [](const std::string&) {}) {}
+
+  MemoryStore& add(const std::string& uuid, Origin origin) {
+    auto node = std::make_unique<SimulatedNode>(now_ms_, random_.next());
+    node->store = std::make_unique<MemoryStore>(Identity{uuid, origin, "node" + std::to_string(nodes_.size())}, node->wall, Flavour::snapshot);
+    Table table;
+    table.wire_name = "item";
+    table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::integer, "integer", false, false}};
+    table.key = {0};
+    node->store->create_table(table);
+    node->store->set("enabled", "on");
+    nodes_.push_back(std::move(node));
+    return *nodes_.back()->store;
+  }
+  void link(std::size_t from, std::size_t to) {
+    ServerConfig server;
+    server.name = "to " + std::to_string(to);
+    server.url = SimulatedNetwork::url(to);
+    server.secret = "one secret";
+    nodes_[from]->store->add_server(server);
+  }
+  void start(std::size_t i) {
+    SimulatedNode& here = *nodes_[i];
+    here.node = std::make_unique<Node>(NodeServices{
+        *here.store, here.wall, here.random, network_.client(i), [](char, const std::string&) {}, [this, i] { network_.run_due_for(i); }});
+    here.node->start();
+    network_.attach(i, here.node.get());
+    here.wake_ms = now_ms_;
+  }
+  void insert(std::size_t i, const std::string& id) {
+    MemoryStore& store = *nodes_[i]->store;
+    Value values[] = {Value::of_text(id), Value::of_integer(1)};
+    store.begin_local();
+    store.insert("item", values);
+    store.commit_local();
+    nodes_[i]->wake_ms = now_ms_;
+  }
+  void run_for(std::uint64_t ms) {
+    for (std::uint64_t until = now_ms_ + ms; now_ms_ < until;) {
+      std::uint64_t next = std::min(until, network_.next_ms());
+      for (auto& node : nodes_)
+        if (node->node) next = std::min(next, std::max(node->wake_ms, now_ms_));
+      now_ms_ = std::max(now_ms_, next);
+      std::size_t at = 0;
+      if (network_.next_ms() <= now_ms_) {
+        network_.run_next(at);
+        nodes_[at]->wake_ms = now_ms_;
+      }
+      for (auto& node : nodes_) {
+        if (!node->node || node->wake_ms > now_ms_) continue;
+        auto wanted = static_cast<std::int64_t>(node->node->tick()) - node->wall.skew_ms;
+        node->wake_ms = std::max(now_ms_ + 1, static_cast<std::uint64_t>(wanted));
+      }
+    }
+  }
+  SimulatedNode& node(std::size_t i) { return *nodes_[i]; }
+  std::size_t rows(std::size_t i) { return nodes_[i]->store->rows("item").size(); }
+  NodeStatus status(std::size_t i) { return nodes_[i]->node->status(); }
+
+ private:
+  std::uint64_t now_ms_ = 1'700'000'000'000;
+  SeededRandom random_;
+  SimulatedNetwork network_;
+  std::vector<std::unique_ptr<SimulatedNode>> nodes_;
+};
+
+constexpr const char* uuid_a = "00000000-0000-4000-8000-00000000000a";
+constexpr const char* uuid_b = "00000000-0000-4000-8000-00000000000b";
+
+// H13: the node stops itself, and the day by which its clock had run ahead is not a day of silence.
+TEST(IdentityTest, AClockThatRanAheadIsMendedByItself) {
+  Lab lab;
+  lab.add(uuid_a, 0xa);
+  lab.add(uuid_b, 0xb);
+  lab.link(0, 1);
+  lab.link(1, 0);
+  lab.start(0);
+  lab.start(1);
+  lab.insert(0, "before");
+  lab.run_for(5000);
+  ASSERT_EQ(lab.rows(1), 1u);
+  lab.node(0).wall.skew_ms = day_ms;
+  lab.node(0).wake_ms = 0;
+  lab.insert(0, "written a day ahead");
+  lab.run_for(60000);
+  EXPECT_EQ(lab.rows(1), 1u) << "nobody adopts a clock that is refused";
+  EXPECT_EQ(lab.status(0).servers[0].state, "blocked");
+  EXPECT_NE(lab.status(0).servers[0].last_error.find("clock"), std::string::npos);
+  lab.insert(1, "healthy");
+  lab.node(0).wall.skew_ms = 0;
+  lab.node(0).wake_ms = 0;
+  lab.run_for(90000);
+  EXPECT_EQ(lab.rows(1), 3u);
+  EXPECT_EQ(lab.rows(0), 3u);
+  EXPECT_EQ(lab.status(0).servers[0].state, "streaming") << lab.status(0).servers[0].last_error;
+  lab.insert(0, "after");
+  lab.insert(1, "after, too");
+  lab.run_for(5000);
+  EXPECT_EQ(lab.rows(0), 5u);
+  EXPECT_EQ(lab.rows(1), 5u);
+  EXPECT_LT(hlc_to_ms(lab.node(0).store->clock().now()), 1'700'000'000'000 + day_ms / 2);
+}
+
+// T32: two databases with one identity, neither of which lost anything. Whoever they both come to hears it.
+TEST(IdentityTest, TwoThatSpeakInTurnsAreHeard) {
+  Lab lab;
+  lab.add(uuid_a, 0xa);
+  lab.add(uuid_b, 0xb);
+  lab.add(uuid_a, 0xa);  // the copy
+  lab.link(0, 1);
+  lab.link(1, 0);
+  lab.link(2, 1);
+  for (std::size_t i = 0; i < 3; i++) lab.start(i);
+  lab.run_for(60000);
+  for (std::size_t i : {0, 2}) {
+    EXPECT_EQ(lab.status(i).identity, "copied") << i;
+    EXPECT_NE(lab.status(i).blocked.find("new_identity"), std::string::npos) << i;
+  }
+  lab.node(2).store->request("new_identity", "copied");
+  lab.node(2).wake_ms = 0;
+  lab.run_for(120000);
+  EXPECT_NE(lab.node(2).store->identity().node, uuid_a);
+  EXPECT_NE(lab.node(2).store->identity().origin, Origin{0xa});
+  EXPECT_EQ(lab.node(0).store->identity().node, uuid_a);
+  EXPECT_EQ(lab.status(0).identity, "") << lab.status(0).blocked;
+  lab.insert(0, "goes on by itself");
+  lab.run_for(5000);
+  EXPECT_EQ(lab.rows(1), 1u);
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
