@@ -3,11 +3,18 @@
 
 #include <nlohmann/json.hpp>
 
-#include "pg_ext/guard.hpp"
-#include "pg_ext/shared_memory.hpp"
-#include "pg_ext/statement.hpp"
 #include "shared/model/version.hpp"
 #include "shared/sync/server_options.hpp"
+#include "shared/sync/status_json.hpp"
+#include "shared/web/credentials.hpp"
+#include "shared/web/health.hpp"
+
+#include "pg_ext/administration.hpp"
+#include "pg_ext/clock.hpp"
+#include "pg_ext/guard.hpp"
+#include "pg_ext/settings.hpp"
+#include "pg_ext/shared_memory.hpp"
+#include "pg_ext/statement.hpp"
 
 #include "pg_ext/pg_prelude.hpp"
 
@@ -31,6 +38,8 @@ PG_FUNCTION_INFO_V1(rowmesh_random_origin);
 PG_FUNCTION_INFO_V1(rowmesh_version);
 PG_FUNCTION_INFO_V1(rowmesh_id);
 PG_FUNCTION_INFO_V1(rowmesh_wait);
+PG_FUNCTION_INFO_V1(rowmesh_health);
+PG_FUNCTION_INFO_V1(rowmesh_hash_password);
 }
 
 namespace rowmesh {
@@ -153,6 +162,39 @@ bool wait_for_servers(const char* server, int timeout_ms) {
   return true;
 }
 
+// ---- health()
+
+// From what the worker last published, judged as its /health does.
+text* health_text() {
+  SharedSlot* slot = find_slot(MyDatabaseId);
+  const char* published = slot ? read_status_text(slot) : "";
+  const char* trouble = worker_trouble();
+  return door([&] {
+    NodeStatus status = status_from_json(published);
+    HealthFacts facts;
+    facts.worker_trouble = trouble;
+    facts.disk_free_bytes = free_bytes();
+    auto rows = run_sql("SELECT s.enabled::text, s.name FROM rowmesh.state s");
+    facts.enabled = rows.empty() || rows[0][0].value_or("true") == "true";
+    Health health = judge_health(status, facts, health_limits(read_setting));
+    std::string json = health_to_json(health, rows.empty() ? "" : rows[0][1].value_or("")).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    text* result = nullptr;
+    guard([&] { result = cstring_to_text(json.c_str()); });
+    return result;
+  });
+}
+
+text* hash_of_password(const char* password) {
+  return door([&] {
+    if (std::string trouble = password_trouble(password); !trouble.empty()) throw Error(ErrorKind::config, "weak_password", trouble);
+    SystemRandom random;
+    std::string hash = hash_password(password, random_text(random, 2));
+    text* result = nullptr;
+    guard([&] { result = cstring_to_text(hash.c_str()); });
+    return result;
+  });
+}
+
 void require_server(const char* name) {
   bool known = door([name] {
     return !run_sql("SELECT 1 FROM rowmesh.server s WHERE s.name = $1", {SqlArgument::of_text(name)}).empty();
@@ -211,6 +253,15 @@ PGDLLEXPORT Datum rowmesh_version(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum rowmesh_id(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   PG_RETURN_INT64(rowmesh::unique_id(rowmesh::own_origin()));
+}
+
+PGDLLEXPORT Datum rowmesh_health(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  PG_RETURN_TEXT_P(rowmesh::health_text());
+}
+
+PGDLLEXPORT Datum rowmesh_hash_password(PG_FUNCTION_ARGS) {
+  PG_RETURN_TEXT_P(rowmesh::hash_of_password(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 }
 
 PGDLLEXPORT Datum rowmesh_wait(PG_FUNCTION_ARGS) {

@@ -52,6 +52,7 @@ struct SharedMemory {
   int launcher_pid;
   pg_atomic_uint32 launcher_poked;
   pg_atomic_uint32 preloaded;
+  char local_key[65];  // by which the workers of this server know each other (shared/web/neighbours.cpp)
 };
 
 constexpr std::size_t status_bytes = 32768;

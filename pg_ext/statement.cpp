@@ -127,8 +127,8 @@ std::vector<SqlRow> run_sql(const char* sql, std::initializer_list<SqlArgument> 
   return run(sql, &plans[sql], arguments.begin(), static_cast<int>(arguments.size()));
 }
 
-std::vector<SqlRow> run_made_sql(const std::string& sql, std::initializer_list<SqlArgument> arguments) {
-  return run(sql.c_str(), nullptr, arguments.begin(), static_cast<int>(arguments.size()));
+std::vector<SqlRow> run_made_sql(const std::string& sql, std::span<const SqlArgument> arguments) {
+  return run(sql.c_str(), nullptr, arguments.data(), static_cast<int>(arguments.size()));
 }
 
 }  // namespace rowmesh

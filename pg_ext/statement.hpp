@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,9 @@ using SqlRow = std::vector<std::optional<std::string>>;
 std::vector<SqlRow> run_sql(const char* sql, std::initializer_list<SqlArgument> arguments = {});
 
 // For statements whose text is made at run time; no plan is kept.
-std::vector<SqlRow> run_made_sql(const std::string& sql, std::initializer_list<SqlArgument> arguments = {});
+std::vector<SqlRow> run_made_sql(const std::string& sql, std::span<const SqlArgument> arguments = {});
+inline std::vector<SqlRow> run_made_sql(const std::string& sql, std::initializer_list<SqlArgument> arguments) {
+  return run_made_sql(sql, std::span(arguments.begin(), arguments.size()));
+}
 
 }  // namespace rowmesh

@@ -67,6 +67,7 @@ class PgStore : public Store {
   void settings_changed() { setting_changes_++; }
   // What the worker listens on, or why it does not: shown with the status.
   void set_listening(const std::string& address, const std::string& problem);
+  void add_listener(NodeStatus& status) const;
 
  private:
   enum class State : std::uint8_t { none, read, write };

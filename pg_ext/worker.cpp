@@ -7,7 +7,9 @@
 #include "shared/net/event_loop.hpp"
 #include "shared/net/listener_settings.hpp"
 #include "shared/sync/node.hpp"
+#include "shared/web/site.hpp"
 
+#include "pg_ext/administration.hpp"
 #include "pg_ext/guard.hpp"
 #include "pg_ext/launcher.hpp"
 #include "pg_ext/shared_memory.hpp"
@@ -64,7 +66,9 @@ class Worker {
  public:
   explicit Worker(SharedSlot* slot)
       : slot_(slot), store_(slot), loop_(handler_),
-        node_(NodeServices{store_, wall_, random_, loop_, write_log, [this] { breathe(); }, [this] { return loop_.refusals(); }}) {}
+        node_(NodeServices{store_, wall_, random_, loop_, write_log, [this] { breathe(); }, [this] { return loop_.refusals(); }}),
+        administration_(store_, slot),
+        site_(SiteServices{node_, store_, administration_, wall_, random_, loop_, write_log, [this](NodeStatus& status) { store_.add_listener(status); }}) {}
 
   void run() {
     start();
@@ -79,7 +83,7 @@ class Worker {
     while (true) {
       try {
         node_.start();
-        handler_.set(&node_);
+        handler_.set(&site_);
         return;
       } catch (const Error& error) {
         store_.rollback();
@@ -129,6 +133,7 @@ class Worker {
       node_.force_cut();
     }
     next_tick_ms_ = node_.tick();
+    if (site_.tick_due()) site_.tick(node_.status());
     if (!asked) return;
     NodeStatus status = node_.status();
     if (status.wait_cut == cuts) {  // something stood in the way: again soon
@@ -205,6 +210,8 @@ class Worker {
   LateHandler handler_;
   EventLoop loop_;
   Node node_;
+  PgAdministration administration_;
+  Site site_;
   WaitEventSet* set_ = nullptr;
   std::uint64_t next_tick_ms_ = 0;
   std::uint64_t generation_ = ~0ULL, listen_again_ms_ = 0;

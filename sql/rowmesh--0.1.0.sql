@@ -120,6 +120,8 @@ CREATE FUNCTION resolve_table("table" text) RETURNS regclass LANGUAGE c AS 'MODU
 -- '' if it runs, else a sentence.
 CREATE FUNCTION worker_trouble() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_worker_trouble';
 CREATE FUNCTION preloaded() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_preloaded';
+CREATE FUNCTION health_text() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_health';
+CREATE FUNCTION hash_password(password text) RETURNS text LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'rowmesh_hash_password';
 -- What the worker last published, as JSON; NULL when there is nothing.
 CREATE FUNCTION published_status() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'rowmesh_published_status';
 -- Raises an error with a sentence if they cannot be used.
@@ -602,38 +604,70 @@ CREATE FUNCTION node(OUT node uuid, OUT origin text, OUT name text, OUT created 
   FROM rowmesh.state s CROSS JOIN (SELECT rowmesh.published_status()::jsonb AS node) p
 $$;
 
--- The worst of the states wins.
-CREATE FUNCTION health() RETURNS json LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  WITH judged AS (
-    SELECT s.*, CASE WHEN s.state IN ('worker not running', 'blocked', 'needs copy') THEN 2
-                     WHEN s.state IN ('backing off', 'copying', 'catching up') OR s.quarantined > 0 THEN 1 ELSE 0 END AS badness
-    FROM rowmesh.status s
-  ), node AS (
-    SELECT rowmesh.worker_trouble() AS trouble, coalesce(rowmesh.published_status()::jsonb ->> 'blocked', '') AS blocked,
-           (SELECT count(*) FROM rowmesh.side d WHERE d.kind = 'quarantined') AS quarantined
-  )
-  SELECT json_build_object(
-    'status', CASE greatest((SELECT max(badness) FROM judged), CASE WHEN n.trouble <> '' OR n.blocked <> '' THEN 2 WHEN n.quarantined > 0 THEN 1 ELSE 0 END)
-              WHEN 0 THEN 'ok' WHEN 1 THEN 'degraded' ELSE 'failing' END,
-    'reason', coalesce(nullif(n.trouble, ''), n.blocked),
-    'quarantined', n.quarantined,
-    'servers', coalesce((SELECT json_object_agg(j.server, json_build_object('state', j.state, 'queued', j.queued, 'lag_ms', j.lag_ms,
-                                                                            'last_error', j.last_error) ORDER BY j.server) FROM judged j), '{}'::json))
-  FROM node n
-$$;
+-- The worst of the named checks wins; the same as GET /health.
+CREATE FUNCTION health() RETURNS json LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+  'SELECT rowmesh.health_text()::json';
+
+-- ---- who may use the dashboard and the API
+
+CREATE TABLE credential (
+  name text PRIMARY KEY,            -- 'dashboard': its password. Others: tokens
+  scope text NOT NULL CHECK (scope IN ('admin', 'monitor')),
+  hash text NOT NULL,               -- shared/web/credentials.hpp
+  created timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE ON credential FOR EACH STATEMENT EXECUTE FUNCTION config_changed();
+
+CREATE VIEW tokens AS SELECT c.name, c.scope, c.created FROM rowmesh.credential c WHERE c.name <> 'dashboard' ORDER BY c.name;
+
+-- NULL: nobody can log in any more.
+CREATE FUNCTION set_dashboard_password(password text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF password IS NULL THEN
+    DELETE FROM rowmesh.credential c WHERE c.name = 'dashboard';
+  ELSE
+    INSERT INTO rowmesh.credential (name, scope, hash) VALUES ('dashboard', 'admin', rowmesh.hash_password(password))
+      ON CONFLICT ON CONSTRAINT credential_pkey DO UPDATE SET hash = excluded.hash, created = now();
+  END IF;
+END $$;
+
+-- Returns the token. It is not kept and cannot be shown again.
+CREATE FUNCTION add_token(name text, scope text DEFAULT 'monitor') RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  token text := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+BEGIN
+  IF coalesce(add_token.name, '') IN ('', 'dashboard') THEN
+    RAISE EXCEPTION 'give the token a name, such as that of the program that will use it' USING ERRCODE = 'invalid_parameter_value';
+  ELSIF add_token.scope IS NULL OR add_token.scope NOT IN ('admin', 'monitor') THEN
+    RAISE EXCEPTION 'scope is % but must be ''monitor'' (may read) or ''admin'' (may do everything)', coalesce(quote_literal(add_token.scope), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  INSERT INTO rowmesh.credential AS c (name, scope, hash)
+    VALUES (add_token.name, add_token.scope, 'sha256$' || encode(sha256(convert_to(token, 'UTF8')), 'hex'))
+    ON CONFLICT ON CONSTRAINT credential_pkey DO UPDATE SET scope = excluded.scope, hash = excluded.hash, created = now();
+  RETURN token;
+END $$;
+
+CREATE FUNCTION remove_token(name text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  DELETE FROM rowmesh.credential c WHERE c.name = remove_token.name AND c.name <> 'dashboard';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no token %; see the view rowmesh.tokens', coalesce(quote_literal(remove_token.name), 'NULL') USING ERRCODE = 'undefined_object';
+  END IF;
+END $$;
 
 -- ---- who may what
 
 REVOKE ALL ON ALL TABLES IN SCHEMA rowmesh FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rowmesh FROM PUBLIC;
-GRANT SELECT ON status, tables, conflicts, quarantine TO rowmesh_monitor, rowmesh_admin;
+GRANT SELECT ON status, tables, conflicts, quarantine, tokens TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass)
   TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION
   resolve_table(text), add_resolved_table(regclass, text, text), add_table(text, text, text), remove_resolved_table(regclass), remove_table(text),
   add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean, integer, bigint, integer, text, bigint, text, integer), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
-  copy(text, text, text, text), retry(bigint), discard(bigint), new_identity(text), log_entries(), reconcile(boolean)
+  copy(text, text, text, text), retry(bigint), discard(bigint), new_identity(text), set_dashboard_password(text), add_token(text, text), remove_token(text), log_entries(), reconcile(boolean)
   TO rowmesh_admin;
 -- Making a partition copies the triggers in the name of whoever makes it. (Without USAGE on the schema nobody can name these functions.)
 GRANT EXECUTE ON FUNCTION capture(), capture_truncate() TO PUBLIC;

@@ -5,7 +5,7 @@
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/registry.hpp"
 #include "sqlite_ext/schema.hpp"
-#include "sqlite_ext/status_json.hpp"
+#include "shared/sync/status_json.hpp"
 
 namespace rowmesh::sqlite {
 namespace {

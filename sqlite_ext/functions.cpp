@@ -136,6 +136,7 @@ void register_functions(sqlite3* db) {
   register_node_functions(db);
   register_request_functions(db);
   register_worker_functions(db);
+  register_access_functions(db);
 }
 
 }  // namespace rowmesh::sqlite

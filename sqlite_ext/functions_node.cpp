@@ -4,6 +4,8 @@
 #include <atomic>
 #include <nlohmann/json.hpp>
 
+#include "shared/web/health.hpp"
+#include "sqlite_ext/administration.hpp"
 #include "sqlite_ext/current_status.hpp"
 #include "shared/sync/refusals_json.hpp"
 #include "sqlite_ext/interface.hpp"
@@ -86,34 +88,18 @@ void node_function(sqlite3* db, const Arguments&, Result result) {
   result.text(node.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
-// Worst wins: 'failing' when something stands still, 'degraded' when something needs a person or time, else 'ok'.
+// The same as GET /health.
 void health_function(sqlite3* db, const Arguments&, Result result) {
   require_enabled(db);
   CurrentStatus status = current_status(db);
-  int worst = 0;
-  json servers = json::array();
-  for (const ServerStatus& server : status.node.servers) {
-    if (server.state == "blocked" || server.state == "needs copy") worst = 2;
-    if (server.state == "backing off") worst = std::max(worst, 1);
-    json entry = {
-        {"server", server.name}, {"state", server.state}, {"queued", server.queued}, {"lag_ms", server.lag_ms}};
-    if (!server.last_error.empty()) entry["last_error"] = server.last_error;
-    servers.push_back(std::move(entry));
-  }
-  if (status.node.quarantined > 0) worst = std::max(worst, 1);
-  if (!status.served || !status.node.blocked.empty()) worst = 2;
-  const char* words[] = {"ok", "degraded", "failing"};
-  json health = {{"status", words[worst]},
-                 {"served", status.served},
-                 {"servers", servers},
-                 {"quarantined", status.node.quarantined}};
-  if (!status.node.blocked.empty()) health["blocked"] = status.node.blocked;
+  HealthFacts facts;
   if (!status.served)
-    health["blocked"] =
-        status.problem.empty() ? "no process serves this file: call rowmesh_start() or rowmesh_run()" : status.problem;
-  else if (!status.problem.empty())
-    health["problem"] = status.problem;
-  result.text(health.dump(-1, ' ', false, json::error_handler_t::replace));
+    facts.worker_trouble = status.problem.empty() ? "no process serves this file: call rowmesh_start() or rowmesh_run()" : status.problem;
+  status.node.listen_problem = status.problem;
+  facts.disk_free_bytes = free_bytes(database_path(db));
+  facts.enabled = setting_value(db, "enabled") != "off";
+  Health health = judge_health(status.node, facts, health_limits([&](const std::string& name) { return setting_value(db, name); }));
+  result.text(health_to_json(health, read_identity(db).name).dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 void queue_size_function(sqlite3* db, const Arguments&, Result result) {

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <map>
 
-#include "sqlite_ext/status_json.hpp"
+#include "shared/sync/status_json.hpp"
 #include "sqlite_ext/store_impl.hpp"
 
 namespace rowmesh::sqlite {
@@ -188,8 +188,14 @@ void SqliteStore::publish_status(const NodeStatus& status) {
   {
     std::lock_guard lock(impl_->status_mutex);
     impl_->status = status;
+    impl_->status.listening = impl_->listening;
   }
   impl_->save_status(false);
+}
+
+void SqliteStore::set_listening(const std::string& address) {
+  std::lock_guard lock(impl_->status_mutex);
+  impl_->listening = address;
 }
 
 NodeStatus SqliteStore::latest_status() const {

@@ -16,6 +16,7 @@ void register_server_functions(sqlite3* db);   // add_server ... test_server
 void register_node_functions(sqlite3* db);     // version, debug, id, config, health, node, queue_size, enable, disable
 void register_request_functions(sqlite3* db);  // copy, retry, discard, wait
 void register_worker_functions(sqlite3* db);   // start, stop, run
+void register_access_functions(sqlite3* db);   // set_dashboard_password, add_token, remove_token
 void register_tables(sqlite3* db);             // rowmesh_status, rowmesh_tables, ...: virtual, read-only
 
 // The arguments of one call. `name` without the prefix, for messages.

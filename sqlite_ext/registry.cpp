@@ -154,6 +154,14 @@ std::shared_ptr<Worker> find_worker(const std::string& path) {
   return at == registry().workers.end() || at->second->ended() ? nullptr : at->second;
 }
 
+std::vector<std::string> worker_paths() {
+  std::lock_guard guard(registry().mutex);
+  std::vector<std::string> paths;
+  for (auto& [id, worker] : registry().workers)
+    if (!worker->ended()) paths.push_back(worker->path());
+  return paths;
+}
+
 void stop_worker(const std::string& path) {
   std::shared_ptr<Worker> worker;
   {

@@ -4,6 +4,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "sqlite_ext/statement.hpp"
 #include "sqlite_ext/worker.hpp"
@@ -19,6 +20,8 @@ void start_if_wanted(sqlite3* db) noexcept;
 std::shared_ptr<Worker> ensure_worker(sqlite3* db, bool foreground = false);
 // null: this process has none.
 std::shared_ptr<Worker> find_worker(const std::string& path);
+// The files that this process has workers for.
+std::vector<std::string> worker_paths();
 // Stops this process's worker of the file and waits for its end.
 void stop_worker(const std::string& path);
 

@@ -7,6 +7,8 @@
 #include "shared/net/event_loop.hpp"
 #include "shared/net/listener_settings.hpp"
 #include "shared/sync/node.hpp"
+#include "shared/web/site.hpp"
+#include "sqlite_ext/administration.hpp"
 #include "sqlite_ext/registry.hpp"
 #include "sqlite_ext/schema.hpp"
 #include "sqlite_ext/store.hpp"
@@ -27,12 +29,12 @@ constexpr auto file_check_interval = std::chrono::seconds(1);
 // The loop needs its handler before the node, which needs the loop, exists.
 class Forwarder : public HttpHandler {
  public:
-  Node* node = nullptr;
+  HttpHandler* site = nullptr;
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
-    return node ? node->check(head, body_limit) : starting();
+    return site ? site->check(head, body_limit) : starting();
   }
-  HttpResponse handle(const HttpRequest& request) override { return node ? node->handle(request) : starting(); }
-  HttpResponse later(const HttpRequest& request) override { return node ? node->later(request) : starting(); }
+  HttpResponse handle(const HttpRequest& request) override { return site ? site->handle(request) : starting(); }
+  HttpResponse later(const HttpRequest& request) override { return site ? site->later(request) : starting(); }
 
  private:
   static HttpResponse starting() {
@@ -52,21 +54,25 @@ struct Worker::Session {
   Forwarder forwarder;
   EventLoop loop;
   Node node;
+  SqliteAdministration administration;
+  Site site;
   bool settings_changed = true;
   std::string listen_warning;
   std::uint64_t generation = 0;
   Clock::time_point status_at, file_check_at, listen_retry_at, tick_at;
 
   Session(const std::string& path, const std::string& vfs, const std::function<void(char, const std::string&)>& log,
-          const std::function<bool()>& must_leave)
+          const std::function<bool()>& must_leave, const std::function<void(NodeStatus&)>& add_listener)
       : store(path, wall, log, vfs.empty() ? nullptr : vfs.c_str()),
         wakeup(store.connection(), path),
         loop(forwarder),
         node({store, wall, random, loop, log, [this, must_leave] { breathe(must_leave); },
-              [this] { return loop.refusals(); }}) {
+              [this] { return loop.refusals(); }}),
+        administration(store.connection(), path),
+        site({node, store, administration, wall, random, loop, log, add_listener}) {
     status_at = file_check_at = listen_retry_at = tick_at = Clock::now();  // cppcheck-suppress useInitializationList
   }
-  ~Session() { forwarder.node = nullptr; }
+  ~Session() { forwarder.site = nullptr; }
 
   // Between slices of a long apply. Leaving it half done is safe: it is one transaction, and comes again.
   void breathe(const std::function<bool()>& must_leave) {
@@ -78,7 +84,8 @@ struct Worker::Session {
 
 void Worker::serve() {
   Session session(
-      path_, vfs_, [this](char level, const std::string& text) { log(level, text); }, [this] { return must_leave(); });
+      path_, vfs_, [this](char level, const std::string& text) { log(level, text); }, [this] { return must_leave(); },
+      [this](NodeStatus& status) { add_listener(status); });
   stop_at_exit();  // after libcurl and OpenSSL have registered theirs, so that ours comes first
   log_file_ = session.store.setting("log_file");
   {
@@ -88,7 +95,7 @@ void Worker::serve() {
     old_waits.run();
   }
   session.node.start();
-  session.forwarder.node = &session.node;
+  session.forwarder.site = &session.site;
   said_last_.clear();
   set_phase(WorkerPhase::serving);
   serve_loop(session);
@@ -110,6 +117,7 @@ void Worker::serve_loop(Session& session) {
       listen_as_set(session);
       answer_waits(session);
       std::uint64_t wanted_at = session.node.tick();
+      if (session.site.tick_due()) session.site.tick(session.node.status());
       std::uint64_t now_ms = session.wall.now_ms();
       session.tick_at =
           Clock::now() + milliseconds(wanted_at > now_ms ? std::min<std::uint64_t>(wanted_at - now_ms, 1000) : 0);
@@ -155,10 +163,17 @@ void Worker::listen_as_set(Session& session) {
   if (!problem.empty() && said_last_ != problem) log('e', said_last_ = problem);
   std::string warning = listener_warning(session.loop);
   if (warning != session.listen_warning && !(session.listen_warning = warning).empty()) log('w', warning);
+  session.store.set_listening(session.loop.listening());
   std::lock_guard guard(mutex_);
   problem_ = problem;
   listening_ = session.loop.listening();
   changed_.notify_all();
+}
+
+void Worker::add_listener(NodeStatus& status) {
+  std::lock_guard guard(mutex_);
+  status.listening = listening_;
+  status.listen_problem = problem_;
 }
 
 // rowmesh_wait of this process asks by cut(), that of others by a row: an empty value is the question, the position the

@@ -1,5 +1,6 @@
 // rowmesh_status, rowmesh_tables, rowmesh_conflicts, rowmesh_quarantine, rowmesh_node, rowmesh_test_server(name).
 #include "sqlite_ext/catalog.hpp"
+#include "sqlite_ext/credentials.hpp"
 #include "sqlite_ext/current_status.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/schema.hpp"
@@ -100,6 +101,14 @@ Rows node_rows(sqlite3* db, const std::string&) {
            number(status.node.applied), text_or_null(status.node.blocked)}};
 }
 
+Rows token_rows(sqlite3* db, const std::string&) {
+  Rows rows;
+  if (!is_enabled(db)) return rows;
+  for (const Credential& one : read_credentials(db))
+    if (one.name != "dashboard") rows.push_back({one.name, one.scope});
+  return rows;
+}
+
 Rows test_rows(sqlite3* db, const std::string& server) {
   Rows rows;
   for (const ServerCheck& check : check_server(db, server))
@@ -129,6 +138,7 @@ constexpr VirtualTable tables[] = {
      "INTEGER, captured INTEGER, "
      "applied INTEGER, blocked TEXT",
      -1, false, node_rows},
+    {"rowmesh_tokens", "name TEXT, scope TEXT", -1, false, token_rows},
     {"rowmesh_test_server", "\"check\" TEXT, ok INTEGER, detail TEXT, ms INTEGER, server TEXT HIDDEN", 4, true,
      test_rows},
 };

@@ -52,6 +52,7 @@ class Worker {
   void serve();
   void serve_loop(Session& session);
   void listen_as_set(Session& session);
+  void add_listener(NodeStatus& status);
   void answer_waits(Session& session);
   void note_status(Session& session, bool now);
   void log(char level, const std::string& text);

@@ -75,6 +75,7 @@ void Applier::once(const std::function<void()>& breathe) {
   recheck_ = core_.recheck_hidden;
   newest_ = 0;
   rows_ = conflicts_ = 0;
+  conflicts_by_type_.clear();
   // The first row comes after the tables that the document speaks of.
   const WireRow* row = reader.next();
   map_tables(reader.tables());

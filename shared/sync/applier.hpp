@@ -141,6 +141,7 @@ class Applier {
   Hlc newest_ = 0;
   int attempt_ = 0;
   std::uint64_t rows_ = 0, conflicts_ = 0;
+  std::map<std::string, std::uint64_t> conflicts_by_type_;
 };
 
 }  // namespace rowmesh

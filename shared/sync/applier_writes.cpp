@@ -84,7 +84,9 @@ void Applier::quarantine(Entry& entry, RowView values, const ColumnSet& columns,
 }
 
 void Applier::list(const Table& table, KeyView key, const Loss& loss) {
-  core_.store.add_conflict(conflict_row(table, key, loss, core_.now_ms()));
+  ConflictRow conflict = conflict_row(table, key, loss, core_.now_ms());
+  core_.store.add_conflict(conflict);
+  conflicts_by_type_[conflict.type]++;
   conflicts_++;
 }
 
@@ -202,6 +204,7 @@ void Applier::finish() {
   }
   core_.written();
   core_.counters.conflicts += conflicts_;
+  for (auto& [type, count] : conflicts_by_type_) core_.counters.conflicts_by_type[type] += count;
   core_.recheck_hidden.clear();
 }
 

@@ -334,6 +334,7 @@ void Core::written() {
     if (pending.batch) pending.batch->sequence = first_written_;
   pending_.clear();
   counters.conflicts += pending_conflicts_.size();
+  for (const ConflictRow& conflict : pending_conflicts_) counters.conflicts_by_type[conflict.type]++;
   pending_conflicts_.clear();
   dirty_sides_.clear();
   if (settling_.newest != 0) {

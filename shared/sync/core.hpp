@@ -34,6 +34,7 @@ struct Renewal {
 struct Counters {
   std::uint64_t captured = 0, applied = 0, conflicts = 0, uncaptured = 0;
   RefusalCounts refused;
+  std::map<std::string, std::uint64_t> conflicts_by_type;
 };
 
 class Core {

@@ -27,8 +27,17 @@ HttpResponse Node::check(const HttpRequest& head, std::uint64_t& body_limit) { r
 HttpResponse Node::handle(const HttpRequest& request) { return impl_->handle(request); }
 HttpResponse Node::later(const HttpRequest& request) { return impl_->later(request); }
 NodeStatus Node::status() const { return impl_->status(); }
+std::vector<ServerDetail> Node::details() const { return impl_->details(); }
+std::map<std::string, std::uint64_t> Node::conflicts_by_type() const { return impl_->core.counters.conflicts_by_type; }
+void Node::count_refused(RefusedFor why) { impl_->core.counters.refused.count(why); }
+bool Node::in_transaction() const { return impl_->in_store; }
+void Node::require_idle() const {
+  if (impl_->in_store) throw Error(ErrorKind::transient, "node_busy", "a long document is being applied here; ask again");
+}
+bool Node::signed_by_server(const HttpRequest& head) { return impl_->signed_by_server(head); }
 
 void Node::Impl::start() {
+  started_ms = core.now_ms();
   instance = core.services.random.next();
   misplaced = core.store.place_trouble();
   if (!misplaced.empty()) core.log('e', misplaced);
@@ -236,6 +245,8 @@ std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
 NodeStatus Node::Impl::status() {
   NodeStatus status;
   status.time_ms = core.now_ms();
+  status.node = core.identity.node;
+  status.name = core.identity.name;
   status.position = core.state.applied[core.state.self].number;
   status.unsettled = core.window.size();
   status.side_rows = core.sides().size();
@@ -251,6 +262,7 @@ NodeStatus Node::Impl::status() {
   status.wait_cut = forced_cuts;
   status.blocked = stopped().empty() ? blocked : stopped();
   status.identity = identity_trouble();
+  status.started_ms = started_ms;
   for (auto& [id, peer] : peers) {
     ServerStatus server;
     Position acked = peer.start;
@@ -285,6 +297,8 @@ NodeStatus Node::Impl::status() {
     server.rows_received = peer.rows_received;
     server.conflicts = peer.conflicts;
     server.acked = acked.number;
+    server.failures = peer.meters.failures;
+    server.clock_ahead_ms = peer.clock_ahead_ms;
     if (!in_schedule(peer.config.options, core.now_ms())) {
       std::uint64_t minute = next_schedule_change_ms(peer.config.options, core.now_ms()) / 60000 % (24 * 60);
       char hours[] = {static_cast<char>('0' + minute / 600), static_cast<char>('0' + minute / 60 % 10), ':',
@@ -299,6 +313,12 @@ NodeStatus Node::Impl::status() {
     status.servers.push_back(std::move(server));
   }
   return status;
+}
+
+std::vector<ServerDetail> Node::Impl::details() const {
+  std::vector<ServerDetail> details;
+  for (auto& [id, peer] : peers) details.push_back({id, peer.config.name, !peer.misfits.empty(), peer.misfits, peer.meters});
+  return details;
 }
 
 }  // namespace rowmesh

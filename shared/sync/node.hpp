@@ -2,10 +2,13 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "shared/http/message.hpp"
+#include "shared/sync/meters.hpp"
 #include "shared/sync/status.hpp"
 #include "shared/sync/store.hpp"
 
@@ -22,6 +25,15 @@ struct NodeServices {
   std::function<void()> breathe;
   // What the listener refused before the node heard of it. May be empty.
   std::function<RefusalCounts()> listener_refusals = {};
+};
+
+// What is worth knowing of a server beyond its status.
+struct ServerDetail {
+  std::int64_t id = 0;
+  std::string name;
+  bool met = false;                            // what follows was heard from it
+  std::map<std::string, std::string> misfits;  // wire name of each table of ours -> why it does not fit there; '': it fits
+  ServerMeters meters;
 };
 
 class Node : public HttpHandler {
@@ -41,6 +53,14 @@ class Node : public HttpHandler {
   HttpResponse later(const HttpRequest& request) override;
 
   NodeStatus status() const;
+  std::vector<ServerDetail> details() const;
+  std::map<std::string, std::uint64_t> conflicts_by_type() const;  // since the start
+  // Whether the request is signed by a server of ours that is enabled. Once for each request: a second look would be a replay.
+  bool signed_by_server(const HttpRequest& head);
+  void count_refused(RefusedFor why);
+  // A transaction is open on the store: a long document is being applied, and whoever calls was let in by `breathe`.
+  bool in_transaction() const;
+  void require_idle() const;  // throws Error(transient, "node_busy") then
 
  private:
   class Impl;

@@ -22,7 +22,11 @@ class Node::Impl {
   HttpResponse handle(const HttpRequest& request);
   HttpResponse later(const HttpRequest& request);
   NodeStatus status();
+  std::vector<ServerDetail> details() const;
+  bool signed_by_server(const HttpRequest& head);
   bool force = false;
+  bool in_store = false;  // a transaction is open: requests are answered from memory
+  Core core;
 
  private:
   // node.cpp
@@ -47,6 +51,7 @@ class Node::Impl {
   bool may_ship_now(const Peer& peer);
   void send_document(Peer& peer, const MadeDocument& made);
   void take_progress(Peer& peer, const Progress& progress);
+  void observe_lag(Peer& peer, const Progress& progress);
   void failed(Peer& peer, const HttpResponse& response);
   void send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done);
   void met(const std::string& node, const std::string& name, Origin origin);
@@ -123,7 +128,6 @@ class Node::Impl {
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
   HttpResponse answer_copy(const HttpRequest& request, Peer& peer);
 
-  Core core;
   std::map<std::int64_t, Peer> peers;
   std::uint64_t config_generation = ~std::uint64_t{0};
   bool enabled = true;
@@ -150,9 +154,8 @@ class Node::Impl {
   std::map<std::int64_t, Refusal> refusals;  // of such documents: told when the sender comes again
   std::deque<Copy> copies;                // one after the other
   std::int64_t applying = 0;              // the server whose long document is being applied
-  bool in_store = false;                  // a transaction is open: requests are answered from memory
   std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0, forced_cuts = 0;
-  std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0;
+  std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0, started_ms = 0;
   std::uint64_t retention_ms = 0, retention_rows = 0;
 };
 

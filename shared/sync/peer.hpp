@@ -1,6 +1,7 @@
 // What this node knows of one of its servers while it runs. States are drawn in shared/sync/README.md.
 #pragma once
 #include <deque>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "shared/codec/document.hpp"
+#include "shared/sync/meters.hpp"
 #include "shared/sync/store.hpp"
 
 namespace rowmesh {
@@ -41,11 +43,14 @@ struct Peer {
   bool sign_with_old = false;     // it refused our new secret: it has not been given it yet
   bool knows_new_secret = false;  // so the old one can go
   std::uint64_t new_secret_tried_ms = 0;
+  ServerMeters meters;
   std::uint64_t generation = 0;  // answers to requests of an older one are not listened to
 
   // from its last hello or answer
   std::set<std::string> tables;   // wire names that it replicates
   std::set<std::string> left_out; // tables of ours that it does not
+  std::map<std::string, std::string> misfits;  // tables of ours, with why they do not fit there; '': they fit
+  std::int64_t clock_ahead_ms = 0;             // its clock before ours
   bool tables_asked = false;      // was greeted because changes of such a table are to be withheld
   std::set<Origin> direct;        // origins that it gets from themselves
   bool accepts_unknown = true;

@@ -68,9 +68,15 @@ Peer* Node::Impl::introduce(const HttpRequest& head, const std::string& node, Au
   return nullptr;
 }
 
+bool Node::Impl::signed_by_server(const HttpRequest& head) {
+  Peer* peer = peer_of(head);
+  return peer && peer->config.enabled &&
+         authenticate(head, *peer) == AuthResult::ok && digest_matches(head);
+}
+
 HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limit) {
   body_limit = 0;
-  if (head.method == "GET" && (head.path == "/rowmesh/v1/ping" || head.path == "/health")) return {};
+  if (head.method == "GET" && head.path == "/rowmesh/v1/ping") return {};
   bool changes = head.method == "POST" && head.path == "/rowmesh/v1/changes";
   bool small = (head.method == "GET" && head.path == "/rowmesh/v1/changes") ||
                (head.method == "GET" && (head.path == "/rowmesh/v1/hello" || head.path == "/rowmesh/v1/rows")) ||
@@ -119,12 +125,6 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
   if (request.path == "/rowmesh/v1/ping") {
     nlohmann::json out = {{"rowmesh", ROWMESH_VERSION}, {"node", core.identity.node}, {"protocol", {1, 1}}, {"clock_ms", core.now_ms()}};
     return answer(200, out.dump());
-  }
-  if (request.path == "/health") {
-    std::string reason = stopped().empty() ? blocked : stopped();
-    bool well = reason.empty();
-    nlohmann::json out = {{"status", well ? "ok" : "blocked"}, {"node", core.identity.node}, {"reason", reason}};
-    return answer(well ? 200 : 503, out.dump());
   }
   Peer* peer = peer_of(request);
   if (!peer && request.path != "/rowmesh/v1/hello") return refuse(RefusedFor::unknown_node, 401, "unknown_server", "this server does not know you");
@@ -217,6 +217,7 @@ HttpResponse Node::Impl::apply_inline(Peer& peer, std::shared_ptr<const Body> bo
 }
 
 HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe) {
+  std::uint64_t size = body->size();
   Applier applier(core, std::move(body), compressed);
   bool open = progress().accepts_unknown;
   bool anything = applier.check([&](Origin origin) {
@@ -229,8 +230,12 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
     throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");
   known(peer).origin = applier.header().sender;
   met(known(peer).node, "", applier.header().sender);
+  peer.meters.documents_received++;
+  peer.meters.bytes_received += size;
   if (anything) {
+    std::uint64_t begin_ms = core.now_ms();
     applier.run(breathe);
+    peer.meters.apply_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), begin_ms));
     peer.rows_received += applier.rows();
     peer.conflicts += applier.conflicts();
   }

@@ -90,6 +90,7 @@ void Node::Impl::met(const std::string& node, const std::string& name, Origin or
 }
 
 void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
+  peer.clock_ahead_ms = static_cast<std::int64_t>(hello.clock_ms) - static_cast<std::int64_t>(core.now_ms());
   if (hello.protocol_min > 1 || hello.protocol_max < 1) {
     peer.blocked = "it speaks protocol " + std::to_string(hello.protocol_min) + " to " + std::to_string(hello.protocol_max) +
                    ", this server speaks 1; install versions that fit";
@@ -119,6 +120,8 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   for (auto& table : hello.tables) peer.tables.insert(table.name);
   for (auto& [id, table] : core.tables())
     if (!peer.tables.contains(table.wire_name)) peer.left_out.insert(table.wire_name);
+  peer.misfits.clear();
+  for (auto& [id, table] : core.tables()) peer.misfits[table.wire_name] = table_misfit(table, hello);
   peer.ask = hello.ask_me;
   peer.zstd = hello.zstd;
   peer.met = true;
@@ -137,6 +140,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
 }
 
 void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
+  observe_lag(peer, progress);
   known(peer).applied = progress.applied;
   peer.direct = progress.direct;
   peer.accepts_unknown = progress.accepts_unknown;
@@ -153,7 +157,19 @@ void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
   peer.last_success_ms = core.now_ms();
 }
 
+// Of the oldest of our commits that this answer confirms.
+void Node::Impl::observe_lag(Peer& peer, const Progress& progress) {
+  auto now = progress.applied.find(core.state.self);
+  if (now == progress.applied.end()) return;
+  auto before = known(peer).applied.find(core.state.self);
+  PositionNumber confirmed = before == known(peer).applied.end() ? peer.start.number : before->second.number;
+  if (now->second.number <= confirmed) return;
+  if (Hlc oldest = core.window.oldest_after(core.state.self, confirmed))
+    peer.meters.lag_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), hlc_to_ms(oldest)));
+}
+
 void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
+  peer.meters.failures++;
   std::string error, text, body = response.body ? response.body->text(limits::control_body_bytes) : "";
   Progress progress;
   error_from_json(body, &error, &text, &progress);
@@ -265,6 +281,9 @@ void Node::Impl::ship() {
 
 void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   pace(peer, made.body->size());
+  peer.meters.documents_sent++;
+  peer.meters.bytes_sent += made.body->size();
+  peer.meters.batch_changes.observe(static_cast<double>(made.rows));
   if (!peer.reachable()) {
     peer.ready = made.body;
     peer.ready_compressed = made.compressed;
@@ -280,6 +299,7 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   request.bytes_per_second = peer.config.options.rate_limit;
   std::uint64_t timeout_ms = timeout_of(peer, made.body->size());
   send(peer, std::move(request), timeout_ms, [this, rows = made.rows](Peer& answered, HttpResponse response) {
+    answered.meters.ship_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), answered.asked_ms));
     if (response.status != 200 && response.status != 202) {
       failed(answered, response);
       return;

@@ -22,9 +22,12 @@ struct ServerStatus {
   std::uint64_t rows_sent = 0, rows_received = 0, conflicts = 0;
   PositionNumber acked = 0;      // own position that it has applied; wait() compares with cut_position
   std::string progress;          // copy: "table 3 of 11, 12000 of about 40000 rows"
+  std::uint64_t failures = 0;    // requests since the start that got no useful answer
+  std::int64_t clock_ahead_ms = 0;  // its clock before ours, as last heard
 };
 
 struct NodeStatus {
+  std::string node, name;        // Identity's
   std::uint64_t time_ms = 0;
   PositionNumber position = 0;   // own, newest
   std::uint64_t unsettled = 0;   // rows in the window
@@ -36,6 +39,8 @@ struct NodeStatus {
   std::string blocked;           // why the whole node stands still; empty: it does not
   std::string identity;          // 'copied', 'restored': this node is not who it was, and `blocked` says what mends it
   std::string listening;         // "127.0.0.1:8080", or ''
+  std::string listen_problem;    // why it does not listen though it should
+  std::uint64_t started_ms = 0;  // since 1970
   std::vector<ServerStatus> servers;
 };
 
