@@ -176,7 +176,8 @@ text* health_text() {
     facts.disk_free_bytes = free_bytes();
     auto rows = run_sql("SELECT s.enabled::text, s.name FROM rowmesh.state s");
     facts.enabled = rows.empty() || rows[0][0].value_or("true") == "true";
-    Health health = judge_health(status, facts, health_limits(read_setting));
+    auto settings = read_settings();
+    Health health = judge_health(status, facts, health_limits([&](const std::string& name) { return settings[name]; }));
     std::string json = health_to_json(health, rows.empty() ? "" : rows[0][1].value_or("")).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     text* result = nullptr;
     guard([&] { result = cstring_to_text(json.c_str()); });

@@ -1,6 +1,6 @@
 """Runs every test suite and adds up what they counted. `./dev test` builds first and then calls this.
 
-usage: run.py [SUITE] [PATTERN]   SUITE: unit, regress, isolation, cluster; PATTERN: which tests of it
+usage: run.py [SUITE] [PATTERN]   SUITE: unit, regress, isolation, cluster, dashboard; PATTERN: which tests of it
 The last line is 'N passed, N failed, N skipped'; the exit code is 0 only if nothing failed and something ran.
 """
 import glob
@@ -122,10 +122,10 @@ def isolation(pattern):
     return regress_with("pg_isolation_regress", names)
 
 
-def cluster(pattern):
+def modules_in(folder, pattern):
     total = Counts()
     module, _, test = (pattern or "").partition(":")
-    for path in sorted((HERE / "cluster").glob("test_*.py")):
+    for path in sorted((HERE / folder).glob("test_*.py")):
         if module not in path.stem:
             continue
         result = LOGS / f"{path.stem}.json"
@@ -133,7 +133,7 @@ def cluster(pattern):
         result.unlink(missing_ok=True)
         command = [sys.executable, str(HERE / "cluster" / "run_module.py"), path.stem, str(result)] + ([test] if test else [])
         started = time.monotonic()
-        code, text = run_logged(path.stem, command, 300)
+        code, text = run_logged(path.stem, command, 300, env=os.environ | {"PYTHONPATH": str(path.parent)})
         if not result.exists():
             show_failure(path.stem, text)
             total.failed += 1
@@ -151,9 +151,17 @@ def cluster(pattern):
     return total
 
 
-SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "cluster": cluster}
+def cluster(pattern):
+    return modules_in("cluster", pattern)
+
+
+def dashboard(pattern):
+    return modules_in("dashboard", pattern)
+
+
+SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "cluster": cluster, "dashboard": dashboard}
 # Without a name these run.
-BY_DEFAULT = {"unit", "regress", "isolation", "cluster"}
+BY_DEFAULT = {"unit", "regress", "isolation", "cluster", "dashboard"}
 
 
 def main():

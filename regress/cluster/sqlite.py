@@ -17,16 +17,17 @@ HOST = pathlib.Path(__file__).with_name("sqlite_host.py")
 class SqliteNode:
     engine = "sqlite"
 
-    def __init__(self, name, file=None, folder=None):
+    def __init__(self, name, file=None, folder=None, beside=None):
+        """`file`: begin with a copy of it. `beside`: another node, in whose folder this one's file lies."""
         self.name = name
-        self.folder = folder or places.new_folder(name)
-        self.file = str(self.folder / "app.db")
+        self.folder = beside.folder if beside else folder or places.new_folder(name)
+        self.file = str(self.folder / (f"{name}.db" if beside else "app.db"))
         if file:
             with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, contextlib.closing(sqlite3.connect(self.file)) as copy:
                 source.backup(copy)   # with what is still in its write-ahead log
         self.port = places.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = self.folder / "host.log"
+        self.log = self.folder / f"host-{self.port}.log"
         self.host = None
         self._connection = None
         self.run("PRAGMA journal_mode = WAL")

@@ -26,7 +26,7 @@ HealthCheck judge_server(const ServerStatus& server, const HealthLimits& limits)
   HealthCheck check{"server " + server.name, Verdict::ok, server.state};
   if (server.state == "blocked" || server.state == "needs copy")
     check.verdict = Verdict::failing;
-  else if (server.state == "backing off" || server.state == "copying" || (server.state != "disabled" && server.lag_ms >= limits.lag_ms))
+  else if (server.state == "backing off" || (server.state != "disabled" && server.lag_ms >= limits.lag_ms))
     check.verdict = Verdict::degraded;
   if (server.state != "disabled" && server.lag_ms >= limits.lag_ms) check.text += ", " + duration(server.lag_ms) + " behind";
   if (!server.last_error.empty() && server.state != "disabled") check.text += ": " + server.last_error;

@@ -126,6 +126,7 @@ async function refresh(all = false) {
 }
 setInterval(() => { if (!document.hidden) refresh(); }, 250);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(true); });
+window.addEventListener("resize", () => draw());
 window.addEventListener("hashchange", () => { state.menu = ""; draw(); refresh(true); window.scrollTo(0, 0); });
 
 function mergeConflicts(fresh) {
@@ -182,6 +183,7 @@ function headline() {
   if (node.blocked) title = "This node stands still";
   else if (!node.enabled) title = "Replication is switched off";
   else if (!servers.length) title = "No other server yet";
+  else if (needy.length + blocked.length + away.length > 1 && [needy, blocked, away].filter((one) => one.length).length > 1) title = `${plural(needy.length + blocked.length + away.length, "server is", "servers are")} not in step`;
   else if (needy.length) title = `${joined(needy)} ${needy.length > 1 ? "need" : "needs"} a new copy`;
   else if (blocked.length) title = `${joined(blocked)} ${blocked.length > 1 ? "need" : "needs"} your attention`;
   else if (away.length) title = `${joined(away)} ${away.length > 1 ? "do" : "does"} not answer`;
@@ -242,14 +244,23 @@ function serverList() {
 }
 function empty(path, title, text, more) { return h("div", { class: "empty" }, icon(path), h("h2", {}, title), h("p", {}, text), more); }
 
-// lines: [{name, values}], newest last, one every step
+// Four samples become one: their mean, or of a lag the worst.
+function thinned(values, worst) {
+  const points = [];
+  for (let at = values.length; at > 0; at -= 4) { const four = values.slice(Math.max(0, at - 4), at); points.unshift(worst ? Math.max(...four) : four.reduce((sum, value) => sum + value, 0) / four.length); }
+  return points;
+}
+// lines: [{name, values}], newest last
 function chart(id, title, lines, unit, words) {
-  const width = 600, height = 190, left = 46, bottom = 22, top = 10, most = 720, step = state.history?.step_ms || 5000;
+  // Drawn in the pixels that there are, so that letters are not stretched; four samples are one point.
+  const shown = document.querySelector(`[data-chart="${id}"] svg`), width = shown?.clientWidth || 560, height = shown?.clientHeight || 190, left = 50, bottom = 22, top = 10, most = 180;
+  const step = 4 * (state.history?.step_ms || 5000);
+  lines = lines.map((line) => ({ name: line.name, values: thinned(line.values, unit === "ms") }));
   const peak = Math.max(...lines.map((line) => Math.max(0, ...line.values)), unit === "ms" ? 10 : 1);
-  const nice = [1, 2, 2.5, 5, 10].map((one) => one * 10 ** Math.floor(Math.log10(peak))).find((one) => one >= peak) || peak;
+  const nice = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((one) => one * 10 ** Math.floor(Math.log10(peak))).find((one) => one >= peak) || peak;
   const x = (at, count) => left + ((most - count + at) / (most - 1)) * (width - left - 4), y = (value) => top + (1 - value / nice) * (height - top - bottom);
   const parts = [0, .5, 1].map((share) => [s("line", { class: "grid", x1: left, x2: width, y1: y(nice * share), y2: y(nice * share) }), s("text", { x: left - 8, y: y(nice * share) + 4, "text-anchor": "end" }, words(nice * share))]);
-  [60, 45, 30, 15, 0].forEach((minutes) => parts.push(s("text", { x: x(most - 1 - (minutes * 60000) / step, most), y: height - 4, "text-anchor": minutes === 60 ? "start" : minutes ? "middle" : "end" }, minutes ? `\u2212${minutes} min` : "now")));
+  (width < 420 ? [60, 30, 0] : [60, 45, 30, 15, 0]).forEach((minutes) => parts.push(s("text", { x: x(most - 1 - (minutes * 60000) / step, most), y: height - 4, "text-anchor": minutes === 60 ? "start" : minutes ? "middle" : "end" }, minutes ? `\u2212${minutes} min` : "now")));
   lines.forEach((line, at) => {
     if (line.values.length < 2) return;
     const path = line.values.map((value, index) => `${index ? "L" : "M"}${x(index, line.values.length).toFixed(1)},${y(value).toFixed(1)}`).join("");
@@ -260,11 +271,11 @@ function chart(id, title, lines, unit, words) {
   let tip = null;
   if (hover !== null) {
     const behind = Math.round((1 - hover) * (most - 1));
-    const shown = lines.map((line) => [line.name, line.values[line.values.length - 1 - behind]]).filter(([, value]) => value !== undefined);
-    if (shown.length) {
+    const there = lines.map((line) => [line.name, line.values[line.values.length - 1 - behind]]).filter(([, value]) => value !== undefined);
+    if (there.length) {
       const at = left + hover * (width - left - 4);
       parts.push(s("line", { class: "cursor", x1: at, x2: at, y1: top, y2: height - bottom }));
-      tip = h("div", { class: "tip", "data-side": hover > .5 ? "left" : "right" }, h("div", { class: "faint" }, behind ? `${duration(behind * step)} ago` : "now"), shown.map(([name, value]) => h("div", {}, `${name}: ${words(value)}${unit === "ms" ? "" : " " + unit}`)));
+      tip = h("div", { class: "tip", "data-side": hover > .5 ? "left" : "right" }, h("div", { class: "faint" }, behind ? `${duration(behind * step)} ago` : "now"), there.map(([name, value]) => h("div", {}, `${name}: ${words(value)}${unit === "ms" ? "" : " " + unit}`)));
     }
   }
   return h("section", { class: "card" }, h("div", { class: "head" }, h("h2", { class: "grow" }, title), h("div", { class: "legend" }, lines.map((line, at) => h("span", {}, h("i", { class: `k${(at % 5) + 1}` }), line.name)))),
@@ -273,6 +284,7 @@ function chart(id, title, lines, unit, words) {
 function charts() {
   const history = state.history || { captured: [], applied: [], servers: {} };
   const servers = Object.entries(history.servers);
+  if (!servers.length && !history.captured.some((value) => value > 0)) return null;
   return h("div", { class: "two" }, chart("rate", "Changes per second", [{ name: "written here", values: history.captured }, { name: "taken from others", values: history.applied }], "changes/s", rate),
     chart("lag", "How far others are behind", servers.length ? servers.map(([name, line]) => ({ name, values: line.lag_ms })) : [{ name: "no server", values: [] }], "ms", duration));
 }
@@ -284,6 +296,11 @@ function healthList() {
 }
 
 // ---------- tables
+const plain = (name) => name.replace(/^public\./, "");
+function fitWords(table) {
+  const misfit = Object.entries(table.fits).filter(([, fit]) => fit).map(([server]) => server), fits = Object.values(table.fits).filter((fit) => fit === "").length;
+  return [fits ? `fits on ${plural(fits, "server", "servers")}` : "", misfit.length ? `does not fit on ${joined(misfit)}` : ""].filter(Boolean).join(", ");
+}
 const dot = (fit) => (fit === null ? ["none", "not heard yet"] : fit === "" ? ["ok", "fits"] : ["failing", fit]);
 function tablesView() {
   const list = state.tables, servers = state.overview.servers;
@@ -292,13 +309,14 @@ function tablesView() {
   return [h("div", { class: "headline" }, h("span", { class: `lamp ${misfits.length ? "degraded" : list.length ? "ok" : ""}` }), h("h1", {}, list.length ? plural(list.length, "table is replicated", "tables are replicated") : "No table is replicated yet"),
     h("p", {}, misfits.length ? `${plural(misfits.length, "thing does not fit", "things do not fit")}; the other tables flow` : list.length ? "All of them fit wherever it is known" : "Choose tables, or all of them, also those to come"),
     h("div", { class: "actions" }, h("button", { class: "btn main", "data-do": "add-table" }, "Replicate a table"))),
-  list.length ? h("section", { class: "card scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Table"), h("th", { class: "right" }, "Rows"), h("th", {}, "Key"), h("th", {}, "Merges by"), servers.map((server) => h("th", {}, server.name)), h("th", {}, h("span", { class: "faint" }, "")))),
-    h("tbody", {}, list.map((table) => h("tr", { "data-key": table.wire_name }, h("td", {}, h("b", {}, table.name), table.wire_name !== table.name.replace(/^public\./, "") ? h("div", { class: "small faint" }, `as ${table.wire_name}`) : null,
+  list.length ? h("section", { class: "card scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Table"), h("th", { class: "right" }, "Rows"), h("th", { class: "wide-only" }, "Key"), h("th", { class: "wide-only" }, "Merges by"), servers.map((server) => h("th", { class: "wide-only" }, server.name)), h("th", {}))),
+    h("tbody", {}, list.map((table) => h("tr", { "data-key": table.wire_name }, h("td", {}, h("b", {}, plain(table.name)), table.wire_name !== plain(table.name) ? h("div", { class: "small faint" }, `as ${table.wire_name}`) : null,
       table.quarantined ? h("div", {}, h("a", { href: "#/quarantine", class: "small" }, plural(table.quarantined, "row in quarantine", "rows in quarantine"))) : null, table.waiting ? h("div", { class: "small soft" }, plural(table.waiting, "row waits its turn", "rows wait their turn")) : null),
-    h("td", { class: "right nowrap" }, table.rows_exact ? number(table.rows) : `about ${number(table.rows)}`), h("td", { class: "mono" }, table.key), h("td", {}, table.merge),
-    servers.map((server) => { const fit = table.fits[server.name] ?? null, [kind, words] = dot(fit); return h("td", {}, h("span", { class: "row small nowrap" }, h("span", { class: `dot ${kind}` }), fit === "" ? "fits" : fit === null ? h("span", { class: "faint" }, "not heard") : "does not fit")); }),
+      h("div", { class: "small soft narrow-only" }, fitWords(table)),
+    h("td", { class: "right nowrap" }, table.rows_exact ? number(table.rows) : `about ${number(table.rows)}`), h("td", { class: "mono wide-only" }, table.key), h("td", { class: "wide-only" }, table.merge),
+    servers.map((server) => { const fit = table.fits[server.name] ?? null, [kind] = dot(fit); return h("td", { class: "wide-only" }, h("span", { class: "row small nowrap" }, h("span", { class: `dot ${kind}` }), fit === "" ? "fits" : fit === null ? h("span", { class: "faint" }, "not heard") : "does not fit")); }),
     h("td", { class: "right" }, h("button", { class: "btn quiet danger", "data-do": "remove-table", "data-table": table.name, "aria-label": `Stop replicating ${table.name}` }, "Stop"))))))) : h("section", { class: "card" }, empty(icons.tables, "Nothing is replicated yet", "A table needs a primary key. From the moment you add it, every change of it is noted.", h("button", { class: "btn main", "data-do": "add-table" }, "Replicate a table"))),
-  misfits.length ? h("section", { class: "card" }, h("div", { class: "head" }, h("h2", {}, "What does not fit")), h("div", {}, misfits.map(([table, server, why]) => h("div", { class: "entry" }, h("div", {}, h("b", {}, table), server ? ` on ${server}` : ""), h("div", { class: "note warn" }, why))))) : null];
+  misfits.length ? h("section", { class: "card" }, h("div", { class: "head" }, h("h2", {}, "What does not fit")), h("div", {}, misfits.map(([table, server, why]) => h("div", { class: "entry" }, h("div", {}, h("b", {}, plain(table)), server ? ` on ${server}` : ""), h("div", { class: "note warn" }, why))))) : null];
 }
 
 // ---------- conflicts
@@ -326,7 +344,7 @@ function quarantineView() {
   if (!list) return h("p", { class: "soft" }, "Loading \u2026");
   return [h("div", { class: "headline" }, h("span", { class: `lamp ${list.length ? "degraded" : "ok"}` }), h("h1", {}, list.length ? plural(state.overview.node.quarantined || list.length, "row waits in quarantine", "rows wait in quarantine") : "The quarantine is empty"),
     h("p", {}, list.length ? "This database refused these rows. Everything else flows. Mend the reason and retry, or discard: then the row as it is here goes to all servers." : "A row that this database refuses waits here with its reason, and everything else flows on"), list.length ? h("div", { class: "actions" }, h("button", { class: "btn main", "data-do": "retry-all" }, "Retry all")) : null),
-    h("section", { class: "card" }, list.length ? list.map((one) => h("article", { class: "entry", "data-key": one.id }, h("div", { class: "row wrap" }, h("b", { class: "grow" }, `${one.table} `, h("span", { class: "mono" }, one.key)), h("span", { class: "small soft" }, `since ${clockTime(one.since_ms)}`),
+    h("section", { class: "card" }, list.length ? list.map((one) => h("article", { class: "entry", "data-key": one.id }, h("div", { class: "row wrap" }, h("b", { class: "grow" }, `${plain(one.table)} `, h("span", { class: "mono" }, one.key)), h("span", { class: "small soft" }, `since ${clockTime(one.since_ms)}`),
       h("button", { class: "btn", "data-do": "retry", "data-id": one.id }, "Retry"), h("button", { class: "btn danger", "data-do": "discard", "data-id": one.id, "data-what": `${one.table} ${one.key}` }, "Discard \u2026")),
     h("div", { class: "note warn" }, one.reason, one.code ? h("span", { class: "faint" }, ` (${one.code})`) : ""), image("The row as it came", "", one.payload))) : empty("M5 13l4 4L19 7", "Nothing waits", "This database took everything that came.")),
   ];
@@ -380,7 +398,7 @@ async function testDialog(name) {
 function copyDialog(name) {
   const tables = state.tables || [];
   dialog(`Copy with ${name}`, [choices("direction", "Which way", [["push", `Ours to ${name}`, "It gets the rows that are here"], ["pull", `${name}\u2019s to us`, "We get the rows that are there"]], "push"),
-    h("label", {}, "Tables", h("select", { name: "table" }, h("option", { value: "" }, "All that both replicate"), tables.map((table) => h("option", { value: table.name }, table.name)))),
+    h("label", {}, "Tables", h("select", { name: "table" }, h("option", { value: "" }, "All that both replicate"), tables.map((table) => h("option", { value: table.name }, plain(table.name))))),
     choices("on_existing", "If the receiving side has rows of its own", [["fail", "Stop and say so", "Nothing is changed unless both are the same"], ["source", "Make it like the source", "Rows that only the receiver has are removed"], ["newer", "Keep the newer row", "And send back what only the receiver has"]], "fail"),
     h("div", { class: "problem" }), buttons("Start the copy")],
   (values, box) => { const body = { direction: values.direction, on_existing: values.on_existing }; if (values.table) body.table = values.table; return send(box, "The copy begins", `servers/${encodeURIComponent(name)}/copy`, { body }); });
@@ -431,8 +449,8 @@ document.addEventListener("change", (event) => {
 document.addEventListener("pointermove", (event) => {
   const place = event.target.closest?.("[data-chart]");
   if (!place) { if (state.hover) { state.hover = null; draw(); } return; }
-  const box = place.getBoundingClientRect(), left = (46 / 600) * box.width;
-  state.hover = { id: place.dataset.chart, at: Math.min(1, Math.max(0, (event.clientX - box.left - left) / (box.width - left - (4 / 600) * box.width))) };
+  const box = place.getBoundingClientRect(), left = 50;
+  state.hover = { id: place.dataset.chart, at: Math.min(1, Math.max(0, (event.clientX - box.left - left) / (box.width - left - 4))) };
   draw();
   const tip = place.querySelector(".tip");
   if (tip) { const at = left + state.hover.at * (box.width - left); tip.style.left = `${state.hover.at > .5 ? at - tip.offsetWidth - 12 : at + 12}px`; }
@@ -447,7 +465,7 @@ setTheme(chosen || (dark.matches ? "dark" : "light"), false);
 dark.addEventListener("change", () => { if (!chosen) setTheme(dark.matches ? "dark" : "light", false); });
 
 function loginPage() {
-  const set = state.session.password_set, sql = state.session.engine === "sqlite" ? "SELECT rowmesh_set_dashboard_password('a good long one');" : "SELECT rowmesh.set_dashboard_password('a good long one');";
+  const set = state.session.password_set, sql = state.session.engine === "sqlite" ? "SELECT rowmesh_set_dashboard_password('a long one');" : "SELECT rowmesh.set_dashboard_password('a long one');";
   const form = h("form", { class: "card", novalidate: true }, brand(), set ? [
     h("label", {}, "Password", h("input", { name: "password", type: "password", autocomplete: "current-password", autofocus: true })), h("div", { class: "problem" }), h("button", { class: "btn main", type: "submit" }, "Log in")] : [
     h("h2", {}, "No password is set yet"), h("p", { class: "soft" }, "Nobody can log in until one is. In the database, run:"), h("code", {}, sql), h("p", { class: "soft small" }, "Then load this page again.")]);
