@@ -199,6 +199,14 @@ std::vector<Neighbour> PgAdministration::neighbours() {
 
 std::string PgAdministration::local_key() { return shared_memory()->local_key; }
 
+bool PgAdministration::knows(const std::string& function) {
+  bool known = false;
+  alone([&] {
+    known = !run_sql("SELECT 1 FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'rowmesh'::regnamespace AND p.proname = $1", {SqlArgument::of_text(function)}).empty();
+  });
+  return known;
+}
+
 json PgAdministration::call(const std::string& function, const json& arguments) {
   json result;
   alone([&] {

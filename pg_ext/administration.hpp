@@ -19,6 +19,7 @@ class PgAdministration : public Administration {
   Storage storage() override;
   std::vector<Neighbour> neighbours() override;
   std::string local_key() override;
+  bool knows(const std::string& function) override;
   nlohmann::json call(const std::string& function, const nlohmann::json& arguments) override;
 
  private:

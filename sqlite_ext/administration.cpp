@@ -190,6 +190,11 @@ std::vector<Neighbour> SqliteAdministration::neighbours() {
 
 std::string SqliteAdministration::local_key() { return state_value(db_, local_key_name); }
 
+bool SqliteAdministration::knows(const std::string& function) {
+  Statement query(db_, "SELECT 1 FROM pragma_function_list WHERE name=?1");
+  return query.bind(1, "rowmesh_" + function).step();
+}
+
 json SqliteAdministration::call(const std::string& function, const json& arguments) {
   const Call* call = find_call(function);
   json options = arguments;

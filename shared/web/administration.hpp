@@ -62,12 +62,13 @@ class Administration {
   virtual std::vector<ListedTable> list_tables() = 0;
   // Newest first, older than `before` (0: from the newest).
   virtual std::vector<ListedConflict> list_conflicts(std::int64_t before, std::size_t limit) = 0;
-  // Quarantined rows, newest first; SideRow::packed and SideRow::key are not filled in, `table_name` of the table is in `key_text`'s pair.
+  // Quarantined rows with the name of their table, newest first. SideRow::packed, key and table are not filled in.
   virtual std::vector<std::pair<std::string, SideRow>> list_quarantine(std::int64_t before, std::size_t limit) = 0;
   virtual Storage storage() = 0;
   virtual std::vector<Neighbour> neighbours() = 0;
   // Whoever can read this database or this process's memory knows it: neighbours prove by it who they are. Empty: there is none.
   virtual std::string local_key() = 0;
+  virtual bool knows(const std::string& function) = 0;
   // The SQL function of that name with named arguments (a JSON object); what it returns, null for nothing. Throws Error(config, "unknown_function")
   // where this version has no such function or argument, and its own error with its sentence.
   virtual nlohmann::json call(const std::string& function, const nlohmann::json& arguments) = 0;

@@ -73,6 +73,7 @@ HttpResponse Site::overview(const HttpRequest&, const Names&) {
                {"version", ROWMESH_VERSION},
                {"started_ms", now.started_ms},
                {"enabled", enabled_},
+               {"functions", functions_},
                {"blocked", now.blocked},
                {"listen_problem", now.listen_problem},
                {"captured", now.captured},

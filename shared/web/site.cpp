@@ -199,8 +199,7 @@ HttpResponse Site::guarded(const std::function<HttpResponse()>& work) {
     services_.store.rollback();
     if (error.code() == "node_busy") return {};
     if (error.code() == "unknown_function") return error_answer(501, error.code(), error.what());
-    if (error.kind() == ErrorKind::config) return error_answer(400, error.code(), error.what());
-    if (error.kind() == ErrorKind::permanent) return error_answer(409, error.code(), error.what());
+    if (error.kind() == ErrorKind::config || error.kind() == ErrorKind::permanent) return error_answer(400, error.code(), error.what());
     if (error.kind() == ErrorKind::transient) return error_answer(503, error.code(), error.what());
     services_.log('w', std::string("the API: ") + error.what());
     return error_answer(500, error.code(), error.what());
@@ -220,6 +219,9 @@ void Site::look_around() {
   try {
     identity_ = services_.store.identity();
     if (!looked_) engine_ = services_.administration.engine();
+    if (!looked_)
+      for (const char* function : {"restore", "verify", "repair"})
+        if (services_.administration.knows(function)) functions_.emplace_back(function);
     auto before = credentials_;
     credentials_ = services_.administration.credentials();
     local_key_ = services_.administration.local_key();

@@ -99,7 +99,7 @@ class Site : public HttpHandler {
   HttpResponse switch_off(const HttpRequest&, const Names&);
   HttpResponse perform(const std::string& function, const nlohmann::json& arguments);
 
-  // server_test.cpp
+  // connection_check.cpp
   HttpResponse test_server(const HttpRequest&, const Names&);
   struct ServerTest;
 
@@ -128,6 +128,7 @@ class Site : public HttpHandler {
   bool looked_ = false;
   Identity identity_;
   EngineInfo engine_;
+  std::vector<std::string> functions_;  // of those that not every version has
   std::vector<Credential> credentials_;
   std::string local_key_;
   HealthLimits limits_;

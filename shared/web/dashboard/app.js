@@ -220,6 +220,12 @@ function spark(server) {
   const path = values.map((value, at) => `${at ? "L" : "M"}${((120 - values.length + at) * 150) / 119},${(32 - (value / top) * 29).toFixed(1)}`).join("");
   return s("svg", { class: "spark chart", viewBox: "0 0 150 34", role: "img", "aria-label": "Changes per second, last ten minutes" }, values.length > 1 ? [s("path", { class: "area k1", d: `${path}V34H${((120 - values.length) * 150) / 119}Z` , opacity: .13 }), s("path", { class: "k1", d: path, fill: "none", "stroke-width": 1.5 })] : null);
 }
+// What the network library says, for people; the rest comes as sentences already.
+function plainError({ last_error: text, url }) {
+  const words = [[/refused/i, `Nothing listens at ${url}. Is that server running, and is this its port?`], [/timed? ?out|no answer for/i, `${url} does not answer in time. Is the network between the two in order?`],
+    [/resolve host/i, `There is no computer of that name: ${url}`], [/no route|unreachable/i, `There is no way through the network to ${url}`]].find(([pattern]) => pattern.test(text));
+  return words ? [words[1], h("div", { class: "small" }, text)] : text;
+}
 function serverRow(server) {
   const value = (title, content) => h("dl", { class: "value" }, h("dt", {}, title), h("dd", {}, content));
   const open = state.menu === server.name, copy = state.copies[server.name], [arrow, way] = directions[server.direction] || ["", server.direction];
@@ -231,8 +237,8 @@ function serverRow(server) {
     spark(server),
     h("div", { class: "actions" }, h("button", { class: "btn", "data-do": "test", "data-server": server.name }, "Test"),
       h("div", { class: "menu" }, h("button", { class: "btn icon", "data-do": "menu", "data-server": server.name, "aria-haspopup": "menu", "aria-expanded": String(open), "aria-label": `More for ${server.name}` }, icon(icons.more)),
-        open ? h("div", { role: "menu" }, item("copy", "Copy tables \u2026"), item("edit", "Edit \u2026"), server.enabled ? item("disable", "Disable") : item("enable", "Enable"), item("remove", "Remove \u2026", "danger")) : null)),
-    server.last_error && server.state !== "disabled" ? h("div", { class: `wide note ${tone[server.state] === "bad" ? "bad" : "warn"}` }, server.last_error) : null,
+        open ? h("div", { role: "menu" }, item("copy", "Copy tables \u2026"), can("verify") ? item("verify", "Compare rows") : null, item("edit", "Edit \u2026"), server.enabled ? item("disable", "Disable") : item("enable", "Enable"), item("remove", "Remove \u2026", "danger")) : null)),
+    server.last_error && server.state !== "disabled" ? h("div", { class: `wide note ${tone[server.state] === "bad" ? "bad" : "warn"}` }, plainError(server)) : null,
     server.state === "copying" ? h("div", { class: "wide" }, h("div", { class: "row wrap small soft" }, h("span", { class: "grow" }, `Copy: ${server.progress || "beginning"}`), copy?.left ? h("span", {}, `about ${duration(copy.left)} left`) : null),
       h("progress", copy && copy.now > 0 ? { max: 1, value: copy.now, "aria-label": "Copy" } : { "aria-label": "Copy" })) : null,
     h("div", { class: "wide small faint" }, `last answer ${ago(server.last_success_ms)}`, server.failures ? ` \u00b7 ${plural(server.failures, "failed request", "failed requests")} since start` : "", server.conflicts ? ` \u00b7 ${plural(server.conflicts, "conflict", "conflicts")}` : ""));
@@ -253,14 +259,17 @@ function thinned(values, worst) {
 // lines: [{name, values}], newest last
 function chart(id, title, lines, unit, words) {
   // Drawn in the pixels that there are, so that letters are not stretched; four samples are one point.
-  const shown = document.querySelector(`[data-chart="${id}"] svg`), width = shown?.clientWidth || 560, height = shown?.clientHeight || 190, left = 50, bottom = 22, top = 10, most = 180;
-  const step = 4 * (state.history?.step_ms || 5000);
-  lines = lines.map((line) => ({ name: line.name, values: thinned(line.values, unit === "ms") }));
+  const shown = document.querySelector(`[data-chart="${id}"] svg`), width = shown?.clientWidth || 560, height = shown?.clientHeight || 190, left = 50, bottom = 22, top = 10;
+  // As long as there is less than an hour, what there is.
+  const samples = Math.max(...lines.map((line) => line.values.length)), base = state.history?.step_ms || 5000;
+  const [minutes, marks] = samples <= 60 ? [5, [5, 4, 3, 2, 1, 0]] : samples <= 180 ? [15, [15, 10, 5, 0]] : [60, [60, 45, 30, 15, 0]];
+  const thin = minutes === 60, most = thin ? 180 : (minutes * 60000) / base, step = thin ? 4 * base : base;
+  if (thin) lines = lines.map((line) => ({ name: line.name, values: thinned(line.values, unit === "ms") }));
   const peak = Math.max(...lines.map((line) => Math.max(0, ...line.values)), unit === "ms" ? 10 : 1);
   const nice = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((one) => one * 10 ** Math.floor(Math.log10(peak))).find((one) => one >= peak) || peak;
   const x = (at, count) => left + ((most - count + at) / (most - 1)) * (width - left - 4), y = (value) => top + (1 - value / nice) * (height - top - bottom);
   const parts = [0, .5, 1].map((share) => [s("line", { class: "grid", x1: left, x2: width, y1: y(nice * share), y2: y(nice * share) }), s("text", { x: left - 8, y: y(nice * share) + 4, "text-anchor": "end" }, words(nice * share))]);
-  (width < 420 ? [60, 30, 0] : [60, 45, 30, 15, 0]).forEach((minutes) => parts.push(s("text", { x: x(most - 1 - (minutes * 60000) / step, most), y: height - 4, "text-anchor": minutes === 60 ? "start" : minutes ? "middle" : "end" }, minutes ? `\u2212${minutes} min` : "now")));
+  marks.filter((one, at) => width >= 420 || at % 2 === 0 || one === 0).forEach((one) => parts.push(s("text", { x: x(most - 1 - (one * 60000) / step, most), y: height - 4, "text-anchor": one === minutes ? "start" : one ? "middle" : "end" }, one ? `\u2212${one} min` : "now")));
   lines.forEach((line, at) => {
     if (line.values.length < 2) return;
     const path = line.values.map((value, index) => `${index ? "L" : "M"}${x(index, line.values.length).toFixed(1)},${y(value).toFixed(1)}`).join("");
@@ -301,6 +310,7 @@ function fitWords(table) {
   const misfit = Object.entries(table.fits).filter(([, fit]) => fit).map(([server]) => server), fits = Object.values(table.fits).filter((fit) => fit === "").length;
   return [fits ? `fits on ${plural(fits, "server", "servers")}` : "", misfit.length ? `does not fit on ${joined(misfit)}` : ""].filter(Boolean).join(", ");
 }
+const can = (name) => (state.overview.node.functions || []).includes(name);
 const dot = (fit) => (fit === null ? ["none", "not heard yet"] : fit === "" ? ["ok", "fits"] : ["failing", fit]);
 function tablesView() {
   const list = state.tables, servers = state.overview.servers;
@@ -332,7 +342,7 @@ function conflictsView() {
   const list = state.conflicts;
   if (!list) return h("p", { class: "soft" }, "Loading \u2026");
   return [h("div", { class: "headline" }, h("span", { class: "lamp" }), h("h1", {}, list.length ? "Conflicts" : "No conflicts"), h("p", {}, list.length ? "Two servers changed the same thing before they heard of each other. All servers decided alike; nothing is lost: what lost is here." : "Whenever two servers change the same thing at once, what lost is listed here")),
-    h("section", { class: "card" }, list.length ? list.map((one) => h("article", { class: "entry", "data-key": one.id }, h("div", { class: "row wrap" }, h("b", { class: "grow" }, `${one.table} `, h("span", { class: "mono" }, one.key)), h("span", { class: "small soft" }, clockTime(one.time_ms)), h("button", { class: "btn", "data-do": "restore", "data-id": one.id }, "Restore what lost")),
+    h("section", { class: "card" }, list.length ? list.map((one) => h("article", { class: "entry", "data-key": one.id }, h("div", { class: "row wrap" }, h("b", { class: "grow" }, `${one.table} `, h("span", { class: "mono" }, one.key)), h("span", { class: "small soft" }, clockTime(one.time_ms)), can("restore") ? h("button", { class: "btn", "data-do": "restore", "data-id": one.id }, "Restore what lost") : null),
       h("div", { class: "small soft" }, `${conflictWords[one.type] || one.type}; ${resolutionWords[one.resolution] || one.resolution}.`), h("div", { class: "images" }, image("Kept", "kept", one.winner, one.loser), image("Lost", "lost", one.loser, one.winner)))) :
       empty("M5 13l4 4L19 7", "Nobody got in anybody's way", "Edits of different columns of one row are no conflict: both are kept.")),
     list.length && !state.conflictsEnd ? h("div", { class: "row" }, h("button", { class: "btn", "data-do": "more-conflicts" }, "Show older ones")) : null];
@@ -420,6 +430,7 @@ const deeds = {
   menu: (data) => { state.menu = state.menu === data.server ? "" : data.server; draw(); document.querySelector(".menu [role=menuitem]")?.focus(); },
   "add-server": () => serverDialog(null), edit: (data) => serverDialog(serverOf(data.server)), test: (data) => testDialog(data.server), "add-table": tableDialog,
   copy: async (data) => { if (!state.tables) state.tables = (await ask("tables")).tables; copyDialog(data.server); },
+  verify: (data) => act("The comparison begins", path(data, "verify")),
   enable: (data) => act(`${data.server} is enabled`, path(data, "enable")), disable: (data) => act(`${data.server} is disabled; changes wait for it`, path(data, "disable")),
   remove: (data) => confirmDialog(`Remove ${data.server}?`, "Nothing is shipped to it any more and nothing is taken from it. Rows stay as they are on both sides. To bring it back later it needs a copy.", "Remove the server", (box) => send(box, `${data.server} was removed`, path(data), { method: "DELETE" })),
   "remove-table": (data) => confirmDialog(`Stop replicating ${data.table}?`, "Its rows stay as they are, here and elsewhere. Changes of it are noted no more.", "Stop replicating", (box) => send(box, `${data.table} is replicated no more`, `tables/${encodeURIComponent(data.table)}`, { method: "DELETE" })),
