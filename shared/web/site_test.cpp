@@ -199,11 +199,12 @@ TEST_F(SiteTest, TestingAServerAnswersWhenItHasAnswered) {
   HttpResponse done = site->later(test);
   ASSERT_EQ(done.status, 200);
   std::set<std::string> checks;
-  for (const json& check : of(done)["checks"]) {
+  const json answer = of(done);
+  for (const json& check : answer["checks"]) {
     EXPECT_EQ(check["ok"], true) << check;
     checks.insert(check["check"]);
   }
-  EXPECT_TRUE(checks.contains("secret") && checks.contains("clock") && checks.contains("table items"));
+  EXPECT_TRUE(checks.contains("secret") && checks.contains("clock") && checks.contains("table items")) << answer;
 }
 
 TEST_F(SiteTest, ThePageMayRunItsOwnScriptAndNothingElse) {
