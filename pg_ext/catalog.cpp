@@ -194,11 +194,34 @@ void find_key_sequence(PgTable& table) {
   table.sequence_maximum = std::stoll(*rows[0][2]);
 }
 
+// Foreign keys of one column that name the integer key of a replicated table, and what add_reference says.
+void read_references(const std::vector<std::unique_ptr<PgTable>>& tables) {
+  auto rows = run_sql(
+      "SELECT c.conrelid::bigint, c.conkey[1], c.confrelid::bigint, c.confkey[1] FROM pg_catalog.pg_constraint c "
+      "WHERE c.contype = 'f' AND c.conparentid = 0 AND pg_catalog.cardinality(c.conkey) = 1 "
+      "UNION SELECT r.relid::oid::bigint, a.attnum, r.to_relid::oid::bigint, 0 FROM rowmesh.reference r "
+      "JOIN pg_catalog.pg_attribute a ON a.attrelid = r.relid AND a.attname = r.name AND NOT a.attisdropped ORDER BY 1, 2, 3, 4");
+  auto table_of = [&](Oid relation) -> PgTable* {
+    for (auto& table : tables)
+      if (table->relation == relation) return table.get();
+    return nullptr;
+  };
+  for (const SqlRow& row : rows) {
+    PgTable* child = table_of(static_cast<Oid>(std::stoll(*row[0])));
+    PgTable* parent = table_of(static_cast<Oid>(std::stoll(*row[2])));
+    if (!child || !parent || !parent->table.integer_key) continue;
+    auto attribute = static_cast<std::size_t>(std::stoll(*row[1])), key = static_cast<std::size_t>(std::stoll(*row[3]));
+    if (attribute == 0 || attribute > child->column_of.size() || child->column_of[attribute - 1] < 0) continue;
+    if (key != 0 && key != static_cast<std::size_t>(parent->key[0].attribute)) continue;
+    child->table.references.push_back({static_cast<ColumnIndex>(child->column_of[attribute - 1]), parent->table.id});
+  }
+}
+
 }  // namespace
 
 void Catalog::load() {
   // The name on the wire, the merge policy; the key's index is the primary key or, without one, the replica identity.
-  auto rows = run_sql("SELECT id, relid::oid::bigint, wire_name, merge FROM rowmesh.replicated_table ORDER BY id");
+  auto rows = run_sql("SELECT id, relid::oid::bigint, wire_name, merge, on_key_collision FROM rowmesh.replicated_table ORDER BY id");
   tables_.clear();
   by_id_.clear();
   guard([&] {
@@ -211,12 +234,16 @@ void Catalog::load() {
     if (!table) continue;
     table->table.id = static_cast<TableId>(std::stoll(*row[0]));
     table->table.wire_name = row[2].value_or("");
+    table->table.on_key_collision = row[4].value_or("") == "merge"  ? KeyCollision::merge
+                                    : row[4].value_or("") == "hold" ? KeyCollision::hold
+                                                                    : KeyCollision::renumber;
     table->table.merge = row[3].value_or("") == "row" ? MergePolicy::row : MergePolicy::column;
     if (table->partitioned && !describe_leaves(*table)) continue;
     if (table->table.integer_key) find_key_sequence(*table);
     by_id_[table->table.id] = table.get();
     tables_.push_back(std::move(table));
   }
+  read_references(tables_);
 }
 
 std::unique_ptr<PgTable> Catalog::describe_table(Oid relation, Oid key_index) {

@@ -163,7 +163,7 @@ void give(Catalog& catalog, const Transaction& transaction, const LogVisitor& vi
     entry.op = recorded.op;
     entry.key = recorded.key;
     entry.columns = recorded.op == LogOp::update ? columns_of(*table, recorded.columns) : ColumnSet::all();
-    if (recorded.op != LogOp::update || !entry.columns.empty()) visit(entry);
+    visit(entry);  // also without columns: note_local has a key shipped anew
   };
   for (auto& [number, record] : transaction.records) decode_log_record(record, change);
 }

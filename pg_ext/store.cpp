@@ -432,6 +432,58 @@ void PgStore::move_sequence(PgTable& table, std::span<const RowWrite> writes, st
   table.sequence_last = last;
 }
 
+namespace {
+
+std::string quoted_column(const Table& table, ColumnIndex column) {
+  std::string quoted = "\"";
+  for (char byte : table.columns[column].name) quoted += byte == '"' ? std::string("\"\"") : std::string(1, byte);
+  return quoted + "\"";
+}
+
+std::string quoted_table(const PgTable& table) {
+  auto name = run_sql(quoted_name, {SqlArgument::of_number(table.relation)});
+  if (name.empty()) throw Error(ErrorKind::transient, "table_gone", "table " + table.table.local_name + " was dropped");
+  return *name[0][0];
+}
+
+}  // namespace
+
+std::vector<Key> PgStore::find_referencing(const Table& table, ColumnIndex column, std::int64_t number) {
+  if (state_ != State::write) throw not_open();
+  PgTable& described = catalog_.get(table.id);
+  AsOwner owner(described.owner);  // turning a key into text may call a function of the table's owner
+  std::string columns;
+  std::vector<ColumnType> types;
+  for (ColumnIndex key : table.key) {
+    columns += (columns.empty() ? "" : ", ") + quoted_column(table, key) + "::text";
+    types.push_back(table.columns[key].type);
+  }
+  std::vector<Key> keys;
+  for (const SqlRow& row : run_made_sql("SELECT " + columns + " FROM " + quoted_table(described) + " WHERE " + quoted_column(table, column) +
+                                            " OPERATOR(pg_catalog.=) $1",
+                                        {SqlArgument::of_number(number)})) {
+    Row values;
+    for (std::size_t i = 0; i < types.size(); i++)
+      values.push_back(types[i] == ColumnType::integer ? Value::of_integer(std::stoll(*row[i])) : Value::of_text(*row[i]));
+    if (auto key = canonical_key(table, values, types, nullptr)) keys.push_back(std::move(*key));
+  }
+  return keys;
+}
+
+std::int64_t PgStore::next_free_key(const Table& table) {
+  if (state_ != State::write) throw not_open();
+  PgTable& described = catalog_.get(table.id);
+  auto rows = run_made_sql("SELECT coalesce(pg_catalog.max(" + quoted_column(table, table.key[0]) + "), 0)::bigint FROM " + quoted_table(described));
+  std::int64_t free = std::stoll(*rows[0][0]) + 1;
+  if (described.key_sequence == InvalidOid) return free;
+  // The sequence gives it away, so that no session gets it as well.
+  auto given = run_sql("SELECT pg_catalog.nextval($1::oid::regclass)", {SqlArgument::of_number(described.key_sequence)});
+  std::int64_t number = std::stoll(*given[0][0]);
+  if (number >= free) return number;
+  run_sql("SELECT pg_catalog.setval($1::oid::regclass, $2)", {SqlArgument::of_number(described.key_sequence), SqlArgument::of_number(free)});
+  return free;
+}
+
 void PgStore::truncate(const Table& table) {
   if (state_ != State::write) throw not_open();
   PgTable& described = catalog_.get(table.id);

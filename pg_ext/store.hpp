@@ -41,6 +41,8 @@ class PgStore : public Store {
   LogRead read_log(const LogVisitor& visit) override;
   bool log_must_be_read() override;
   bool has_local(Hlc version) override;
+  std::vector<Key> find_referencing(const Table& table, ColumnIndex column, std::int64_t number) override;
+  std::int64_t next_free_key(const Table& table) override;
   void note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) override;
 
   std::int64_t append_history(std::span<const HistoryRecord> records) override;

@@ -38,7 +38,16 @@ CREATE TABLE replicated_table (
   relid regclass NOT NULL UNIQUE,
   wire_name text NOT NULL UNIQUE,
   merge text NOT NULL DEFAULT 'column' CHECK (merge IN ('column', 'row')),
+  on_key_collision text NOT NULL DEFAULT 'renumber' CHECK (on_key_collision IN ('renumber', 'merge', 'hold')),
   added timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+-- References that the schema does not declare: add_reference().
+CREATE TABLE reference (
+  relid regclass NOT NULL,
+  name name NOT NULL,
+  to_relid regclass NOT NULL,
+  PRIMARY KEY (relid, name)
 );
 
 CREATE TABLE server (
@@ -109,6 +118,7 @@ CREATE INDEX conflict_time ON conflict (time);
 
 SELECT pg_catalog.pg_extension_config_dump('replicated_table', '');
 SELECT pg_catalog.pg_extension_config_dump('replicated_table_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('reference', '');
 
 -- ---- C functions
 
@@ -234,7 +244,7 @@ CREATE FUNCTION default_wire_name(relation regclass) RETURNS text LANGUAGE sql S
 $$;
 
 -- One row a table, about to be replicated: has it the triggers that it needs?
-CREATE FUNCTION add_one_table(relation regclass, given_name text, given_merge text) RETURNS void
+CREATE FUNCTION add_one_table(relation regclass, given_name text, given_merge text, given_collision text DEFAULT 'renumber') RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   trouble text := rowmesh.table_trouble(relation);
@@ -250,8 +260,9 @@ BEGIN
     RAISE EXCEPTION 'the name % is already taken by table %; choose another with name => ...', quote_literal(wire), other
       USING ERRCODE = 'duplicate_object';
   END IF;
-  INSERT INTO rowmesh.replicated_table (relid, wire_name, merge) VALUES (relation, wire, given_merge)
-    ON CONFLICT (relid) DO UPDATE SET wire_name = excluded.wire_name, merge = excluded.merge RETURNING id INTO new_id;
+  INSERT INTO rowmesh.replicated_table (relid, wire_name, merge, on_key_collision) VALUES (relation, wire, given_merge, given_collision)
+    ON CONFLICT (relid) DO UPDATE SET wire_name = excluded.wire_name, merge = excluded.merge, on_key_collision = excluded.on_key_collision
+    RETURNING id INTO new_id;
   PERFORM rowmesh.install_triggers(relation, new_id);
 END $$;
 
@@ -264,6 +275,7 @@ DECLARE
   settings rowmesh.state;
 BEGIN
   SELECT * INTO settings FROM rowmesh.state;
+  DELETE FROM rowmesh.reference r WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.relid) OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.to_relid);
   DELETE FROM rowmesh.replicated_table t WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relid);
   GET DIAGNOSTICS changed = ROW_COUNT;
   FOR one IN SELECT t.id, t.relid FROM rowmesh.replicated_table t
@@ -296,7 +308,7 @@ BEGIN
   RETURN changed;
 END $$;
 
-CREATE FUNCTION add_resolved_table(relation regclass, given_name text, given_merge text) RETURNS void
+CREATE FUNCTION add_resolved_table(relation regclass, given_name text, given_merge text, given_collision text) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   left_out text;
@@ -308,8 +320,12 @@ BEGIN
   IF given_merge IS NULL OR given_merge NOT IN ('column', 'row') THEN
     RAISE EXCEPTION 'merge is % but must be ''column'' or ''row''', coalesce(quote_literal(given_merge), 'NULL') USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  IF given_collision IS NULL OR given_collision NOT IN ('renumber', 'merge', 'hold') THEN
+    RAISE EXCEPTION 'on_key_collision is % but must be ''renumber'' (the younger of two rows gets another number), ''merge'' (they are one row) or ''hold'' (the younger waits for you)',
+      coalesce(quote_literal(given_collision), 'NULL') USING ERRCODE = 'invalid_parameter_value';
+  END IF;
   IF relation IS NOT NULL THEN
-    PERFORM rowmesh.add_one_table(relation, given_name, given_merge);
+    PERFORM rowmesh.add_one_table(relation, given_name, given_merge, given_collision);
     RETURN;
   END IF;
   IF given_name IS NOT NULL THEN
@@ -326,8 +342,30 @@ BEGIN
 END $$;
 
 -- Not SECURITY DEFINER and without a search_path of its own: the name is looked up as the caller would.
-CREATE FUNCTION add_table("table" text, name text DEFAULT NULL, merge text DEFAULT 'column') RETURNS void LANGUAGE sql AS
-  'SELECT rowmesh.add_resolved_table(rowmesh.resolve_table($1), $2, $3)';
+CREATE FUNCTION add_table("table" text, name text DEFAULT NULL, merge text DEFAULT 'column', on_key_collision text DEFAULT 'renumber')
+  RETURNS void LANGUAGE sql AS
+  'SELECT rowmesh.add_resolved_table(rowmesh.resolve_table($1), $2, $3, $4)';
+
+CREATE FUNCTION add_resolved_reference(relation regclass, given_column text, to_relation regclass) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  missing regclass;
+BEGIN
+  SELECT one INTO missing FROM unnest(ARRAY[relation, to_relation]) one WHERE NOT EXISTS (SELECT FROM rowmesh.replicated_table WHERE relid = one);
+  IF FOUND THEN
+    RAISE EXCEPTION 'table % is not replicated: call rowmesh.add_table first', missing USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attname = given_column AND attnum > 0 AND NOT attisdropped) THEN
+    RAISE EXCEPTION 'table % has no column %', relation, given_column USING ERRCODE = 'undefined_column';
+  END IF;
+  INSERT INTO rowmesh.reference (relid, name, to_relid) VALUES (relation, given_column, to_relation)
+    ON CONFLICT (relid, name) DO UPDATE SET to_relid = excluded.to_relid;
+  PERFORM rowmesh.note_config_change();
+END $$;
+
+-- A column that names rows of another table by their integer key, where the schema does not declare it as a foreign key.
+CREATE FUNCTION add_reference("table" text, "column" text, to_table text) RETURNS void LANGUAGE sql AS
+  'SELECT rowmesh.add_resolved_reference(rowmesh.resolve_table($1), $2, rowmesh.resolve_table($3))';
 
 CREATE FUNCTION remove_resolved_table(relation regclass) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -341,6 +379,7 @@ BEGIN
   IF FOUND AND relation IS NOT NULL THEN
     RAISE NOTICE 'tables made from now on are not replicated by themselves any more; add_table(''*'') brings that back, and this table too';
   END IF;
+  DELETE FROM rowmesh.reference r WHERE relation IS NULL OR r.relid = relation OR r.to_relid = relation;
   FOR one IN DELETE FROM rowmesh.replicated_table WHERE relation IS NULL OR relid = relation RETURNING relid LOOP
     PERFORM rowmesh.drop_triggers(one.relid);
   END LOOP;
@@ -664,7 +703,8 @@ GRANT SELECT ON status, tables, conflicts, quarantine, tokens TO rowmesh_monitor
 GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass)
   TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION
-  resolve_table(text), add_resolved_table(regclass, text, text), add_table(text, text, text), remove_resolved_table(regclass), remove_table(text),
+  resolve_table(text), add_resolved_table(regclass, text, text, text), add_table(text, text, text, text),
+  add_resolved_reference(regclass, text, regclass), add_reference(text, text, text), remove_resolved_table(regclass), remove_table(text),
   add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean, integer, bigint, integer, text, bigint, text, integer), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
   copy(text, text, text, text), retry(bigint), discard(bigint), new_identity(text), set_dashboard_password(text), add_token(text, text), remove_token(text), log_entries(), reconcile(boolean)

@@ -127,12 +127,12 @@ TableId add_one(sqlite3* db, const std::string& name, const AddTable& options) {
   taken.reset();
   std::string merge = options.merge == MergePolicy::row ? "row" : "column";
   if (id == 0) {
-    Statement insert(db, "INSERT INTO main.rowmesh_table(name, wire_name, merge) VALUES(?1, ?2, ?3)");
-    insert.bind(1, info.name).bind(2, wire_name).bind(3, merge).run();
+    Statement insert(db, "INSERT INTO main.rowmesh_table(name, wire_name, merge, on_key_collision) VALUES(?1, ?2, ?3, ?4)");
+    insert.bind(1, info.name).bind(2, wire_name).bind(3, merge).bind(4, options.on_key_collision).run();
     id = id_of(db, name);
   } else {
-    Statement update(db, "UPDATE main.rowmesh_table SET wire_name=?2, merge=?3, suspended=0 WHERE id=?1");
-    update.bind(1, static_cast<std::int64_t>(id)).bind(2, wire_name).bind(3, merge).run();
+    Statement update(db, "UPDATE main.rowmesh_table SET wire_name=?2, merge=?3, on_key_collision=?4, suspended=0 WHERE id=?1");
+    update.bind(1, static_cast<std::int64_t>(id)).bind(2, wire_name).bind(3, merge).bind(4, options.on_key_collision).run();
   }
   number_columns(db, *read_layout(db, id));
   widen_log(db, info.key.size());
@@ -146,6 +146,7 @@ void remove_one(sqlite3* db, TableId id) {
   execute(db, "DELETE FROM main.rowmesh_log WHERE tbl>=" + number + "*64 AND tbl<(" + number + "+1)*64");
   execute(db, "DELETE FROM main.rowmesh_side WHERE table_id=" + number);
   execute(db, "DELETE FROM main.rowmesh_column WHERE table_id=" + number);
+  execute(db, "DELETE FROM main.rowmesh_reference WHERE table_id=" + number + " OR to_id=" + number);
   execute(db, "DELETE FROM main.rowmesh_table WHERE id=" + number);
 }
 
@@ -197,6 +198,25 @@ void remove_table(sqlite3* db, const std::string& name) {
     if (ids[0] == 0) throw Error(ErrorKind::config, "not_replicated", "table " + name + " is not replicated");
   }
   for (TableId id : ids) remove_one(db, id);
+  bump_generation(db);
+  savepoint.release();
+}
+
+void add_reference(sqlite3* db, const std::string& table, const std::string& column, const std::string& to_table) {
+  Savepoint savepoint(db);
+  auto layout_of = [&](const std::string& name) {
+    auto layout = read_layout(db, id_of(db, name));
+    if (!layout) throw Error(ErrorKind::config, "not_replicated", "table " + name + " is not replicated: call rowmesh_add_table first");
+    return std::move(*layout);
+  };
+  Layout child = layout_of(table), parent = layout_of(to_table);
+  if (child.table.column_index(column) < 0)
+    throw Error(ErrorKind::config, "wrong_argument", "table " + table + " has no column " + column);
+  if (!parent.table.integer_key)
+    throw Error(ErrorKind::config, "wrong_argument",
+                "the key of table " + to_table + " is not one integer column: its rows are never renumbered, so there is nothing to follow");
+  Statement insert(db, "INSERT OR REPLACE INTO main.rowmesh_reference(table_id, name, to_id) VALUES(?1, ?2, ?3)");
+  insert.bind(1, static_cast<std::int64_t>(child.table.id)).bind(2, column).bind(3, static_cast<std::int64_t>(parent.table.id)).run();
   bump_generation(db);
   savepoint.release();
 }

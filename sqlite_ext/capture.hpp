@@ -6,7 +6,8 @@
 //   tbl   table id * 64 + part; part p: bit b of the mask is the column with number 60 * p + b in rowmesh_column
 //   mask  >= 0: update, the columns that changed (0: only columns that the trigger does not know, or nothing at all);
 //         -1 insert; -2 delete; -3 perhaps displaced by REPLACE: a delete if the key is not in the table when the log
-//         is read; -4 about to be replaced: a delete if the next entry of the key is an insert
+//         is read; -4 about to be replaced: a delete if the next entry of the key is an insert; -9 nothing changed, but the
+//         core wants the key shipped
 //   ts    julianday('now') of the statement
 //   k1..  the key in native form, no affinity; a key with a null in it is to be ignored
 // The worker consumes and deletes the rows (fold.hpp), so `seq` may begin again at 1.
@@ -21,6 +22,7 @@ namespace rowmesh::sqlite {
 struct AddTable {
   std::string wire_name;  // empty: the table's name
   MergePolicy merge = MergePolicy::column;
+  std::string on_key_collision = "renumber";
 };
 
 // Makes `name` a replicated table: rowmesh_table, rowmesh_column, triggers; capture is on when it returns. A table that
@@ -31,6 +33,8 @@ TableId add_table(sqlite3* db, const std::string& name, const AddTable& options 
 // Drops triggers, log entries and side rows of the table; its rows stay. '*': all, and none is added by itself any
 // more.
 void remove_table(sqlite3* db, const std::string& name);
+// A column that names rows of another table, which the schema does not declare as a foreign key.
+void add_reference(sqlite3* db, const std::string& table, const std::string& column, const std::string& to_table);
 
 // A migration that drops or retypes columns must not meet our update trigger (SQLite refuses DROP COLUMN while a
 // trigger names it). Without the extension: DROP TRIGGER "rowmesh_<id>_update" in the migration's own transaction; the

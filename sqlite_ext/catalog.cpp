@@ -180,6 +180,26 @@ std::optional<TableInfo> describe_renamed(sqlite3* db, TableId id) {
   return query.step() ? describe_table(db, query.string(0)) : std::nullopt;
 }
 
+// Foreign keys of one column that name the integer key of a replicated table, and what add_reference says.
+void read_references(sqlite3* db, Layout& layout, const std::vector<Layout>& all) {
+  auto add = [&](const std::string& from, const std::string& to_table, const std::string& to_column, TableId to_id) {
+    int column = layout.table.column_index(from);
+    if (column < 0) return;
+    for (const Layout& other : all) {
+      bool named = to_id ? other.table.id == to_id : sqlite3_stricmp(other.info.name.c_str(), to_table.c_str()) == 0;
+      if (!named || !other.table.integer_key) continue;
+      if (!to_column.empty() && sqlite3_stricmp(other.key_column(0).name.c_str(), to_column.c_str()) != 0) continue;
+      layout.table.references.push_back({static_cast<ColumnIndex>(column), other.table.id});
+    }
+  };
+  Statement keys(db, "SELECT min(\"from\"), min(\"table\"), min(coalesce(\"to\",'')) FROM pragma_foreign_key_list(?1) GROUP BY id HAVING count(*)=1");
+  keys.bind(1, layout.info.name);
+  while (keys.step()) add(keys.string(0), keys.string(1), keys.string(2), 0);
+  Statement more(db, "SELECT name, to_id FROM main.rowmesh_reference WHERE table_id=?1");
+  more.bind(1, static_cast<std::int64_t>(layout.table.id));
+  while (more.step()) add(more.string(0), "", "", static_cast<TableId>(more.integer(1)));
+}
+
 }  // namespace
 
 bool IndexInfo::plain() const { return !partial && std::find(columns.begin(), columns.end(), "") == columns.end(); }
@@ -252,15 +272,15 @@ bool Layout::has_new_columns() const { return std::find(number.begin(), number.e
 std::vector<Layout> read_layouts(sqlite3* db) {
   struct Row {
     TableId id;
-    std::string name, wire_name, merge;
+    std::string name, wire_name, merge, on_key_collision;
     bool suspended;
   };
   std::vector<Row> rows;
   {
-    Statement query(db, "SELECT id, name, wire_name, merge, suspended FROM main.rowmesh_table ORDER BY id");
+    Statement query(db, "SELECT id, name, wire_name, merge, on_key_collision, suspended FROM main.rowmesh_table ORDER BY id");
     while (query.step())
-      rows.push_back({static_cast<TableId>(query.integer(0)), query.string(1), query.string(2), query.string(3),
-                      query.integer(4) != 0});
+      rows.push_back({static_cast<TableId>(query.integer(0)), query.string(1), query.string(2), query.string(3), query.string(4),
+                      query.integer(5) != 0});
   }
   std::vector<Layout> layouts;
   for (const Row& row : rows) {
@@ -274,10 +294,14 @@ std::vector<Layout> read_layouts(sqlite3* db) {
     layout.table.wire_name = row.wire_name;
     layout.table.local_name = layout.info.name;
     layout.table.merge = row.merge == "row" ? MergePolicy::row : MergePolicy::column;
+    layout.table.on_key_collision = row.on_key_collision == "merge"  ? KeyCollision::merge
+                                    : row.on_key_collision == "hold" ? KeyCollision::hold
+                                                                     : KeyCollision::renumber;
     map_columns(db, layout);
     map_indexes(layout);
     layouts.push_back(std::move(layout));
   }
+  for (Layout& layout : layouts) read_references(db, layout, layouts);
   return layouts;
 }
 

@@ -112,6 +112,10 @@ bool read_mask(const Layout& layout, std::int64_t part, std::int64_t mask, Folde
   entry.numbers.clear();
   if (mask == -1) entry.op = LogOp::insert;
   if (mask <= -2) entry.op = LogOp::remove;
+  if (mask == -9) {  // no column: the core wants the key shipped as it is
+    entry.op = LogOp::update;
+    entry.numbers = {0};
+  }
   if (mask < 0) return true;
   entry.op = LogOp::update;
   // The trigger did not know the newest columns: what they did is anybody's guess.
@@ -291,6 +295,10 @@ void SqliteStore::Impl::insert_log(const Table& table, LogOp op, KeyView key, co
   };
   if (op != LogOp::update) {
     put(0, op == LogOp::insert ? -1 : -2);
+    return;
+  }
+  if (columns.empty()) {
+    put(0, -9);
     return;
   }
   std::vector<std::int64_t> masks;

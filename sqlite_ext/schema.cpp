@@ -12,8 +12,9 @@ namespace {
 constexpr const char* tables_sql = R"(
 CREATE TABLE rowmesh_state(key TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID;
 CREATE TABLE rowmesh_table(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE, wire_name TEXT NOT NULL UNIQUE,
-  merge TEXT NOT NULL DEFAULT 'column', suspended INTEGER NOT NULL DEFAULT 0, rebuilt_ms INTEGER);
+  merge TEXT NOT NULL DEFAULT 'column', on_key_collision TEXT NOT NULL DEFAULT 'renumber', suspended INTEGER NOT NULL DEFAULT 0, rebuilt_ms INTEGER);
 CREATE TABLE rowmesh_column(table_id INTEGER NOT NULL, idx INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(table_id, idx)) WITHOUT ROWID;
+CREATE TABLE rowmesh_reference(table_id INTEGER NOT NULL, name TEXT NOT NULL COLLATE NOCASE, to_id INTEGER NOT NULL, PRIMARY KEY(table_id, name)) WITHOUT ROWID;
 CREATE TABLE rowmesh_server(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, url TEXT NOT NULL DEFAULT '',
   secret TEXT NOT NULL DEFAULT '', old_secret TEXT NOT NULL DEFAULT '', direction TEXT NOT NULL DEFAULT 'both', enabled INTEGER NOT NULL DEFAULT 1, start_state BLOB,
   options TEXT NOT NULL DEFAULT '{}');
@@ -29,6 +30,7 @@ CREATE TABLE rowmesh_published(id INTEGER PRIMARY KEY, time_ms INTEGER, status T
 
 constexpr const char* table_names[] = {"rowmesh_published", "rowmesh_request", "rowmesh_conflict", "rowmesh_side",
                                        "rowmesh_history",   "rowmesh_log",     "rowmesh_server",   "rowmesh_column",
+                                       "rowmesh_reference",
                                        "rowmesh_table",     "rowmesh_state"};
 
 Direction direction_from(const std::string& text) {

@@ -78,6 +78,8 @@ class SqliteStore : public Store {
   std::vector<SideRow> load_side() override;
   void add_conflict(const ConflictRow& conflict) override;
 
+  std::vector<Key> find_referencing(const Table& table, ColumnIndex column, std::int64_t number) override;
+  std::int64_t next_free_key(const Table& table) override;
   std::optional<Key> canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types,
                                    std::string* reason) override;
   void read_rows(const Table& table, std::span<const KeyView> keys, const RowVisitor& visit) override;

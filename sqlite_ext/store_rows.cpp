@@ -192,4 +192,31 @@ std::optional<Key> SqliteStore::find_unique(const Table& table, std::size_t uniq
   return impl_->holder(layout, unique_index, stored);
 }
 
+std::vector<Key> SqliteStore::find_referencing(const Table& table, ColumnIndex column, std::int64_t number) {
+  impl_->need(Impl::Open::write, "find_referencing");
+  const Layout& layout = impl_->layout_of(table);
+  Statement& query = impl_->cached("SELECT " + column_list(layout) + from(layout) + " WHERE " + quoted_name(layout.column(column).name) + "=?1");
+  Resetter reset(query);
+  query.bind(1, number);
+  std::vector<Key> keys;
+  Row native;
+  Scratch scratch;
+  while (query.step()) {
+    native_row(layout, query, native);
+    keys.push_back(impl_->key_of_row(layout, native, scratch));
+  }
+  return keys;
+}
+
+std::int64_t SqliteStore::next_free_key(const Table& table) {
+  impl_->need(Impl::Open::write, "next_free_key");
+  const Layout& layout = impl_->layout_of(table);
+  std::int64_t last = query_integer(impl_->db, "SELECT coalesce(max(" + quoted_name(layout.key_column(0).name) + "),0)" + from(layout));
+  // AUTOINCREMENT never gives a number again, also when its row is gone.
+  if (query_integer(impl_->db, "SELECT count(*) FROM main.sqlite_master WHERE name='sqlite_sequence'"))
+    last = std::max(last, query_integer(impl_->db, "SELECT coalesce((SELECT seq FROM main.sqlite_sequence WHERE name=" +
+                                                       quoted_text(layout.info.name) + "),0)"));
+  return last + 1;
+}
+
 }  // namespace rowmesh::sqlite

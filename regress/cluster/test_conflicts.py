@@ -2,6 +2,7 @@
 from harness import ClusterTest
 
 SCHEMA = """CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE);
+            CREATE TABLE pet (code TEXT PRIMARY KEY, owner INTEGER REFERENCES person (id));
             CREATE TABLE note (code TEXT PRIMARY KEY, title TEXT, body TEXT)"""
 
 
@@ -56,6 +57,17 @@ class Conflicts(ClusterTest):
             str([node.view("quarantine") + node.view("tables") for node in (self.one, self.two)])
         self.assertIn("Ada of one", everything)
         self.assertIn("Bo of two", everything)
+
+    def test_the_younger_of_two_rows_under_one_number_moves_with_what_refers_to_it(self):
+        self.apart(["INSERT INTO person (id, name) VALUES (7, 'Ada of one')", "INSERT INTO pet VALUES ('cat of one', 7)"],
+                   ["INSERT INTO person (id, name) VALUES (7, 'Bo of two')", "INSERT INTO pet VALUES ('dog of two', 7)"])
+        owners = "SELECT pet.code, person.name FROM pet JOIN person ON person.id = pet.owner ORDER BY pet.code"
+        for node in (self.one, self.two):
+            self.wait_for(lambda: [tuple(row) for row in node.run(owners)],
+                          lambda rows: rows == [("cat of one", "Ada of one"), ("dog of two", "Bo of two")], "each pet has its owner")
+        self.wait_equal([self.one, self.two])
+        self.assertEqual(2, self.one.one("SELECT count(*) FROM person"))
+        self.assertIn("renumbered", str(self.conflicts()))
 
     def test_two_notes_under_one_natural_key_become_one(self):
         self.apart(["INSERT INTO note (code, title) VALUES ('k', 'from one')"], ["INSERT INTO note (code, body) VALUES ('k', 'from two')"])

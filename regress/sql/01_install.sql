@@ -10,8 +10,8 @@ SELECT count(*) AS tables_open_to_public FROM pg_class c WHERE relnamespace = 'r
 SELECT proname FROM pg_proc p WHERE pronamespace = 'rowmesh'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE') ORDER BY 1;
 SELECT has_table_privilege('rowmesh_monitor', 'rowmesh.status', 'SELECT') AS monitor_sees_status,
        has_table_privilege('rowmesh_monitor', 'rowmesh.server', 'SELECT') AS monitor_sees_secrets,
-       has_function_privilege('rowmesh_monitor', 'rowmesh.add_table(text, text, text)', 'EXECUTE') AS monitor_changes,
-       has_function_privilege('rowmesh_admin', 'rowmesh.add_table(text, text, text)', 'EXECUTE') AS admin_changes;
+       has_function_privilege('rowmesh_monitor', 'rowmesh.add_table(text, text, text, text)', 'EXECUTE') AS monitor_changes,
+       has_function_privilege('rowmesh_admin', 'rowmesh.add_table(text, text, text, text)', 'EXECUTE') AS admin_changes;
 -- Every function that runs with its owner's rights has its own search_path.
 SELECT proname FROM pg_proc WHERE pronamespace = 'rowmesh'::regnamespace AND prosecdef
   AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false);

@@ -13,7 +13,7 @@ namespace {
   throw Error(ErrorKind::corrupt, "bad_record", std::string("a stored record of rowmesh does not decode: ") + what);
 }
 
-enum LifeFlag : unsigned { has_birth = 1, has_removed = 2, has_columns = 4, has_moved = 8, has_side_values = 16, has_applied = 32, applied_now = 64 };
+enum LifeFlag : unsigned { has_birth = 1, has_removed = 2, has_columns = 4, has_moved = 8, has_side_values = 16, has_applied = 32, applied_now = 64, absent = 128, has_meant = 256 };
 enum VersionForm : unsigned { settled_version = 0, same_version = 1, new_version = 2 };
 
 }  // namespace
@@ -75,6 +75,8 @@ void PackedWriter::life(const Life& life, bool with_side) {
   if (life.moved) flags |= has_moved;
   if (with_side && life.side) flags |= has_side_values;
   if (life.applied_at != 0) flags |= life.applied_at == clock_ ? applied_now : has_applied;
+  if (!life.in_table) flags |= absent;
+  if (!life.meant.empty()) flags |= has_meant;
   number(flags);
   if (flags & has_birth) version(life.birth);
   if (flags & has_removed) version(life.removed);
@@ -86,6 +88,15 @@ void PackedWriter::life(const Life& life, bool with_side) {
     columns(life.moved->seen);
   }
   if (flags & has_applied) fixed64(life.applied_at);
+  if (flags & has_meant) {
+    number(life.meant.size());
+    for (const Meant& meant : life.meant) {
+      number(meant.column);
+      fixed64(static_cast<std::uint64_t>(meant.number));
+      version(meant.birth);
+      fixed64(meant.since);
+    }
+  }
   if (flags & has_side_values) {
     const Side& side = *life.side;
     number(static_cast<unsigned>(side.kind));
@@ -99,7 +110,6 @@ void PackedWriter::life(const Life& life, bool with_side) {
       value(side.values[i]);
     }
     bytes_.push_back(side.columns.is_all());
-    bytes_.push_back(side.row_here);
     bytes_.push_back(!side.types.empty());
   }
 }
@@ -185,6 +195,7 @@ Value PackedReader::value() {
 Life PackedReader::life(bool with_side) {
   Life life;
   std::uint64_t flags = number();
+  life.in_table = !(flags & absent);
   if (flags & has_birth) life.birth = version();
   if (flags & has_removed) life.removed = version();
   if (flags & has_columns) life.columns = columns();
@@ -197,6 +208,14 @@ Life PackedReader::life(bool with_side) {
   }
   if (flags & has_applied) life.applied_at = fixed64();
   if (flags & applied_now) life.applied_at = clock_;
+  if (flags & has_meant)
+    for (std::uint64_t left = number(); left > 0; left--) {
+      Meant& meant = life.meant.emplace_back();
+      meant.column = static_cast<ColumnIndex>(number());
+      meant.number = static_cast<std::int64_t>(fixed64());
+      meant.birth = version();
+      meant.since = fixed64();
+    }
   if (flags & has_side_values) {
     if (!with_side) corrupt("values where none belong");
     life.side = std::make_unique<Side>();
@@ -216,7 +235,6 @@ Life PackedReader::life(bool with_side) {
       life.side->values.set(i, value());
     }
     if (number()) life.side->columns = ColumnSet::all();
-    life.side->row_here = number() != 0;
     if (!number()) life.side->types.clear();
   }
   return life;

@@ -19,28 +19,9 @@ Life* shown_life(RowState& state, bool integer_key, Version truncated) {
   return const_cast<Life*>(shown_life(static_cast<const RowState&>(state), integer_key, truncated));
 }
 
-const Life* held_in_table(const RowState& state, Version truncated) {
-  for (const Life& life : state.lives)
-    if (!life.dead(truncated) && life.side && life.side->kind == SideKind::held && life.side->row_here) return &life;
-  return nullptr;
-}
-
-bool in_table(const RowState& state, bool integer_key, Version truncated) {
-  const Life* life = shown_life(state, integer_key, truncated);
-  if (!life) return false;
-  if (held_in_table(state, truncated)) return true;
-  if (!life->side || life->side->kind == SideKind::merged) return true;
-  return life->side->kind == SideKind::quarantined && life->side->row_here;
-}
-
-void now_in_table(RowState& state, bool integer_key, Version truncated) {
-  Life* shown = shown_life(state, integer_key, truncated);
-  if (!shown || !shown->side) return;
-  auto alive = std::count_if(state.lives.begin(), state.lives.end(), [&](const Life& life) { return !life.dead(truncated); });
-  if (integer_key || alive == 1)
-    shown->side = nullptr;
-  else
-    shown->side->kind = SideKind::merged;
+bool plain(const RowState& state, Version truncated) {
+  return std::all_of(state.lives.begin(), state.lives.end(),
+                     [&](const Life& life) { return !life.side && life.in_table != life.dead(truncated); });
 }
 
 namespace {
@@ -68,19 +49,13 @@ class SeenOnly {
   std::vector<Life> unseen_;
 };
 
-void bury(Life& life, Version version) {
-  life.removed = version;
-  life.side = nullptr;
-}
-
 // What the table showed is gone. Integer keys: that one life; natural keys: all that were merged into it.
 void bury_shown(RowState& state, Version version, bool integer_key, Version truncated) {
-  if (!integer_key) {
-    for (Life& life : state.lives)
-      if (!life.dead(truncated)) bury(life, version);
-  } else if (in_table(state, integer_key, truncated)) {
-    const Life* held = held_in_table(state, truncated);
-    bury(held ? const_cast<Life&>(*held) : *shown_life(state, integer_key, truncated), version);
+  for (Life& life : state.lives) {
+    if (!life.in_table && (integer_key || life.dead(truncated))) continue;
+    life.removed = std::max(life.removed, version);
+    life.side = nullptr;
+    life.in_table = false;
   }
 }
 
@@ -91,28 +66,25 @@ void fold_insert(RowState& state, Version version, bool integer_key, Version tru
   if (Life* same = state.find(version)) {
     // Inserted, removed and inserted again in one transaction: one life, never shipped in between (H16 c).
     same->removed = {};
-    same->columns = {};
-    same->columns.base = version;
+    same->columns.set_all(version);
+    same->in_table = true;
     return;
   }
   // A trigger that updates the row it fires for is logged before the insert that it belongs to: the update was folded into a
   // life that never was (measured, part 1 1.5).
   std::erase_if(state.lives, [&](const Life& life) {
-    return life.birth.settled() && life.removed.settled() && !life.side && life.newest() == version && life.birth < version &&
-           !life.dead(truncated);
+    return life.birth.settled() && life.removed.settled() && !life.side && life.newest() == version;
   });
   // The row of before stood where this one is now: it went without being noted (triggers switched off, TRUNCATE as replica).
-  if (in_table(state, integer_key, truncated)) bury_shown(state, version, integer_key, truncated);
+  if (state.in_table()) bury_shown(state, version, integer_key, truncated);
   state.add(Life(version));
 }
 
-void fold_update(RowState& state, Version version, const ColumnSet& columns, std::size_t column_count, bool whole_row,
-                 bool integer_key, Version truncated) {
+void fold_update(RowState& state, Version version, const ColumnSet& columns, std::size_t column_count, bool whole_row) {
   SeenOnly seen(state, version);
   if (state.lives.empty()) state.lives.emplace_back();
-  Life* life = shown_life(state, integer_key, truncated);
-  if (!life || !in_table(state, integer_key, truncated)) return;  // the insert that it belongs to follows
-  if (const Life* held = held_in_table(state, truncated)) life = const_cast<Life*>(held);
+  Life* life = state.in_table();
+  if (!life || columns.empty()) return;  // the insert that it belongs to follows; or the key is only to be shipped anew
   if (whole_row || columns.is_all()) {
     life->columns.set_all(version);
   } else {
@@ -125,14 +97,9 @@ void fold_remove(RowState& state, Version version, bool integer_key, Version tru
   SeenOnly seen(state, version);
   if (state.lives.empty()) state.lives.emplace_back();
   bury_shown(state, version, integer_key, truncated);
-  // Born and dead in one transaction: nobody has heard of it.
+  // Born and dead in one transaction: nobody has heard of it. No life may be left in its place: one of birth 0 would be taken for the settled
+  // row that another server has.
   std::erase_if(state.lives, [&](const Life& life) { return life.birth == version && life.removed == version; });
-  if (state.lives.empty()) {
-    // An empty state would read as "nothing known", that is a settled row; say that the row of before is gone.
-    Life gone;
-    gone.removed = version;
-    state.lives.push_back(std::move(gone));
-  }
 }
 
 }  // namespace rowmesh

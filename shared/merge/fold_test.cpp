@@ -21,7 +21,7 @@ TEST(Fold, InsertWhereARowWentUnnoticed) {
     const Life* shown = shown_life(state, integer_key, {});
     ASSERT_TRUE(shown);
     EXPECT_EQ(shown->birth, (Version{20, here}));
-    EXPECT_TRUE(in_table(state, integer_key, {}));
+    EXPECT_EQ(state.in_table(), shown);
   }
 }
 
@@ -41,7 +41,7 @@ TEST(Fold, InsertAfterItsOwnUpdate) {
   RowState state;
   ColumnSet columns;
   columns.add(1);
-  fold_update(state, {20, here}, columns, 3, false, true, {});
+  fold_update(state, {20, here}, columns, 3, false);
   fold_insert(state, {20, here}, true, {});
   ASSERT_EQ(state.lives.size(), 1u);
   EXPECT_EQ(state.lives[0].birth, (Version{20, here}));

@@ -14,18 +14,20 @@ Row life_values(const Table& table, const Life& life, RowView table_row) {
 }
 
 std::optional<Row> desired_row(const Table& table, const RowState& state, Version truncated, RowView table_row) {
-  const Life* shown = shown_life(state, table.integer_key, truncated);
+  const Life* shown = shown_life(state, table.keeps_lives_apart(), truncated);
   if (!shown) return std::nullopt;
-  Row row = life_values(table, *shown, table_row);
-  if (table.integer_key) return row;
+  auto values_of = [&](const Life& life) { return life_values(table, life, life.in_table ? table_row : RowView()); };
+  Row row = values_of(*shown);
+  if (table.keeps_lives_apart()) return row;
   for (const Life& life : state.lives) {  // natural key: each column by the highest version over the living lives
-    if (&life == shown || life.dead(truncated) || !life.side) continue;
-    for (std::size_t column = 0; column < row.size() && column < life.side->values.size(); column++) {
+    if (&life == shown || life.dead(truncated)) continue;
+    Row values = values_of(life);
+    for (std::size_t column = 0; column < row.size(); column++) {
       auto index = static_cast<ColumnIndex>(column);
       bool newest = true;
       for (const Life& other : state.lives)
         if (&other != &life && !other.dead(truncated) && other.columns.of(index) > life.columns.of(index)) newest = false;
-      if (newest) row[column] = life.side->values[column];
+      if (newest) row[column] = values[column];
     }
   }
   return row;
@@ -36,6 +38,7 @@ namespace {
 struct Working {
   Life life;
   Row values;
+  std::vector<ColumnType> types;
   bool was_alive = false;
   bool changed = false;
 };
@@ -46,11 +49,19 @@ class Merger {
       : before_(state), state_(state), context_(context), losses_(losses) {
     for (const Life& life : before_.lives) {
       Working working;
-      working.values = life_values(context.table, life, life_has_row(life) ? table_row : RowView());
+      working.values = life_values(context.table, life, life.in_table ? table_row : RowView());
+      for (const Column& column : context.table.columns) working.types.push_back(column.type);
+      if (life.side && life.side->types.size() == working.types.size())
+        for (std::size_t i = 0; i < working.types.size(); i++)
+          if (life.side->columns.has(static_cast<ColumnIndex>(i))) working.types[i] = life.side->types[i];
       working.was_alive = !life.dead(context.truncated);
+      working.changed = working.was_alive && life.in_table && !life.side;  // if others live now, they came by a local change
       working.life = life;
       lives_.push_back(std::move(working));
     }
+    // A local change that was made while its row's death arrived: the row still stands in the table.
+    for (const Working& working : lives_)
+      if (!working.was_alive && working.life.in_table) list_dead(working, killer_of(working.life), nullptr);
   }
 
   bool merge(std::span<IncomingLife> incoming) {
@@ -73,24 +84,25 @@ class Merger {
   }
 
   // Puts the result into the state; returns the row that the table should show.
-  std::optional<OwnedRow> finish(bool changed) {
+  std::optional<OwnedRow> finish(std::vector<ColumnType>* types) {
     std::vector<Working*> alive;
     std::sort(lives_.begin(), lives_.end(), [](auto& left, auto& right) { return left.life.birth < right.life.birth; });
     for (Working& working : lives_)
       if (!working.life.dead(context_.truncated)) alive.push_back(&working);
-    if (changed && alive.size() > 1) list_hidden_values(alive);
-    Working* shown = alive.empty() ? nullptr : context_.table.integer_key ? alive.front() : alive.back();
+    if (alive.size() > 1) list_hidden_values(alive);
+    Working* shown = alive.empty() ? nullptr : context_.table.keeps_lives_apart() ? alive.front() : alive.back();
     RowState after;
     for (Working& working : lives_) {
-      bool plain = &working == shown && (context_.table.integer_key || alive.size() == 1);
+      bool plain = &working == shown && (context_.table.keeps_lives_apart() || alive.size() == 1);
       bool dead = working.life.dead(context_.truncated);
       if (plain || dead) {
         working.life.side = nullptr;
       } else {
         auto side = std::make_unique<Side>();
-        side->kind = context_.table.integer_key ? SideKind::held : SideKind::merged;
+        side->kind = context_.table.keeps_lives_apart() ? SideKind::held : SideKind::merged;
         side->columns = ColumnSet::all();
         side->values = OwnedRow(working.values);
+        if (!own_types(working.types)) side->types = working.types;
         side->since_ms = hlc_to_ms(working.life.newest().hlc);
         if (side->kind == SideKind::held)
           side->reason = "another row got this number first on another server; this one waits for a number of its own";
@@ -99,14 +111,25 @@ class Merger {
     }
     std::optional<OwnedRow> desired;
     if (shown) desired = OwnedRow(shown_values(*shown, alive));
+    if (shown && types) {
+      *types = shown->types;
+      for (std::size_t i = 0; i < types->size(); i++) (*types)[i] = newest_of(alive, static_cast<ColumnIndex>(i)).types[i];
+      if (own_types(*types)) types->clear();
+    }
     for (Working& working : lives_) after.lives.push_back(std::move(working.life));
     state_ = std::move(after);
     return desired;
   }
 
  private:
-  bool life_has_row(const Life& life) const {
-    return &life == shown_life(before_, context_.table.integer_key, context_.truncated);
+  bool own_types(const std::vector<ColumnType>& types) const {
+    for (std::size_t i = 0; i < types.size(); i++)
+      if (types[i] != context_.table.columns[i].type) return false;
+    return true;
+  }
+
+  Version killer_of(const Life& life) const {
+    return std::max(life.death(), life.birth < context_.truncated ? context_.truncated : Version{});
   }
 
   Working* find(Version birth) {
@@ -119,22 +142,29 @@ class Merger {
     Working working;
     working.life.birth = birth;
     working.life.applied_at = Life::being_applied;
+    working.life.in_table = false;
     working.life.removed = incoming.removed;
     working.life.columns = incoming.columns;
     if (incoming.moved) working.life.moved = std::make_unique<Move>(*incoming.moved);
     working.values.assign(incoming.values.begin(), incoming.values.end());
     working.values.resize(context_.table.columns.size(), Value::of_omitted());
+    for (std::size_t i = 0; i < context_.table.columns.size(); i++) working.types.push_back(incoming_type(i));
     working.changed = true;
     if (!incoming.dead() && birth < context_.truncated) list_dead(working, context_.truncated, nullptr);
     state_.add(Life(working.life));
     lives_.push_back(std::move(working));
   }
 
+  ColumnType incoming_type(std::size_t column) const {
+    return column < context_.types.size() ? context_.types[column] : context_.table.columns[column].type;
+  }
+
   bool merge_one(Working& mine, IncomingLife& incoming) {
     Life& life = mine.life;
     bool changed = false;
     ColumnVersions before = life.columns;
-    if (incoming.moved && !life.moved) life.moved = std::make_unique<Move>(*incoming.moved), changed = true;
+    // Only one node moves a life; should two take themselves for its heir, everybody follows the same one.
+    if (incoming.moved && (!life.moved || incoming.moved->version > life.moved->version)) life.moved = std::make_unique<Move>(*incoming.moved), changed = true;
     if (incoming.removed > life.removed) life.removed = incoming.removed, changed = true;
     ColumnSet lost_mine, lost_theirs;
     Version newest_mine, newest_theirs;
@@ -148,8 +178,10 @@ class Merger {
       if (theirs > ours) {
         if (!context_.had_seen(theirs, ours)) lost_mine.add(column);
         life.columns.set(column, theirs);
-        if (incoming.has_values && i < incoming.values.size() && incoming.values[i].kind != ValueKind::omitted)
+        if (incoming.has_values && i < incoming.values.size() && incoming.values[i].kind != ValueKind::omitted) {
           mine.values[i] = incoming.values[i];
+          mine.types[i] = incoming_type(i);
+        }
         changed = true;
       } else if (!context_.had_seen(ours, theirs)) {
         lost_theirs.add(column);
@@ -157,7 +189,7 @@ class Merger {
     }
     mine.changed |= changed;
     if (life.dead(context_.truncated)) {
-      Version killer = std::max(life.death(), life.birth < context_.truncated ? context_.truncated : Version{});
+      Version killer = killer_of(life);
       if (changed) list_dead(mine, killer, mine.was_alive ? nullptr : &before);
       // What was here was listed when the life died, unless it dies only now.
       lost_mine = mine.was_alive ? unseen_by(killer, lost_mine, before) : ColumnSet();
@@ -208,14 +240,14 @@ class Merger {
 
   Row shown_values(const Working& shown, const std::vector<Working*>& alive) const {
     Row row = shown.values;
-    if (context_.table.integer_key) return row;
+    if (context_.table.keeps_lives_apart()) return row;
     for (std::size_t i = 0; i < row.size(); i++) row[i] = newest_of(alive, static_cast<ColumnIndex>(i)).values[i];
     return row;
   }
 
   // The life whose value of the column shows: integer keys show one life as a whole.
   const Working& newest_of(const std::vector<Working*>& alive, ColumnIndex column) const {
-    if (context_.table.integer_key) return *alive.front();
+    if (context_.table.keeps_lives_apart()) return *alive.front();
     const Working* newest = alive.back();
     for (const Working* other : alive)
       if (other->life.columns.of(column) > newest->life.columns.of(column)) newest = other;
@@ -224,8 +256,8 @@ class Merger {
 
   // Several living lives under one key: list the values that do not show.
   void list_hidden_values(const std::vector<Working*>& alive) {
-    Row shown = shown_values(context_.table.integer_key ? *alive.front() : *alive.back(), alive);
-    const Working& winner = context_.table.integer_key ? *alive.front() : *alive.back();
+    Row shown = shown_values(context_.table.keeps_lives_apart() ? *alive.front() : *alive.back(), alive);
+    const Working& winner = context_.table.keeps_lives_apart() ? *alive.front() : *alive.back();
     for (const Working* working : alive) {
       ColumnSet lost;
       for (std::size_t i = 0; i < shown.size(); i++) {
@@ -235,7 +267,7 @@ class Merger {
           lost.add(static_cast<ColumnIndex>(i));
       }
       if (lost.empty()) continue;  // of the youngest life as well: an older one's column may have the higher version
-      list("insert_exists", context_.table.integer_key ? "held" : "merged", lost, working->values, shown, working->life.newest(),
+      list("insert_exists", context_.table.keeps_lives_apart() ? "held" : "merged", lost, working->values, shown, working->life.newest(),
            winner.life.newest());
     }
   }
@@ -263,10 +295,10 @@ class Merger {
 }  // namespace
 
 bool merge_lives(RowState& state, std::span<IncomingLife> incoming, RowView table_row, const MergeContext& context,
-                 std::vector<Loss>& losses, std::optional<OwnedRow>& desired) {
+                 std::vector<Loss>& losses, std::optional<OwnedRow>& desired, std::vector<ColumnType>* types) {
   Merger merger(state, table_row, context, losses);
   bool changed = merger.merge(incoming);
-  desired = merger.finish(changed);
+  desired = merger.finish(types);
   return changed;
 }
 

@@ -41,6 +41,7 @@ struct MergeContext {
   bool copy = false;             // rows of a copy are taken in although nothing is known of them
   // Had the writer of `winner` seen `loser`? (H14)
   std::function<bool(Version winner, Version loser)> had_seen;
+  std::span<const ColumnType> types = {};  // of the document's values, per column; empty: the table's own
 };
 
 // Values of one life: its side values over the table's row.
@@ -49,12 +50,13 @@ Row life_values(const Table& table, const Life& life, RowView table_row);
 std::optional<Row> desired_row(const Table& table, const RowState& state, Version truncated, RowView table_row);
 
 // Merges into `state`, which holds a life with settled birth if the table has a row of which nothing else is known. Afterwards
-// every life that the table does not show plainly has its values in `side` (views of `table_row` and of the document are
+// every life that the table is not to show plainly has its values in `side` (views of `table_row` and of the document are
 // copied); the shown life has no side: the caller writes desired_row() to the table, or marks it hidden or quarantined.
-// `desired` receives that row; its texts belong to `state`, `table_row` or the document.
-// Returns true if the state changed.
+// `desired` receives that row; its texts belong to `state`, `table_row` or the document. `types`: of its values, empty: the table's own.
+// Life::in_table stays as it was: the caller moves it when the table was written.
+// Returns true if the state changed. With nothing incoming: what the table ought to show of a state that local changes made.
 bool merge_lives(RowState& state, std::span<IncomingLife> incoming, RowView table_row, const MergeContext& context,
-                 std::vector<Loss>& losses, std::optional<OwnedRow>& desired);
+                 std::vector<Loss>& losses, std::optional<OwnedRow>& desired, std::vector<ColumnType>* types = nullptr);
 
 // Which life of `state` an incoming one is: its birth; nullopt: none, it is void. `*added`: it is new here.
 std::optional<Version> match_life(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,

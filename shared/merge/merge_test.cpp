@@ -119,6 +119,7 @@ struct Replica {
     RowView here = row ? row->view() : RowView();
     merge_lives(state, incoming, here, context, losses, desired);
     row = std::move(desired);
+    state.set_in_table(row ? shown_life(state, table.keeps_lives_apart(), {}) : nullptr);
   }
 
   std::string text() const {

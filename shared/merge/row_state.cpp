@@ -9,6 +9,8 @@ Life& Life::operator=(const Life& other) {
   columns = other.columns;
   moved = other.moved ? std::make_unique<Move>(*other.moved) : nullptr;
   side = other.side ? std::make_unique<Side>(*other.side) : nullptr;
+  in_table = other.in_table;
+  meant = other.meant;
   applied_at = other.applied_at;
   return *this;
 }
@@ -23,6 +25,16 @@ Life& RowState::add(Life life) {
   auto at = std::lower_bound(lives.begin(), lives.end(), life.birth,
                              [](const Life& here, const Version& birth) { return here.birth < birth; });
   return *lives.insert(at, std::move(life));
+}
+
+Life* RowState::in_table() {
+  for (Life& life : lives)
+    if (life.in_table) return &life;
+  return nullptr;
+}
+
+void RowState::set_in_table(const Life* one) {
+  for (Life& life : lives) life.in_table = &life == one;
 }
 
 bool RowState::has_side() const {

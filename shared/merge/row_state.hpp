@@ -60,7 +60,7 @@ struct Move {
   ColumnVersions seen;  // what the mover knew of the life
 };
 
-// Why a life's values are not (all) in the table.
+// Why the table does not plainly hold a life's values.
 enum class SideKind : std::uint8_t {
   merged,       // natural key with several lives: the table shows them merged, each life keeps its own values here
   held,         // integer key: the younger life waits
@@ -70,9 +70,6 @@ enum class SideKind : std::uint8_t {
 
 struct Side {
   SideKind kind = SideKind::held;
-  // quarantined: the table holds an older image of the row. held: it is in the table until the worker comes to it, since it was inserted
-  // here under a number whose older life waits.
-  bool row_here = false;
   ColumnSet columns;   // which values count: all, or for a refused update those that the table does not have
   OwnedRow values;     // in the table's column order
   std::vector<ColumnType> types;  // on the wire, per column; empty: the table's own
@@ -80,12 +77,29 @@ struct Side {
   std::uint64_t since_ms = 0;
 };
 
+// A reference column that this node wrote, and the life that it means, since the table has come to show another one under that number. It
+// follows that life when it moves.
+struct Meant {
+  ColumnIndex column = 0;
+  std::int64_t number = 0;
+  Version birth;
+  Hlc since = 0;  // this node's clock when it was noted: once everybody has confirmed that, no move is to come any more
+
+  bool is(ColumnIndex other_column, std::int64_t other_number, Version other_birth) const {
+    return column == other_column && number == other_number && birth == other_birth;
+  }
+};
+
 struct Life {
   Version birth;             // settled: it was there before anything that is still told apart
   Version removed;           // highest delete that named this life; settled: none
   ColumnVersions columns;
   std::unique_ptr<Move> moved;
-  std::unique_ptr<Side> side;  // null: its values are the table's row
+  std::unique_ptr<Side> side;  // null: its values are the table's row, if it is in the table
+  // The table's row is this life's: at most one life of a key. With a side it is an older image (quarantined) or the row of several lives
+  // together (merged). The table may lag behind what the state shows, until Applier::reconcile: also a dead life can be in it.
+  bool in_table = true;
+  std::vector<Meant> meant;
   // When it was made here by an apply, in this node's clock; 0: it was born here, or was always there. A local change that is read from
   // the log only now, but is older than this, had not seen the life.
   Hlc applied_at = 0;
@@ -111,6 +125,9 @@ struct RowState {
   Life& add(Life life);
   bool has_side() const;
   Version newest() const;
+  Life* in_table();  // null: the table has no row of this key
+  const Life* in_table() const { return const_cast<RowState*>(this)->in_table(); }
+  void set_in_table(const Life* life);  // this one and no other; null: none
 };
 
 }  // namespace rowmesh

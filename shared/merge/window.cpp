@@ -17,6 +17,13 @@ Entry& Window::get(TableId table, KeyView key) {
   return entry;
 }
 
+Entry& Window::edit(TableId table, KeyView key) {
+  std::size_t before = size_;
+  Entry& entry = get(table, key);
+  if (size_ == before) touch(entry);  // else undo_changes() takes it out again
+  return entry;
+}
+
 void Window::begin_changes() {
   changing_ = true;
   saved_.clear();
@@ -133,10 +140,11 @@ void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned) {
 void Window::settle(Entry& entry, Hlc horizon) {
   auto old = [horizon](Version version) { return version.hlc <= horizon; };
   auto& lives = entry.state.lives;
+  for (Life& life : lives) std::erase_if(life.meant, [&](const Meant& meant) { return meant.since <= horizon; });
   // A key that is hidden, held, quarantined or has several lives keeps what it has, except for lives that everybody buried.
-  bool some = std::erase_if(lives, [&](const Life& life) { return !life.death().settled() && old(life.death()); }) > 0;
+  bool some = std::erase_if(lives, [&](const Life& life) { return !life.death().settled() && old(life.death()) && !life.in_table; }) > 0;
   if (some && entry.side_stored && on_side_change) on_side_change(entry);
-  if (lives.size() == 1 && lives.front().death().settled() && !lives.front().side) {
+  if (lives.size() == 1 && lives.front().death().settled() && !lives.front().side && lives.front().meant.empty()) {
     Life& life = lives.front();
     if (old(life.columns.base) && !life.columns.base.settled()) {
       ColumnVersions columns;

@@ -27,6 +27,7 @@ class Window {
  public:
   Entry* find(TableId table, KeyView key);
   Entry& get(TableId table, KeyView key);  // makes it if it is not there
+  Entry& edit(TableId table, KeyView key);  // get() and touch()
 
   // What changes after begin_changes can be taken back as a whole. touch() before an entry is changed.
   void begin_changes();

@@ -30,7 +30,15 @@ struct UniqueIndex {
   std::vector<ColumnIndex> columns;  // indexes over expressions or with a condition have none here: they quarantine
 };
 
+// A column that names a row of another table by its integer key.
+struct Reference {
+  ColumnIndex column = 0;
+  TableId to = 0;
+};
+
 enum class MergePolicy : std::uint8_t { column, row };
+// Two inserts under one integer key (docs/model.md): the younger row moves to a free key; they are one row; the younger one waits for a person.
+enum class KeyCollision : std::uint8_t { renumber, merge, hold };
 
 struct Table {
   TableId id = 0;
@@ -40,8 +48,11 @@ struct Table {
   std::vector<ColumnIndex> key;
   std::vector<UniqueIndex> uniques;  // other than the key
   MergePolicy merge = MergePolicy::column;
-  // One integer column is the key: two inserts under one number are then two different things (model, rule 5).
+  // One integer column is the key: two inserts under one number are then two different things (model, rule 5), unless the policy is `merge`.
   bool integer_key = false;
+  KeyCollision on_key_collision = KeyCollision::renumber;
+  std::vector<Reference> references;  // declared foreign keys and add_reference, to replicated tables with an integer key
+  bool keeps_lives_apart() const { return integer_key && on_key_collision != KeyCollision::merge; }
 
   const Column* find_column(std::string_view name) const;
   int column_index(std::string_view name) const;  // -1: none

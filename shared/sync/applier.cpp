@@ -46,15 +46,19 @@ bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
 
 void Applier::run(const std::function<void()>& breathe, CopySession* copy) {
   copy_ = copy;
+  attempt([&] { once(breathe); });
+}
+
+void Applier::attempt(const std::function<void()>& work) {
   for (attempt_ = 0;; attempt_++) {
     try {
-      once(breathe);
+      work();
       return;
     } catch (const Raced&) {
       core_.store.rollback();
       core_.window.undo_changes();
       if (attempt_ + 1 >= attempts)
-        throw Error(ErrorKind::transient, "raced", "a row is being changed here again and again; the document will be tried again");
+        throw Error(ErrorKind::transient, "raced", "a row is being changed here again and again; it will be tried again");
       core_.cut_alone();
     } catch (...) {
       core_.store.rollback();
@@ -67,15 +71,7 @@ void Applier::run(const std::function<void()>& breathe, CopySession* copy) {
 void Applier::once(const std::function<void()>& breathe) {
   DocumentReader reader(body_, compressed_);
   header_ = reader.header();
-  state_ = core_.state;
-  mappings_.clear();
-  items_.clear();
-  touched_.clear();
-  deferred_.clear();
-  recheck_ = core_.recheck_hidden;
-  newest_ = 0;
-  rows_ = conflicts_ = 0;
-  conflicts_by_type_.clear();
+  begin_attempt();
   // The first row comes after the tables that the document speaks of.
   const WireRow* row = reader.next();
   map_tables(reader.tables());
@@ -103,8 +99,108 @@ void Applier::once(const std::function<void()>& breathe) {
     add(*row);
   }
   flush_batch();
-  resolve_uniques();
+  settle_all();
   finish();
+}
+
+// What the document's rows bring about.
+void Applier::settle_all() {
+  revisit();
+  resolve_uniques();
+  while (settle_keys()) resolve_uniques();
+}
+
+void Applier::begin_attempt() {
+  state_ = core_.state;
+  mappings_.clear();
+  items_.clear();
+  touched_.clear();
+  deferred_.clear();
+  recheck_ = core_.recheck_hidden;
+  revisit_.clear();
+  reconciled_.clear();
+  own_version_ = {};
+  own_.clear();
+  moved_.clear();
+  left_.clear();
+  last_key_.clear();
+  keys_settled_ = 0;
+  newest_ = 0;
+  rows_ = conflicts_ = 0;
+  conflicts_by_type_.clear();
+}
+
+void Applier::reconcile(const EntrySet& entries, const std::function<void()>& first) {
+  attempt([&] {
+    begin_attempt();
+    for (Entry* entry : entries) recheck_.insert(entry->table);
+    lock_tables();
+    core_.window.begin_changes();
+    if (first) first();
+    revisit_.insert(entries.begin(), entries.end());
+    settle_all();
+    finish();
+  });
+}
+
+void Applier::discard(Entry& entry) {
+  const Table& table = *core_.table(entry.table);
+  Version truncated = state_.truncated(table.id);
+  Life* shown = shown_life(entry.state, table.keeps_lives_apart(), truncated);
+  if (!shown || !shown->side || shown->side->kind != SideKind::quarantined) return;
+  core_.window.touch(entry);
+  core_.mark_side(entry);
+  Version version{core_.store.clock().tick(), state_.self};
+  newest_ = std::max(newest_, version.hlc);
+  if (shown->in_table) {
+    for (std::size_t i = 0; i < table.columns.size(); i++)
+      if (shown->side->columns.has(static_cast<ColumnIndex>(i))) shown->columns.set(static_cast<ColumnIndex>(i), version);
+    shown->side = nullptr;
+  } else {
+    for (Life& life : entry.state.lives) {
+      if (&life != shown && (table.keeps_lives_apart() || life.dead(truncated))) continue;
+      life.removed = version;
+      life.side = nullptr;
+    }
+  }
+  note_own_change(table, entry);
+}
+
+// The state was changed by this node itself: its log names the key, so that the next position ships it.
+void Applier::note_own_change(const Table& table, Entry& entry) {
+  touched_.push_back(&entry);
+  revisit_.insert(&entry);
+  core_.store.note_local(table, LogOp::update, *entry.key, {});
+}
+
+// Keys of which the document says nothing, as items without anything incoming.
+void Applier::revisit() {
+  std::vector<Entry*> entries;
+  for (Entry* entry : revisit_)  // not those that wait for the decision about UNIQUE values
+    if (!reconciled_.contains(entry)) entries.push_back(entry);
+  revisit_.clear();
+  std::sort(entries.begin(), entries.end(), [](const Entry* left, const Entry* right) {
+    return left->table != right->table ? left->table < right->table : *left->key < *right->key;
+  });
+  for (std::size_t i = 0; i < entries.size(); i++) {
+    if (i == 0 || entries[i]->table != entries[i - 1]->table) {
+      flush_batch();
+      const Table* table = core_.table(entries[i]->table);
+      if (!table) continue;
+      Mapping own;
+      own.table = table;
+      for (const Column& column : table->columns) own.types.push_back(column.type);
+      own.complete = true;
+      current_ = static_cast<std::uint32_t>(mappings_.size());
+      mappings_.push_back(std::move(own));
+    }
+    if (mappings_.empty() || mapping().table->id != entries[i]->table) continue;  // that table is gone
+    Item& item = items_.emplace_back();
+    item.key = *entries[i]->key;
+    item.reconcile = true;
+    if (items_.size() >= limits::batch_rows) flush_batch();
+  }
+  flush_batch();
 }
 
 void Applier::map_tables(const std::vector<WireTable>& tables) {
@@ -254,6 +350,7 @@ MergeContext Applier::context(const Table& table) {
   context.truncated = state_.truncated(table.id);
   if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end()) context.sender_truncated = at->second;
   context.copy = header_.kind == DocumentKind::copy;
+  if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;
   return context;
 }
 
@@ -263,12 +360,13 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
   if (found.newer_than_log) throw Raced{};
   Entry* entry = core_.window.find(table.id, item.key);
   bool known = entry && !entry->state.lives.empty();
-  // The window says what the table must hold; if it does not, a local writer was faster than the last cut. After some tries believe the
-  // table: somebody writes with triggers switched off.
-  if (known && item.unholdable.empty() && in_table(entry->state, table.integer_key, state_.truncated(table.id)) != found.exists &&
-      attempt_ < attempts / 2)
-    throw Raced{};
-  if (copy_ && !copy_->target_was_empty) {
+  if (known && item.unholdable.empty() && (entry->state.in_table() != nullptr) != found.exists) {
+    // A local writer was faster than the last cut. After some tries believe the table: somebody writes with triggers switched off.
+    if (attempt_ < attempts / 2) throw Raced{};
+    core_.window.touch(*entry);
+    entry->state.set_in_table(found.exists ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr);
+  }
+  if (copy_ && !copy_->target_was_empty && !item.own) {
     copy_->seen.insert(item.key);
     compare_copied(index, known ? entry : nullptr, found);
     return;
@@ -290,7 +388,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     if (entry || life.removed.hlc <= state_.prune_horizon || !life.birth.settled()) return false;
     if (!header_.truncates.empty()) return false;
     if (!found.exists) return true;  // known to be gone, and forgotten
-    Entry& fresh = core_.window.get(table.id, item.key);
+    Entry& fresh = core_.window.edit(table.id, item.key);
     Life gone;
     gone.removed = life.removed;
     fresh.state.lives.push_back(std::move(gone));
@@ -304,7 +402,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     if (!found.exists) {
       for (const Value& value : life.values)
         if (value.kind == ValueKind::omitted && mapping().complete) return false;
-      Entry& fresh = core_.window.get(table.id, item.key);
+      Entry& fresh = core_.window.edit(table.id, item.key);
       if (fresh.state.lives.empty()) fresh.state.lives.emplace_back();
       fresh.state.lives[0].birth = life.birth;
       fresh.state.lives[0].columns = life.columns;
@@ -316,7 +414,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     ColumnSet columns;
     for (std::size_t i = 0; i < table.columns.size(); i++)
       if (!life.columns.of(static_cast<ColumnIndex>(i)).settled()) columns.add(static_cast<ColumnIndex>(i));
-    Entry& fresh = core_.window.get(table.id, item.key);
+    Entry& fresh = core_.window.edit(table.id, item.key);
     Life merged;
     merged.columns = life.columns;
     fresh.state.lives.push_back(std::move(merged));
@@ -328,7 +426,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     return true;
   }
   auto& lives = entry->state.lives;
-  if (lives.size() != 1 || lives[0].birth != life.birth || lives[0].side || lives[0].dead(truncated) || !found.exists) return false;
+  if (lives.size() != 1 || lives[0].birth != life.birth || !plain(entry->state, truncated) || lives[0].dead(truncated)) return false;
   ColumnSet columns;
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
@@ -366,47 +464,60 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   }
   RowState state = entry ? entry->state : RowState{};
   if (state.lives.empty() && found.exists) state.lives.emplace_back();
-  bool had_side = state.has_side();
+  Version truncated = state_.truncated(table.id);
+  bool had_side = state.has_side(), settled_before = plain(state, truncated);
+  std::uint64_t refused_since_ms = 0;
+  for (const Life& life : state.lives)
+    if (life.side && life.side->kind == SideKind::quarantined) refused_since_ms = life.side->since_ms;
   std::vector<Loss> losses;
   std::optional<OwnedRow> desired;
-  bool changed = merge_lives(state, item.lives, table_row.view(), context(table), losses, desired);
-  for (const Loss& loss : losses) list(table, item.key, loss);
-  if (!changed && !entry) return;  // void, or nothing new about a settled row
-  Entry& here = core_.window.get(table.id, item.key);
-  core_.window.touch(here);
-  if (changed) here.state = std::move(state);
-  if (!changed) {
-    touched_.push_back(&here);
-    return;
+  std::vector<ColumnType> types;
+  MergeContext rules = context(table);
+  if (item.own) {
+    rules.sender_horizon = state_.prune_horizon;
+    rules.sender_truncated = truncated;
   }
+  bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types);
+  note_moves(table, item, entry, state, table_row.view());
+  if (!changed && settled_before) {
+    for (const Loss& loss : losses) list(table, item.key, loss);
+    if (entry) {
+      touched_.push_back(entry);
+      reconciled_.insert(entry);
+    }
+    return;  // void, or nothing new about a settled row
+  }
+  for (const Loss& loss : losses) list(table, item.key, loss);
+  Entry& here = core_.window.edit(table.id, item.key);
+  here.state = std::move(state);
+  reconciled_.insert(&here);
+  touched_.push_back(&here);
   if (had_side || here.state.has_side()) core_.mark_side(here);
   if (!desired) {
-    if (found.exists)
-      write(WriteKind::remove, here, index, found, {}, {});
-    else
-      touched_.push_back(&here);
+    if (found.exists) write(WriteKind::remove, here, index, found, {}, {});
     return;
   }
+  if (types.empty())
+    for (const Column& column : table.columns) types.push_back(column.type);
   if (!item.unholdable.empty()) {
-    quarantine(here, desired->view(), ColumnSet::all(), "22P02", item.unholdable, mapping().types);
-    touched_.push_back(&here);
+    quarantine(here, {WriteKind::insert, *here.key, 0, desired->view(), nullptr}, "22P02", item.unholdable, types, refused_since_ms);
     return;
   }
-  if (!found.exists) {
-    writes_.reserve(items_.size() + 1);
-    write(WriteKind::insert, here, index, found, desired->view(), {});
-  } else {
-    ColumnSet columns;
+  ColumnSet columns;
+  if (found.exists) {
     for (std::size_t i = 0; i < table.columns.size(); i++)
       if ((*desired)[i].kind != ValueKind::omitted && !same_value((*desired)[i], table_row[i])) columns.add(static_cast<ColumnIndex>(i));
     if (columns.empty()) {
-      touched_.push_back(&here);
+      here.state.set_in_table(shown_life(here.state, table.keeps_lives_apart(), truncated));
       return;
     }
-    write(WriteKind::update, here, index, found, desired->view(), columns);
   }
+  writes_.reserve(items_.size() + 1);
+  write(found.exists ? WriteKind::update : WriteKind::insert, here, index, found, desired->view(), columns);
   writes_.back().owned = std::move(*desired);
   row_writes_.back().values = writes_.back().owned.view();
+  if (types != mapping().types) writes_.back().types = std::move(types);
+  writes_.back().refused_since_ms = refused_since_ms;
 }
 
 // A settled value of ours gives way whatever the source's version is; what was changed here lately merges as ever.

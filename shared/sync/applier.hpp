@@ -38,7 +38,7 @@ class Applier {
  public:
   Applier(Core& core, std::shared_ptr<const Body> body, bool compressed) : core_(core), body_(std::move(body)), compressed_(compressed) {}
 
-  // Without a document: for show_hidden().
+  // Without a document: for reconcile().
   explicit Applier(Core& core) : core_(core), compressed_(false) {}
 
   // Checks that do not need a transaction. Throws Refusal; Error(protocol) if it is not a document. Returns false if everything in it is
@@ -48,8 +48,12 @@ class Applier {
 
   // Applies it and commits. `breathe` is called between slices. Throws Error, Refusal; then nothing has changed.
   void run(const std::function<void()>& breathe, CopySession* copy = nullptr);
-  // Decides anew who may have the UNIQUE values that were given up here (Core::recheck_hidden). Throws Error; then nothing has changed.
-  void show_hidden();
+  // Makes the table show what the state says of these keys: after local changes (Core::unreconciled), and again for those that were refused
+  // before. Also decides anew who may have the UNIQUE values that were given up here (Core::recheck_hidden). `first` runs in the same
+  // transaction. Throws Error; then nothing has changed.
+  void reconcile(const EntrySet& entries, const std::function<void()>& first = {});
+  // In `first`: the row that is here becomes a new change of this node, or a delete, instead of what its quarantine holds (model, H7).
+  void discard(Entry& entry);
   std::uint64_t rows() const { return rows_; }
   std::uint64_t conflicts() const { return conflicts_; }
 
@@ -67,11 +71,15 @@ class Applier {
     Key key;
     std::vector<IncomingLife> lives;
     std::string unholdable;  // why the key has no place here
+    bool reconcile = false;  // nothing comes: only the table is to show what the state says
+    bool own = false;        // this node's own change (applier_keys.cpp)
   };
   struct Write {
     Entry* entry;
     std::size_t item;
     OwnedRow owned;  // when the values are not the document's
+    std::vector<ColumnType> types;  // of these; empty: the mapping's
+    std::uint64_t refused_since_ms = 0;
   };
   struct Deferred {
     Entry* entry;
@@ -86,10 +94,14 @@ class Applier {
     OwnedRow table_row;      // empty: the table does not hold it
     std::vector<ColumnType> types;
     Version claim;
+    bool refused = false;  // it waits in quarantine, and goes on doing so
     bool shown = true;
   };
 
+  void attempt(const std::function<void()>& work);
   void once(const std::function<void()>& breathe);
+  void begin_attempt();
+  void note_own_change(const Table& table, Entry& entry);
   void map_tables(const std::vector<WireTable>& tables);
   void lock_tables();
   void apply_truncates();
@@ -104,13 +116,48 @@ class Applier {
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
   void write(WriteKind kind, Entry& entry, std::size_t index, const FoundRow& found, RowView values, ColumnSet columns);
   void carry_out_writes();
-  void quarantine(Entry& entry, RowView values, const ColumnSet& columns, const std::string& code, const std::string& reason,
-                  const std::vector<ColumnType>& types);
+  void write_rows_by_type();
+  void written(const Write& write, const RowWrite& row);
+  void quarantine(Entry& entry, const RowWrite& row, const std::string& code, const std::string& reason,
+                  const std::vector<ColumnType>& types, std::uint64_t since_ms);
+  void remove_row(const Table& table, KeyView key, std::uint64_t handle);
+  void revisit();
+  const std::vector<ColumnType>& types_of(const Write& write) const { return write.types.empty() ? mapping().types : write.types; }
   void list(const Table& table, KeyView key, const Loss& loss);
   void resolve_uniques();
+  void settle_all();
+  // applier_keys.cpp
+  struct Moved {
+    TableId table;
+    Key key;
+    Version birth;
+    OwnedRow values;  // as they were here
+  };
+  struct OwnItem {
+    Item item;
+    std::vector<ColumnType> types;
+    OwnedRow values;
+  };
+  bool settle_keys();
+  void note_moves(const Table& table, const Item& item, const Entry* before, const RowState& after, RowView table_row);
+  void move_younger(const Table& table, Entry& entry);
+  void remember_meant(const Table& table, KeyView key, Version birth);
+  void follow(const Moved& moved);
+  void carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target);
+  void list_buried(const Table& table, const Key& key, const Life& life);
+  void follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown);
+  void mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth);
+  bool mine(Origin origin) const;
+  Version own_version();
+  std::int64_t next_key(const Table& table);
+  IncomingLife& own_life(const Table& table, const Key& key, Version birth);
+  void own_values(const Table& table, const Key& key, OwnedRow values, std::vector<ColumnType> types);
+  void carry_out_own();
+  void leave_table(const Table& table, Entry& entry, const Life* next);
   void resolve_uniques_of(const Table& table, std::vector<Deferred> deferred);
   std::vector<Candidate> candidates(const Table& table, std::vector<Deferred> deferred);
   Version claim(const Table& table, const Entry* entry, RowView row) const;
+  void vacate(const Table& table, Candidate& candidate);
   void show(const Table& table, Candidate& candidate);
   void hide(const Table& table, Candidate& candidate);
   void finish();
@@ -138,6 +185,19 @@ class Applier {
   std::vector<Entry*> touched_;
   std::map<TableId, std::vector<Deferred>> deferred_;
   std::set<TableId> recheck_;
+  EntrySet revisit_;     // not in the document, but what they show may have changed by it
+  EntrySet reconciled_;
+  Version own_version_;            // of all that this transaction changes by itself
+  std::map<std::pair<TableId, Key>, OwnItem> own_;
+  std::vector<Moved> moved_;       // lives that were found moved in this transaction
+  struct Left {
+    TableId table;
+    Key key;
+    Version birth;
+  };
+  std::vector<Left> left_;         // living lives whose row gave way to another one's
+  std::map<TableId, std::int64_t> last_key_;
+  std::size_t keys_settled_ = 0;   // of touched_
   Hlc newest_ = 0;
   int attempt_ = 0;
   std::uint64_t rows_ = 0, conflicts_ = 0;

@@ -20,32 +20,18 @@ std::optional<Key> unique_values(const UniqueIndex& index, RowView row) {
 }  // namespace
 
 void Applier::resolve_uniques() {
-  std::set<TableId> with_hidden;
+  // Rows that wait claim their values like those in the table: also what is refused here is shown elsewhere.
+  std::set<TableId> with_waiting;
   for (Entry* entry : core_.sides())
     for (const Life& life : entry->state.lives)
-      if (life.side && life.side->kind == SideKind::hidden) with_hidden.insert(entry->table);
+      if (life.side && (life.side->kind == SideKind::hidden || life.side->kind == SideKind::quarantined)) with_waiting.insert(entry->table);
   std::set<TableId> tables;
   for (TableId id : recheck_)
-    if (with_hidden.contains(id)) tables.insert(id);
+    if (with_waiting.contains(id)) tables.insert(id);
   for (auto& [id, deferred] : deferred_) tables.insert(id);
   for (TableId id : tables) {
     const Table* table = core_.table(id);
     if (table) resolve_uniques_of(*table, std::move(deferred_[id]));
-  }
-}
-
-void Applier::show_hidden() {
-  state_ = core_.state;
-  recheck_ = core_.recheck_hidden;
-  try {
-    lock_tables();
-    core_.window.begin_changes();
-    resolve_uniques();
-    finish();
-  } catch (const Raced&) {
-    core_.store.rollback();
-    core_.window.undo_changes();
-    throw Error(ErrorKind::transient, "raced", "a row is being changed here; it will be tried again");
   }
 }
 
@@ -88,9 +74,12 @@ std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vec
   };
   for (Deferred& row : deferred) add(row.entry, *row.entry->key, std::move(row.desired), row_of(*row.entry->key), std::move(row.types));
   for (Entry* entry : core_.sides()) {
-    const Life* shown = entry->table == table.id ? shown_life(entry->state, table.integer_key, state_.truncated(table.id)) : nullptr;
-    if (shown && shown->side && shown->side->kind == SideKind::hidden)
-      add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), {})), {}, shown->side->types);
+    const Life* shown = entry->table == table.id ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr;
+    if (!shown || !shown->side || (shown->side->kind != SideKind::hidden && shown->side->kind != SideKind::quarantined)) continue;
+    OwnedRow here = shown->in_table ? row_of(*entry->key) : OwnedRow();
+    std::size_t before = all.size();
+    add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), here.view())), {}, shown->side->types);
+    if (all.size() > before) all.back().refused = shown->side->kind == SideKind::quarantined;
   }
   for (std::size_t i = 0; i < all.size(); i++)  // grows while it runs: closure over collisions
     for (std::size_t index = 0; index < table.uniques.size(); index++) {
@@ -117,29 +106,34 @@ void Applier::resolve_uniques_of(const Table& table, std::vector<Deferred> defer
     candidate.shown = std::none_of(wanted.begin(), wanted.end(), [&](auto& value) { return taken.contains(value); });
     if (candidate.shown) taken.insert(wanted.begin(), wanted.end());
   }
+  std::erase_if(all, [](const Candidate& candidate) { return candidate.refused; });
   // Vacate first, then put, so that values may change hands among rows without a violation in passing.
-  for (Candidate& candidate : all) {
-    if (candidate.table_row.empty()) continue;
-    bool same = candidate.shown;
-    for (std::size_t i = 0; same && i < candidate.desired.size() && i < candidate.table_row.size(); i++)
-      same = candidate.desired[i].kind == ValueKind::omitted || same_value(candidate.desired[i], candidate.table_row[i]);
-    if (same) continue;
-    KeyView key = candidate.key;
-    core_.store.find_rows(table, {&key, 1}, found_);
-    if (!found_[0].exists || found_[0].newer_than_log) throw Raced{};
-    RowWrite removal{WriteKind::remove, key, found_[0].handle, {}, nullptr};
-    core_.store.write_rows(table, {}, {&removal, 1}, results_);
-    if (results_[0].status != WriteResult::ok) throw Raced{};
-    for (std::size_t i = 0; i < candidate.desired.size(); i++)
-      if (candidate.desired[i].kind == ValueKind::omitted) candidate.desired.set(i, candidate.table_row[i]);
-    candidate.table_row = {};
-  }
+  for (Candidate& candidate : all)
+    if (!candidate.table_row.empty()) vacate(table, candidate);
   for (Candidate& candidate : all) {
     if (!candidate.shown)
       hide(table, candidate);
     else if (candidate.table_row.empty())
       show(table, candidate);
   }
+}
+
+// Unless it is to be in the table, and is there as it should be.
+void Applier::vacate(const Table& table, Candidate& candidate) {
+  bool same = candidate.shown;
+  for (std::size_t i = 0; same && i < candidate.desired.size() && i < candidate.table_row.size(); i++)
+    same = candidate.desired[i].kind == ValueKind::omitted || same_value(candidate.desired[i], candidate.table_row[i]);
+  if (same) return;
+  KeyView key = candidate.key;
+  core_.store.find_rows(table, {&key, 1}, found_);
+  if (!found_[0].exists || found_[0].newer_than_log) throw Raced{};
+  remove_row(table, key, found_[0].handle);
+  Entry& entry = core_.window.edit(table.id, candidate.key);
+  if (entry.state.lives.empty()) entry.state.lives.emplace_back();
+  leave_table(table, entry, nullptr);
+  for (std::size_t i = 0; i < candidate.desired.size(); i++)
+    if (candidate.desired[i].kind == ValueKind::omitted) candidate.desired.set(i, candidate.table_row[i]);
+  candidate.table_row = {};
 }
 
 void Applier::show(const Table& table, Candidate& candidate) {
@@ -150,36 +144,37 @@ void Applier::show(const Table& table, Candidate& candidate) {
   core_.store.write_rows(table, types, {&insert, 1}, results_);
   WriteResult result = results_[0];
   if (result.status == WriteResult::raced) throw Raced{};
-  Entry& entry = core_.window.get(table.id, candidate.key);
-  core_.window.touch(entry);
+  Entry& entry = core_.window.edit(table.id, candidate.key);
   if (entry.state.lives.empty()) entry.state.lives.emplace_back();
   touched_.push_back(&entry);
   if (result.status != WriteResult::ok) {
-    quarantine(entry, candidate.desired.view(), ColumnSet::all(), result.code.empty() ? "23505" : result.code,
-               result.reason.empty() ? "another row has a value that must be unique" : result.reason, types);
+    quarantine(entry, insert, result.code.empty() ? "23505" : result.code,
+               result.reason.empty() ? "another row has a value that must be unique" : result.reason, types, 0);
     return;
   }
-  Life* shown = shown_life(entry.state, table.integer_key, state_.truncated(table.id));
+  Version truncated = state_.truncated(table.id);
+  Life* shown = shown_life(entry.state, table.keeps_lives_apart(), truncated);
+  leave_table(table, entry, shown);
   if (!shown || !shown->side || shown->side->kind == SideKind::merged) return;
-  now_in_table(entry.state, table.integer_key, state_.truncated(table.id));
+  auto alive = std::count_if(entry.state.lives.begin(), entry.state.lives.end(), [&](const Life& life) { return !life.dead(truncated); });
+  if (table.keeps_lives_apart() || alive == 1)
+    shown->side = nullptr;
+  else
+    shown->side->kind = SideKind::merged;
   core_.mark_side(entry);
 }
 
 void Applier::hide(const Table& table, Candidate& candidate) {
-  Entry& entry = core_.window.get(table.id, candidate.key);
-  if (entry.state.lives.empty()) {
-    core_.window.touch(entry);
-    entry.state.lives.emplace_back();
-  }
+  Entry& entry = core_.window.edit(table.id, candidate.key);
+  if (entry.state.lives.empty()) entry.state.lives.emplace_back();
   touched_.push_back(&entry);
-  Life* shown = shown_life(entry.state, table.integer_key, state_.truncated(table.id));
+  Life* shown = shown_life(entry.state, table.keeps_lives_apart(), state_.truncated(table.id));
   if (!shown || (shown->side && shown->side->kind == SideKind::hidden)) return;
-  core_.window.touch(entry);
   auto side = std::make_unique<Side>();
   side->kind = SideKind::hidden;
   side->columns = ColumnSet::all();
   side->values = shown->side ? std::move(shown->side->values) : OwnedRow(candidate.desired.view());
-  side->types = candidate.types;
+  side->types = shown->side ? std::move(shown->side->types) : candidate.types;
   side->reason = hidden_reason;
   side->code = "23505";
   side->since_ms = core_.now_ms();

@@ -18,24 +18,22 @@ void Applier::write(WriteKind kind, Entry& entry, std::size_t index, const Found
     row.columns = column_sets_.back().get();
   }
   row_writes_.push_back(row);
-  writes_.push_back({&entry, index, {}});
+  writes_.push_back({&entry, index, {}, {}, 0});
 }
 
 void Applier::carry_out_writes() {
   if (row_writes_.empty()) return;
-  const Mapping& mapping = this->mapping();
-  const Table& table = *mapping.table;
-  core_.store.write_rows(table, mapping.types, row_writes_, results_);
+  const Table& table = *mapping().table;
+  write_rows_by_type();
+  std::vector<WriteResult> results = std::move(results_);
   for (std::size_t i = 0; i < row_writes_.size(); i++) {
     Entry& entry = *writes_[i].entry;
     const RowWrite& row = row_writes_[i];
-    const WriteResult& result = results_[i];
+    const WriteResult& result = results[i];
     touched_.push_back(&entry);
-    if (row.kind != WriteKind::insert) recheck_.insert(table.id);
+    if (!table.uniques.empty()) recheck_.insert(table.id);
     switch (result.status) {
-      case WriteResult::ok:
-        core_.counters.applied++;
-        break;
+      case WriteResult::ok: written(writes_[i], row); break;
       case WriteResult::raced: throw Raced{};
       case WriteResult::unique: {
         // Decided at the end, when all other rows of the document are in place: values may only have changed hands.
@@ -46,39 +44,78 @@ void Applier::carry_out_writes() {
               if (!row.columns->has(static_cast<ColumnIndex>(column))) desired.set(column, here[column]);
             return true;
           });
+        } else {
+          entry.state.set_in_table(nullptr);
         }
-        deferred_[table.id].push_back({&entry, std::move(desired), mapping.types});
+        deferred_[table.id].push_back({&entry, std::move(desired), types_of(writes_[i])});
         break;
       }
       case WriteResult::refused:
         if (row.kind == WriteKind::remove)
           throw Error(ErrorKind::transient, result.code, "a row of " + table.local_name + " cannot be removed: " + result.reason);
-        quarantine(entry, row.values, row.kind == WriteKind::insert ? ColumnSet::all() : *row.columns, result.code, result.reason,
-                   mapping.types);
+        quarantine(entry, row, result.code, result.reason, types_of(writes_[i]), writes_[i].refused_since_ms);
         break;
     }
   }
 }
 
-void Applier::quarantine(Entry& entry, RowView values, const ColumnSet& columns, const std::string& code, const std::string& reason,
-                         const std::vector<ColumnType>& types) {
+// One call, unless values that waited beside the table are of other types than those of the document.
+void Applier::write_rows_by_type() {
+  const Table& table = *mapping().table;
+  std::vector<WriteResult> some;
+  results_.clear();
+  for (std::size_t begin = 0; begin < row_writes_.size();) {
+    std::size_t end = begin + 1;
+    while (end < row_writes_.size() && writes_[end].types == writes_[begin].types) end++;
+    bool all = begin == 0 && end == row_writes_.size();
+    core_.store.write_rows(table, types_of(writes_[begin]), std::span(row_writes_).subspan(begin, end - begin), all ? results_ : some);
+    if (!all) results_.insert(results_.end(), some.begin(), some.end());
+    begin = end;
+  }
+}
+
+void Applier::written(const Write& write, const RowWrite& row) {
+  core_.counters.applied++;
+  RowState& state = write.entry->state;
+  const Table& table = *mapping().table;
+  if (row.kind == WriteKind::remove)
+    state.set_in_table(nullptr);
+  else if (state.lives.size() > 1 || !state.lives[0].in_table)
+    leave_table(table, *write.entry, shown_life(state, table.keeps_lives_apart(), state_.truncated(table.id)));
+}
+
+void Applier::remove_row(const Table& table, KeyView key, std::uint64_t handle) {
+  RowWrite removal{WriteKind::remove, key, handle, {}, nullptr};
+  core_.store.write_rows(table, {}, {&removal, 1}, results_);
+  if (results_[0].status != WriteResult::ok) throw Raced{};
+}
+
+// `row`: what was to be written.
+void Applier::quarantine(Entry& entry, const RowWrite& row, const std::string& code, const std::string& reason,
+                         const std::vector<ColumnType>& types, std::uint64_t since_ms) {
   const Table& table = *core_.table(entry.table);
-  Life* shown = shown_life(entry.state, table.integer_key, state_.truncated(table.id));
+  Life* shown = shown_life(entry.state, table.keeps_lives_apart(), state_.truncated(table.id));
   if (!shown) return;
   if (core_.sides().size() >= limits::side_rows)
     throw Error(ErrorKind::transient, "quarantine_full",
                 "the quarantine holds " + std::to_string(limits::side_rows) + " rows; see what refuses them, then retry or discard");
   core_.window.touch(entry);
+  Life* here = row.kind == WriteKind::update ? entry.state.in_table() : nullptr;
+  // An older image of the same row may stay; the row of another life must not.
+  if (here && here != shown && (table.keeps_lives_apart() || here->dead(state_.truncated(table.id)))) {
+    remove_row(table, row.key, row.handle);
+    here = nullptr;
+  }
+  leave_table(table, entry, here ? shown : nullptr);
   bool merged = shown->side && shown->side->kind == SideKind::merged;
   auto side = std::make_unique<Side>();
   side->kind = SideKind::quarantined;
-  side->columns = merged ? ColumnSet::all() : columns;
-  side->row_here = !columns.is_all();
-  side->values = merged ? std::move(shown->side->values) : OwnedRow(values);
-  side->types = types;
+  side->columns = merged || !here ? ColumnSet::all() : *row.columns;
+  side->values = merged ? std::move(shown->side->values) : OwnedRow(row.values);
+  side->types = merged ? std::move(shown->side->types) : types;
   side->code = code;
   side->reason = reason;
-  side->since_ms = core_.now_ms();
+  side->since_ms = since_ms != 0 ? since_ms : core_.now_ms();
   shown->side = std::move(side);
   core_.mark_side(entry);
 }
@@ -123,15 +160,19 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
           row = OwnedRow(here);
           return true;
         });
-        loss.loser = OwnedRow(life_values(table, life, row.view()));
+        loss.loser = OwnedRow(life_values(table, life, life.in_table ? row.view() : RowView()));
         list(table, *entry.key, loss);
       }
-      if (life.side) {
-        core_.window.touch(entry);
-        life.side = nullptr;
-        core_.mark_side(entry);
-      }
     }
+    // What lives on was born later, and may have waited for what died.
+    bool dies = std::any_of(entry.state.lives.begin(), entry.state.lives.end(), [&](const Life& life) { return life.birth < truncated; });
+    if (!dies) return;
+    core_.window.touch(entry);
+    if (entry.state.has_side()) core_.mark_side(entry);
+    for (Life& life : entry.state.lives)
+      if (life.birth < truncated) life.side = nullptr;
+    touched_.push_back(&entry);
+    revisit_.insert(&entry);
   });
   Key after;
   for (bool more = true; more;) {
@@ -148,8 +189,8 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
     std::vector<KeyView> doomed;
     for (const Key& key : keys) {
       Entry* entry = core_.window.find(table.id, key);
-      const Life* shown = entry ? shown_life(entry->state, table.integer_key, rules.truncated) : nullptr;
-      if (!shown || shown->birth < truncated) doomed.push_back(key);
+      const Life* here = entry ? entry->state.in_table() : nullptr;
+      if (!here || here->birth < truncated) doomed.push_back(key);
     }
     core_.store.find_rows(table, doomed, found_);
     std::vector<RowWrite> removals;
@@ -160,6 +201,8 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
     core_.store.write_rows(table, {}, removals, results_);
     for (const WriteResult& result : results_)
       if (result.status != WriteResult::ok) throw Raced{};
+    for (const RowWrite& removal : removals)
+      if (Entry* entry = core_.window.find(table.id, removal.key)) entry->state.set_in_table(nullptr);
   }
 }
 
@@ -179,8 +222,10 @@ void Applier::finish() {
   Batch batch;
   if (header_.kind == DocumentKind::changes)
     for (auto& [origin, to] : header_.to) {
-      if (origin == state_.self) continue;
-      batch.ends.emplace_back(origin, state_.applied[origin].number);  // another way may have brought more already
+      // Not what another way brought further already: the ends of an origin's batches only grow (Window::gather).
+      auto known = core_.state.applied.find(origin);
+      if (origin != state_.self && (known == core_.state.applied.end() || known->second.number < to.number))
+        batch.ends.emplace_back(origin, to.number);
     }
   // It counts as of the newest version in it, not as of the watermarks it came with: a node whose own part of it is settled sends no
   // more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for ever.
@@ -192,6 +237,8 @@ void Applier::finish() {
   // What the sender's window still holds of these changes stays unsettled here as well, be it without a row (born and dead in between):
   // a node that has nothing unsettled sends no heartbeats, and then the sender would never forget.
   batch.newest = std::max(newest_, std::min(header_.newest, header_.hlc));
+  if (!body_)  // of a reconciliation: what it leaves behind is forgotten together with what it was made of
+    for (Entry* entry : touched_) batch.newest = std::max(batch.newest, entry->state.newest().hlc);
   bool keep = batch.newest > state_.prune_horizon || !batch.entries.empty() || !header_.truncates.empty();
   core_.write_pending(applied_records(batch, applied_at), state_);
   core_.store.commit();
@@ -206,6 +253,7 @@ void Applier::finish() {
   core_.counters.conflicts += conflicts_;
   for (auto& [type, count] : conflicts_by_type_) core_.counters.conflicts_by_type[type] += count;
   core_.recheck_hidden.clear();
+  for (Entry* entry : reconciled_) core_.unreconciled.erase(entry);
 }
 
 }  // namespace rowmesh

@@ -269,8 +269,9 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   try {
     Key last;
     bool compress = peer.zstd && peer.config.options.compression == ServerOptions::Compression::on;
+    core.secure_numbers();
     core.store.begin(TransactionKind::read);
-    core.cut(core.state.applied[core.state.self].number == 0);
+    core.cut(false);
     MadeDocument made = make_copy_document(core, *table, bytes_from_hex(query_part(request.query, "after")), peer.config.options, compress, &last);
     core.store.commit();
     response.status = 200;

@@ -44,7 +44,7 @@ class Core {
     window.on_erase = [this](Entry& entry) {
       dirty_sides_.erase(&entry);
       sides_.erase(&entry);
-      surfacing.erase(&entry);
+      unreconciled.erase(&entry);
     };
   }
 
@@ -56,6 +56,9 @@ class Core {
   bool cut(bool force);
   // cut() in a transaction of its own.
   bool cut_alone(bool force = false);
+  // Before the first document after a start goes out: a position whose record a crash may still lose would get its number twice if the next
+  // start fell back to the same one.
+  void secure_numbers();
   // Writes history records and side rows that wait for a write transaction, in one of their own.
   void flush();
   // In a write transaction: the same, with `more` behind them. Call written() once it is committed.
@@ -92,7 +95,7 @@ class Core {
   Hlc watermark = 0;               // W of the last cut
   bool hold_prune = true;         // a server of ours was never met: nobody knows yet what it lacks
   std::set<TableId> recheck_hidden; // a value may have become free
-  EntrySet surfacing;       // a held life whose elder was removed here: it is the row's turn now
+  EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
   std::uint64_t last_cut_ms = 0;
 
  private:
@@ -101,12 +104,9 @@ class Core {
   void take_renewal(PackedReader& in);
   void close_origin(NodeState& next, const Renewal& renewal);
   void fold(const LogEntry& entry, Batch& batch);
-  bool waits_for_its_turn(const Table& table, const Entry& entry) const;
   void fold_truncate(const Table& table, Version version);
-  void list_unseen(const Table& table, const Entry& entry, const ColumnSet& replaced, Version version);
-  void hold_younger(const Table& table, Entry& entry, const Life& shown, const ColumnSet& touched);
-  void split_values(const Table& table, Entry& entry, Life& shown, Version truncated);
-  void refresh_side_values(const std::vector<Entry*>& entries, const std::map<Entry*, ColumnSet, ByKey>& columns);
+  void list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version);
+  void refresh_side_values();
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);
 
@@ -125,9 +125,14 @@ class Core {
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
   Batch settling_;                                     // rows that leave the side table with it
   std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
+  // The history may lose its begin only after a state that has forgotten as much is on disk: a truncate that a restart still knew would kill
+  // rows again of whose birth it does not know any more.
+  std::int64_t prune_to_ = 0;  // 0: nothing to prune
+  Hlc prune_needs_ = 0, writing_horizon_ = 0;
   PositionNumber first_number_ = 1;
   std::size_t forgotten_ = 0;  // entries, since memory was last given back
   bool loaded_ = false;
+  bool numbers_secured_ = false;
 };
 
 // The data of an `applied` record: the positions it leads to and each key's state afterwards.

@@ -23,6 +23,7 @@ void rename(RowState& state, const Renewal& renewal) {
     life.birth = renamed(life.birth, renewal);
     life.removed = renamed(life.removed, renewal);
     rename(life.columns, renewal);
+    for (Meant& meant : life.meant) meant.birth = renamed(meant.birth, renewal);
     if (!life.moved) continue;
     life.moved->version = renamed(life.moved->version, renewal);
     life.moved->to_birth = renamed(life.moved->to_birth, renewal);

@@ -35,7 +35,7 @@ class TableWriter {
     std::vector<KeyView> keys;
     std::vector<Entry*> entries;
     for (auto entry = begin; entry != end; ++entry) {
-      if (in_table((*entry)->state, table_.integer_key, truncated_)) {
+      if ((*entry)->state.in_table()) {
         keys.push_back(*(*entry)->key);
         entries.push_back(*entry);
       } else {
@@ -54,7 +54,7 @@ class TableWriter {
 
   void write_present(const Entry& entry, RowView row) {
     const auto& lives = entry.state.lives;
-    if (lives.size() != 1 || lives[0].side || lives[0].moved) {
+    if (lives.size() != 1 || !plain(entry.state, truncated_)) {
       write_lives(entry, row);
       return;
     }
@@ -90,11 +90,11 @@ class TableWriter {
   void write_lives(const Entry& entry, RowView table_row) {
     std::vector<const Life*> lives;
     std::vector<Row> rows;
-    const Life* shown = shown_life(entry.state, table_.integer_key, truncated_);
     for (const Life& life : entry.state.lives) {
       lives.push_back(&life);
-      bool values = !life.dead(truncated_) && (life.side || (&life == shown && !table_row.empty()));
-      rows.push_back(values ? life_values(table_, life, &life == shown ? table_row : RowView()) : Row());
+      RowView here = life.in_table ? table_row : RowView();
+      bool values = !life.dead(truncated_) && (life.side || !here.empty());
+      rows.push_back(values ? life_values(table_, life, here) : Row());
     }
     std::vector<RowView> views(rows.begin(), rows.end());
     writer_.add_lives(number_, *entry.key, lives, views);
@@ -187,7 +187,7 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, c
   // Rows that were removed while the earlier pieces travelled, and such as the receiver has from before the copy.
   if (!header.copy_more)
     core.window.for_each(table.id, [&](Entry& entry) {
-      if (!in_table(entry.state, table.integer_key, core.state.truncated(table.id))) table_writer.write_absent(entry);
+      if (!entry.state.in_table()) table_writer.write_absent(entry);
     });
   MadeDocument made;
   made.rows = writer.rows();

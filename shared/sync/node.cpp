@@ -77,7 +77,7 @@ std::uint64_t Node::Impl::tick() {
     next_wake_ms = std::min(next_wake_ms, next_requests_ms);
   }
   if (stopped().empty()) {
-    guarded("showing what waited", [&] { show_waiting(); });
+    guarded("showing what waited", [&] { reconcile(); });
     guarded("copying", [&] { go_on_copying(); });
     guarded("shipping", [&] { ship(); });
     guarded("asking for changes", [&] { ask_for_changes(); });

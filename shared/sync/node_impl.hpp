@@ -92,12 +92,8 @@ class Node::Impl {
   // requests.cpp
   void carry_out_requests();
   void in_transaction(const std::function<void()>& work);
-  void retry(std::int64_t number);    // of the list, 0: all
-  void discard(std::int64_t number);
-  void retry_entry(Entry& entry);
-  void remove_row(const Table& table, KeyView key, std::uint64_t handle);
-  void show_waiting();
-  void discard_entry(Entry& entry);
+  EntrySet quarantined(std::int64_t number);  // number: of the list, 0: all
+  void reconcile();
 
   // copying.cpp
   struct Copy {

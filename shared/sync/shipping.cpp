@@ -234,6 +234,7 @@ void Node::Impl::ship() {
   std::vector<std::pair<DocumentOrder, MadeDocument>> made;
   std::vector<std::pair<Peer*, std::size_t>> to_send;
   std::vector<Peer*> to_greet;
+  core.secure_numbers();
   core.store.begin(TransactionKind::read);
   core.cut(forced);
   if (force) forced_cuts++;

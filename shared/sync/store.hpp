@@ -193,7 +193,8 @@ class Store {
   virtual void rollback() noexcept = 0;  // also when no transaction is open
 
   // ---- the log
-  // All entries that no earlier read_log gave, in an order that keeps each row's own. Begin a read transaction first.
+  // All entries that no earlier read_log gave, in an order that keeps each row's own. Begin a read transaction first; once this has returned
+  // they have been given, also if that transaction ends in a rollback.
   // SQLite consumes them: it opens its own short write transactions, writes `HistoryRecord`s itself through `append`, and ends in the read transaction.
   virtual LogRead read_log(const LogVisitor& visit) = 0;
   // In a write transaction, after begin: true if entries wait that must be read before anything is decided (SQLite: any, since
@@ -236,6 +237,10 @@ class Store {
   virtual void truncate(const Table& table) = 0;  // in a write transaction: removes all rows, captured by nobody
   // The row that has these values in the columns of the index; nullopt if none, or if a value is null.
   virtual std::optional<Key> find_unique(const Table& table, std::size_t unique_index, RowView row) = 0;
+  // The keys of the rows that have this number in the column, in any order. In a write transaction.
+  virtual std::vector<Key> find_referencing(const Table& table, ColumnIndex column, std::int64_t number) = 0;
+  // Of a table with an integer key: a number that no row has and that the engine will not hand out. In a write transaction.
+  virtual std::int64_t next_free_key(const Table& table) = 0;
 
   // ---- what people see. Called at every change of it, at most some times a second; may be written to memory only.
   virtual void publish_status(const struct NodeStatus& status) = 0;

@@ -241,7 +241,8 @@ Outcome ClusterRun::run() {
     if (difference().empty()) break;
   }
   outcome_.healing_ms = now_ms_ - healed;
-  if (outcome_.failure.empty()) step_until(now_ms_ + 20000);
+  // A request that was lost silences a link for as long as it may take; then what is settled is forgotten within seconds.
+  for (int round = 0; round < 150 && outcome_.failure.empty() && (round < 20 || !at_rest()); round++) step_until(now_ms_ + 1000);
   if (outcome_.failure.empty()) check();
   outcome_.virtual_ms = now_ms_ - start_ms;
   for (auto& node : nodes_) outcome_.conflicts += node->store->conflicts().size();
@@ -277,7 +278,7 @@ void ClusterRun::tell(const std::string& line) {
 std::string ClusterRun::difference() const {
   for (auto& node : nodes_)
     if (!node->node) return "a node is down";
-  for (const char* table : {"things", "names"})
+  for (const char* table : {"things", "names", "parts"})
     for (std::size_t i = 1; i < nodes_.size(); i++) {
       std::string difference = Workload::difference(*nodes_[0]->store, *nodes_[i]->store, table);
       if (!difference.empty()) return std::string(table) + " of 0 and " + std::to_string(i) + ": " + difference;
@@ -303,12 +304,13 @@ void ClusterRun::check() {
   if (std::string different = difference(); !different.empty()) return fail("diverged: " + different);
   std::set<std::string> present, listed;
   for (auto& node : nodes_) {
-    for (const char* table : {"things", "names"})
+    for (const char* table : {"things", "names", "parts"})
       for (auto& [key, row] : node->store->rows(table))
         for (const Value& value : row.values.view())
           if (value.kind == ValueKind::text) present.insert(std::string(value.text));
     for (auto& row : node->store->load_side()) {
       for (auto& value : Ledger::values_in(row.payload)) present.insert(value);
+      if (row.kind == "held") return fail("still held: " + row.key_text);
       if (row.kind == "quarantined")
         return fail("quarantined although nothing refuses it: " + row.key_text + " " + row.reason);
     }
@@ -317,7 +319,17 @@ void ClusterRun::check() {
   }
   auto lost = ledger_.lost(present, listed);
   if (!lost.empty()) return fail("lost without a trace: " + std::to_string(lost.size()) + ", first " + lost[0]);
+  if (std::string wrong = Workload::wrong_reference(*nodes_[0]->store); !wrong.empty()) return fail("wrong reference: " + wrong);
   check_rest();
+}
+
+bool ClusterRun::at_rest() const {
+  for (auto& node : nodes_) {
+    if (!node->node) return false;
+    NodeStatus status = node->node->status();
+    if (status.unsettled > status.side_rows) return false;
+  }
+  return true;
 }
 
 // Nothing goes round in circles, and what is settled is forgotten.

@@ -47,6 +47,7 @@ class ClusterRun {
   std::string difference() const;
   void check();
   void check_rest();
+  bool at_rest() const;
 
   Plan plan_;
   SeededRandom random_;

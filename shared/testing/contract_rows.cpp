@@ -246,6 +246,40 @@ void reads_only_what_is_there(ContractBench& bench) {
   });
 }
 
+void keys_for_renumbering(ContractBench& bench) {
+  std::string name = bench.simple_table();
+  bench.fixture().run({bench.insert(name, ContractBench::row(5, "a")), bench.insert(name, ContractBench::row(9, "b"))});
+  bench.read_all();
+  Table table = bench.described(name);
+  std::int64_t first = 0, second = 0;
+  std::vector<Key> found, none;
+  bench.write({table}, [&] {
+    first = bench.store().next_free_key(table);
+    OwnedRow row = ContractBench::row(first, "c");
+    bench.apply(table, {bench.write_insert(ContractBench::key(first), row.view())});
+    second = bench.store().next_free_key(table);
+    found = bench.store().find_referencing(table, 0, 9);
+    none = bench.store().find_referencing(table, 0, 7);
+  });
+  expect(first > 9, "next_free_key gave " + std::to_string(first) + " where 9 is taken");
+  expect(second > first, "next_free_key gave a number twice");
+  expect(found == std::vector<Key>{ContractBench::key(9)}, "find_referencing did not find the row");
+  expect(none.empty(), "find_referencing found a row that is not there");
+}
+
+// An update of no column: the core has the key shipped anew.
+void a_key_noted_without_columns(ContractBench& bench) {
+  std::string name = bench.simple_table();
+  bench.fixture().run({bench.insert(name, ContractBench::row(5, "a"))});
+  bench.read_all();
+  Table table = bench.described(name);
+  bench.write({table}, [&] { bench.store().note_local(table, LogOp::update, ContractBench::key(5), {}); });
+  auto entries = bench.read_all();
+  expect(entries.size() == 1 && entries[0].op == LogOp::update && entries[0].key == ContractBench::key(5), "the key did not come back from the log");
+  for (ColumnIndex column = 0; column < table.columns.size(); column++)
+    expect(!entries[0].columns.has(column), "column " + table.columns[column].name + " was not named, but came back");
+}
+
 }  // namespace
 
 std::vector<ContractCheck> row_checks() {
@@ -258,6 +292,8 @@ std::vector<ContractCheck> row_checks() {
           {"rows_rollback", a_rollback_leaves_nothing},
           {"rows_own_writes", sees_what_it_wrote},
           {"rows_scan", scan_pages},
+          {"rows_free_keys", keys_for_renumbering},
+          {"rows_noted_without_columns", a_key_noted_without_columns},
           {"rows_read_and_find", reads_only_what_is_there}};
 }
 

@@ -181,4 +181,18 @@ std::optional<Key> MemoryStore::find_unique(const Table& table, std::size_t uniq
   return std::nullopt;
 }
 
+std::vector<Key> MemoryStore::find_referencing(const Table& table, ColumnIndex column, std::int64_t number) {
+  need_transaction(true, "find_referencing");
+  std::vector<Key> keys;
+  for (auto& [key, row] : stored(table.id).rows)
+    if (same_value(row.values[column], Value::of_integer(number))) keys.push_back(key);
+  return keys;
+}
+
+std::int64_t MemoryStore::next_free_key(const Table& table) {
+  need_transaction(true, "next_free_key");
+  auto& rows = stored(table.id).rows;
+  return rows.empty() ? 1 : decode_key(rows.rbegin()->first)[0].integer + 1;
+}
+
 }  // namespace rowmesh::testing

@@ -132,7 +132,6 @@ void MemoryStore::begin(TransactionKind kind, std::span<const Table* const> lock
       if (prepared.truncated.count(table->id))
         throw Error(ErrorKind::transient, "55P03", "a prepared transaction truncates " + table->local_name);
   open_ = kind == TransactionKind::read ? Open::read : Open::write;
-  given_before_ = given_;
 }
 
 void MemoryStore::commit() {
@@ -163,7 +162,6 @@ void MemoryStore::rollback() noexcept {
   run_back(undo_);
   noted_.clear();
   locked_rows_ = false;
-  given_ = given_before_;
   open_ = Open::none;
 }
 

@@ -117,6 +117,8 @@ class MemoryStore : public Store {
                   std::vector<WriteResult>& results) override;
   void truncate(const Table& table) override;
   std::optional<Key> find_unique(const Table& table, std::size_t unique_index, RowView row) override;
+  std::vector<Key> find_referencing(const Table& table, ColumnIndex column, std::int64_t number) override;
+  std::int64_t next_free_key(const Table& table) override;
   void publish_status(const NodeStatus& status) override { status_ = status; }
 
  private:
@@ -188,7 +190,6 @@ class MemoryStore : public Store {
   NodeStatus status_;
 
   enum class Open : std::uint8_t { none, read, write } open_ = Open::none;
-  std::uint64_t given_before_ = 0;  // the open transaction's rollback gives its entries again
   bool locked_rows_ = false;
   Undo undo_;
   std::vector<Entry> noted_;

@@ -1,8 +1,8 @@
-// The simulator in the test run: single faults on many seeds, and the seeds that once found a bug. All faults at once are rowmesh_sim's
-// (`./dev sim`); what it still finds is listed in README.md.
+// The simulator in the test run: single faults on many seeds, all of them together, and the seeds that once found a bug.
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdio>
 #include <initializer_list>
 
 #include "shared/testing/cluster.hpp"
@@ -57,6 +57,17 @@ TEST(Simulator, SameSeedSameTrace) {
   }
 }
 
+// All faults together, other features, sizes and topologies with every seed. ./dev sim goes on from there.
+TEST(Simulator, EverythingTogether) {
+  auto begin = std::chrono::steady_clock::now();
+  std::uint64_t seed = 1;
+  for (; seed <= 2000 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(60); seed++) {
+    Plan plan = Plan::random(seed);
+    EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
+  }
+  std::printf("%llu seeds\n", static_cast<unsigned long long>(seed - 1));
+}
+
 // Seeds that found a bug, by the bug. Symptom; mechanism; mend.
 
 // After a restart one side had a second life that the other had not; records older than a side row were laid over it as soon as a newer
@@ -91,7 +102,7 @@ TEST(KeptSeeds, ALostAnswerSilencesTheLinkForLong) { EXPECT_EQ(run_plan(only(209
 // A younger row under a number whose older row waits in quarantine went without values; it waits now as well (Core::hold_younger).
 TEST(KeptSeeds, AnInsertUnderANumberThatWaits) { EXPECT_EQ(run_plan(only(39, {&Plan::integer_keys, &Plan::refusals}, 2)).failure, ""); }
 
-// A held row never came up where its elder was deleted (Node::Impl::show_waiting).
+// A held row never came up where its elder was deleted (Node::Impl::reconcile).
 TEST(KeptSeeds, AHeldRowWhoseElderIsDeletedHere) { EXPECT_EQ(run_plan(only(20, {&Plan::integer_keys})).failure, ""); }
 
 // Rows that a truncate had killed were back after a restart: the truncate was forgotten, older records and side rows still had their lives.
@@ -108,6 +119,30 @@ TEST(KeptSeeds, ATruncateFoldedAgainOverASideRow) {
 TEST(KeptSeeds, ATruncateListsByColumn) {
   EXPECT_EQ(run_plan(only(13, {&Plan::races, &Plan::truncates, &Plan::prepared}, 2)).failure, "");
 }
+
+// A settled row was deleted by a server that had inserted and deleted its key in one transaction, before it heard of the row: what stayed of
+// that was a dead life of birth 0 (fold_remove).
+TEST(KeptSeeds, AKeyThatCameAndWentBeforeTheRow) { EXPECT_EQ(run_plan(only(17, {&Plan::crashes, &Plan::pull})).failure, ""); }
+
+// With everything together, as rowmesh_sim runs them.
+
+// Rows inserted by the transaction that truncated their table were removed after a restart: the history had lost their births, but the state
+// on disk still knew the truncate (Core::prune_to_).
+TEST(KeptSeeds, ATruncateOutlivesTheBirthsItCameWith) { EXPECT_EQ(run_plan(Plan::random(4085)).failure, ""); }
+
+// A row was hidden on one node and shown on the other: it had taken its UNIQUE value where the row with the older claim was refused, and had
+// settled there before that one was taken in; a quarantined row claims its values now (Applier::candidates).
+TEST(KeptSeeds, AQuarantinedRowClaimsItsValues) { EXPECT_EQ(run_plan(Plan::random(5036)).failure, ""); }
+
+// A row referred to the wrong one: what it meant had moved to a number that another row had already, and moved on from there without ever
+// having been in the table (Applier::follow_references).
+TEST(KeptSeeds, AReferenceToARowThatMovedTwice) { EXPECT_EQ(run_plan(Plan::random(3008)).failure, ""); }
+
+// A value vanished unlisted: a delete was carried over to a row that had been changed under its new number (Applier::list_buried).
+TEST(KeptSeeds, ADeleteCarriedOverListsWhatItHadNotSeen) { EXPECT_EQ(run_plan(Plan::random(3059)).failure, ""); }
+
+// A row stayed unsettled for ever: it remembered the row that it meant, which was deleted and never moved (Meant::since).
+TEST(KeptSeeds, AReferenceToARowThatNeverMoves) { EXPECT_EQ(run_plan(Plan::random(3002)).failure, ""); }
 
 }  // namespace
 }  // namespace rowmesh::testing

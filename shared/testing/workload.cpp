@@ -17,10 +17,20 @@ void Workload::create_tables(MemoryStore& store, bool uniques) {
   things.wire_name = "things";
   things.columns = {{"id", ColumnType::integer, "integer", true, false},
                     {"a", ColumnType::text, "text", false, false},
-                    {"b", ColumnType::text, "text", false, false}};
+                    {"b", ColumnType::text, "text", false, false},
+                    {"who", ColumnType::text, "text", false, false}};
   things.key = {0};
   things.integer_key = true;
-  store.create_table(things);
+  TableId things_id = store.create_table(things).id;
+  Table parts;
+  parts.wire_name = "parts";
+  parts.columns = {{"code", ColumnType::text, "text", true, false},
+                   {"a", ColumnType::text, "text", false, false},
+                   {"thing", ColumnType::integer, "integer", false, false},
+                   {"of", ColumnType::text, "text", false, false}};
+  parts.key = {0};
+  parts.references = {{2, things_id}};
+  store.create_table(parts);
   Table names;
   names.wire_name = "names";
   names.columns = {{"code", ColumnType::text, "text", true, false},
@@ -103,12 +113,15 @@ void Workload::change_things(SeededRandom& random) {
   if (rows.empty() || what < 45) {
     // The table's maximum plus one: what two sites in step both take.
     std::int64_t id = rows.empty() ? 1 : decode_key(rows.rbegin()->first)[0].integer + 1;
-    std::string a = fresh(), b = fresh();
-    Row row = {Value::of_integer(id), text(a), text(b)};
-    return insert("things", OwnedRow(row));
+    std::string a = fresh(), b = fresh(), who = "who " + a;
+    Row row = {Value::of_integer(id), text(a), text(b), text(who)};
+    insert("things", OwnedRow(row));
+    if (random.chance(300)) insert_part(id, who);
+    return;
   }
   auto chosen = std::next(rows.begin(), static_cast<std::ptrdiff_t>(random.below(rows.size())));
   Key key = chosen->first;
+  if (what < 60) return insert_part(chosen->second.values[0].integer, std::string(chosen->second.values[3].text));
   if (what < 80) {
     std::size_t column = 1 + random.below(2);
     std::string value = fresh();
@@ -119,8 +132,31 @@ void Workload::change_things(SeededRandom& random) {
   OwnedRow row = chosen->second.values;
   row.set(0, Value::of_integer(decode_key(rows.rbegin()->first)[0].integer + 1 +
                                static_cast<std::int64_t>(random.below(3))));
+  std::string who = "who moved " + fresh();  // what referred to it does not mean it any more
+  page_.written.pop_back();
+  row.set(3, text(who));
   store_->update("things", decode_key(key), row.view());
   story_ += " >t" + key_to_text(key) + " to " + std::to_string(row[0].integer);
+}
+
+// A row that refers to a thing, and says in words which one it means.
+void Workload::insert_part(std::int64_t thing, const std::string& who) {
+  std::string code = "p" + std::to_string(node_ * 1000000 + ++parts_), a = fresh();
+  Row row = {text(code), text(a), Value::of_integer(thing), text(who)};
+  insert("parts", OwnedRow(row));
+}
+
+// Empty: each part refers to the thing that it means, if that is still there.
+std::string Workload::wrong_reference(const MemoryStore& store) {
+  std::map<std::string, std::int64_t> things;
+  for (auto& [key, row] : store.rows("things")) things[std::string(row.values[3].text)] = row.values[0].integer;
+  for (auto& [key, row] : store.rows("parts")) {
+    auto meant = things.find(std::string(row.values[3].text));
+    if (meant != things.end() && meant->second != row.values[2].integer)
+      return key_to_text(key) + " means " + meant->first + ", which is number " + std::to_string(meant->second) + ", and refers to " +
+             std::to_string(row.values[2].integer);
+  }
+  return "";
 }
 
 void Workload::replace_name(const Key& key, OwnedRow row) {  // cppcheck-suppress passedByValue

@@ -20,6 +20,7 @@ class Workload {
   static void create_tables(MemoryStore& store, bool uniques);
   static void toggle_check(MemoryStore& store, SeededRandom& random);
   // Empty: the table's rows are the same in both.
+  static std::string wrong_reference(const MemoryStore& store);
   static std::string difference(const MemoryStore& left, const MemoryStore& right, const std::string& table);
 
   // One transaction on this node, or the end of one that was prepared. Returns what it did; empty: nothing, or it was
@@ -30,6 +31,7 @@ class Workload {
  private:
   std::string end_prepared(Ledger& ledger, SeededRandom& random);
   void change_things(SeededRandom& random);
+  void insert_part(std::int64_t thing, const std::string& who);
   void change_names(const Plan& plan, SeededRandom& random);
   void truncate_names();
   void replace_name(const Key& key, OwnedRow row);
@@ -40,7 +42,7 @@ class Workload {
 
   std::unique_ptr<MemoryStore>& store_;
   std::size_t node_ = 0;
-  std::uint64_t values_ = 0;
+  std::uint64_t values_ = 0, parts_ = 0;
   Ledger::Page page_;
   std::string story_;
   std::map<std::uint64_t, std::pair<Ledger::Page, std::string>> prepared_;

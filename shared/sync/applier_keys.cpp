@@ -1,0 +1,286 @@
+// Rule 5 (docs/model.md): two things got one number. The older keeps it; the younger is moved to a free one by the node that made it, with
+// what refers to it; every other node carries over what it had written to the moved life itself. All of it are changes of this node with one
+// version, made as if they had come in a document, and named in the log so that the next position ships them.
+#include <algorithm>
+
+#include "shared/sync/applier.hpp"
+
+namespace rowmesh {
+
+bool Applier::mine(Origin origin) const {
+  if (origin == state_.self) return true;
+  auto member = state_.members.find(origin);
+  if (member == state_.members.end() || !member->second.left) return false;
+  if (member->second.node == core_.identity.node) return true;
+  // Gone for good: what it left under a number of two is moved by the lowest of those that remain.
+  for (auto& [other, known] : state_.members)
+    if (!known.left) return other == state_.self;
+  return false;
+}
+
+Version Applier::own_version() {
+  if (own_version_.settled()) {
+    core_.store.clock().observe(header_.hlc);
+    own_version_ = {core_.store.clock().tick(), state_.self};
+    newest_ = std::max(newest_, own_version_.hlc);
+  }
+  return own_version_;
+}
+
+// Above all that any life here has, the dead ones included (model, H12).
+std::int64_t Applier::next_key(const Table& table) {
+  auto [last, first] = last_key_.try_emplace(table.id, 0);
+  if (first) {
+    const Key* highest = nullptr;
+    core_.window.for_each(table.id, [&](Entry& entry) {
+      if (!highest || *entry.key > *highest) highest = entry.key;
+    });
+    if (highest) last->second = decode_key(*highest)[0].integer;
+  }
+  last->second = std::max(last->second + 1, core_.store.next_free_key(table));
+  return last->second;
+}
+
+IncomingLife& Applier::own_life(const Table& table, const Key& key, Version birth) {
+  OwnItem& own = own_[{table.id, key}];
+  own.item.key = key;
+  own.item.own = true;
+  for (IncomingLife& life : own.item.lives)
+    if (life.birth == birth) return life;
+  own.item.lives.emplace_back().birth = birth;
+  return own.item.lives.back();
+}
+
+void Applier::own_values(const Table& table, const Key& key, OwnedRow values, std::vector<ColumnType> types) {
+  OwnItem& own = own_.at({table.id, key});
+  own.values = std::move(values);
+  own.types = std::move(types);
+}
+
+// The table's row is another life's from now on, or nobody's.
+void Applier::leave_table(const Table& table, Entry& entry, const Life* next) {
+  const Life* before = entry.state.in_table();
+  if (before && before != next && table.keeps_lives_apart() && !before->dead(state_.truncated(table.id)))
+    left_.push_back({table.id, *entry.key, before->birth});
+  entry.state.set_in_table(next);
+}
+
+void Applier::note_moves(const Table& table, const Item& item, const Entry* before, const RowState& after, RowView table_row) {
+  if (!table.keeps_lives_apart()) return;
+  for (const Life& life : after.lives) {
+    if (!life.moved) continue;
+    const Life* known = before ? before->state.find(life.birth) : nullptr;
+    if (known && known->moved) continue;
+    Row values = known ? life_values(table, *known, known->in_table ? table_row : RowView()) : Row();
+    if (known && known->in_table) left_.push_back({table.id, item.key, life.birth});
+    moved_.push_back({table.id, item.key, life.birth, OwnedRow(values)});
+  }
+}
+
+// True: something was changed, so that there may be more to do.
+bool Applier::settle_keys() {
+  EntrySet collided;
+  for (; keys_settled_ < touched_.size(); keys_settled_++)
+    if (touched_[keys_settled_]->state.lives.size() > 1) collided.insert(touched_[keys_settled_]);
+  std::vector<Entry*> entries(collided.begin(), collided.end());
+  std::sort(entries.begin(), entries.end(), [](const Entry* left, const Entry* right) {
+    return left->table != right->table ? left->table < right->table : *left->key < *right->key;
+  });
+  std::vector<Left> left = std::move(left_);
+  left_.clear();
+  for (const Left& one : left)
+    if (const Table* table = core_.table(one.table)) remember_meant(*table, one.key, one.birth);
+  for (Entry* entry : entries) {
+    const Table* table = core_.table(entry->table);
+    if (table && table->integer_key && table->on_key_collision == KeyCollision::renumber) move_younger(*table, *entry);
+  }
+  std::vector<Moved> moved = std::move(moved_);
+  moved_.clear();
+  for (const Moved& one : moved) follow(one);
+  if (own_.empty()) return false;
+  carry_out_own();
+  return true;
+}
+
+void Applier::move_younger(const Table& table, Entry& entry) {
+  Version truncated = state_.truncated(table.id);
+  const Life* oldest = shown_life(entry.state, true, truncated);
+  for (const Life& life : entry.state.lives) {
+    if (&life == oldest || life.dead(truncated) || !mine(life.birth.origin) || !life.side) continue;
+    Version version = own_version();
+    std::int64_t number = next_key(table);
+    Row key_values = {Value::of_integer(number)};
+    Key to = encode_key(key_values);
+    IncomingLife& leaving = own_life(table, *entry.key, life.birth);
+    leaving.moved = std::make_unique<Move>(Move{version, to, version, life.columns});
+    leaving.columns = life.columns;
+    OwnedRow values = life.side->values;
+    Loss loss{"insert_exists", "renumbered", ColumnSet::all(), life.side->values, {}, life.newest(), version};
+    values.set(table.key[0], key_values[0]);
+    loss.winner = values;
+    list(table, *entry.key, loss);
+    own_life(table, to, version).columns.base = version;
+    own_values(table, to, std::move(values), life.side->types);
+  }
+}
+
+// What this node wrote to a reference meant the life that the table showed until now.
+void Applier::remember_meant(const Table& table, KeyView key, Version birth) {
+  std::int64_t number = decode_key(key)[0].integer;
+  for (auto& [id, child] : core_.tables())
+    for (const Reference& reference : child.references) {
+      if (reference.to != table.id) continue;
+      std::vector<Entry*> entries;
+      std::vector<Key> keys = core_.store.find_referencing(child, reference.column, number);
+      std::sort(keys.begin(), keys.end());
+      std::vector<KeyView> views(keys.begin(), keys.end());
+      core_.store.find_rows(child, views, found_);
+      for (std::size_t i = 0; i < keys.size(); i++) {
+        if (found_[i].newer_than_log) throw Raced{};  // who wrote it, and what it meant, the log says
+        if (Entry* entry = core_.window.find(id, keys[i])) entries.push_back(entry);
+      }
+      for (Entry* entry : core_.sides())
+        if (entry->table == id) entries.push_back(entry);
+      for (Entry* entry : entries)
+        for (Life& life : entry->state.lives) {
+          Version written = life.columns.of(reference.column);
+          bool known = std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) { return one.column == reference.column; });
+          if (life.dead(state_.truncated(id)) || !mine(written.origin) || written < birth || known) continue;
+          if (life.side && !same_value(life.side->values[reference.column], Value::of_integer(number))) continue;
+          if (!life.side && !life.in_table) continue;
+          mean(*entry, life, reference.column, number, birth);
+        }
+    }
+}
+
+void Applier::mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth) {
+  core_.window.touch(entry);
+  life.meant.push_back({column, number, birth, core_.store.clock().tick()});
+  newest_ = std::max(newest_, life.meant.back().since);
+  touched_.push_back(&entry);
+  if (entry.state.has_side()) core_.mark_side(entry);
+}
+
+void Applier::follow(const Moved& moved) {
+  const Table& table = *core_.table(moved.table);
+  const Entry* from_entry = core_.window.find(moved.table, moved.key);
+  const Life* from = from_entry ? from_entry->state.find(moved.birth) : nullptr;
+  std::unique_ptr<Move> planned;  // this node's own, not carried out yet
+  if (auto own = own_.find({moved.table, moved.key}); own != own_.end())
+    for (IncomingLife& life : own->second.item.lives)
+      if (life.birth == moved.birth && life.moved) planned = std::make_unique<Move>(*life.moved);
+  const Move* move = planned ? planned.get() : from ? from->moved.get() : nullptr;
+  if (!move) return;
+  Key to = move->to_key;
+  Version birth = move->to_birth;
+  const Life* target = nullptr;
+  for (;;) {
+    const Entry* entry = core_.window.find(moved.table, to);
+    target = entry ? entry->state.find(birth) : nullptr;
+    if (entry && !target && birth.hlc <= state_.prune_horizon) target = entry->state.find(Version{});
+    if (!target || !target->moved) break;
+    to = target->moved->to_key;
+    birth = target->moved->to_birth;
+  }
+  follow_references(table, moved, to, birth, planned || (target && target->in_table));
+  if (from && target && !target->dead(state_.truncated(table.id))) carry(table, *from, moved, to, *target);
+}
+
+// What this node had written to the life, or that it had removed it, before it heard of the move.
+void Applier::carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target) {
+  if (!from.moved) return;
+  if (!from.removed.settled() && mine(from.removed.origin)) {
+    own_life(table, to, target.birth).removed = own_version();
+    list_buried(table, to, target);
+    return;
+  }
+  if (moved.values.size() != table.columns.size()) return;
+  Row values(table.columns.size(), Value::of_omitted());
+  ColumnSet columns;
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    auto column = static_cast<ColumnIndex>(i);
+    Version written = from.columns.of(column);
+    if (!mine(written.origin) || written <= from.moved->seen.of(column) || column == table.key[0]) continue;
+    values[i] = moved.values[i];
+    columns.add(column);
+  }
+  if (columns.empty()) return;
+  IncomingLife& life = own_life(table, to, target.birth);
+  for (std::size_t i = 0; i < table.columns.size(); i++)
+    if (columns.has(static_cast<ColumnIndex>(i))) life.columns.set(static_cast<ColumnIndex>(i), own_version());
+  own_values(table, to, OwnedRow(values), {});
+}
+
+// Whoever removed the row under its old number had not seen what others wrote under the new one.
+void Applier::list_buried(const Table& table, const Key& key, const Life& life) {
+  Loss loss{"update_deleted", "keep_delete", {}, {}, {}, {}, own_version()};
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    Version written = life.columns.of(static_cast<ColumnIndex>(i));
+    if (written == life.birth || written.settled() || mine(written.origin)) continue;
+    loss.columns.add(static_cast<ColumnIndex>(i));
+    loss.loser_version = std::max(loss.loser_version, written);
+  }
+  if (loss.columns.empty()) return;
+  OwnedRow row;
+  KeyView view = key;
+  core_.store.read_rows(table, {&view, 1}, [&](std::size_t, KeyView, RowView here) {
+    row = OwnedRow(here);
+    return true;
+  });
+  loss.loser = OwnedRow(life_values(table, life, life.in_table ? row.view() : RowView()));
+  list(table, key, loss);
+}
+
+void Applier::follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown) {
+  Value number = decode_key(to)[0];
+  std::int64_t before = decode_key(moved.key)[0].integer;
+  for (auto& [id, child] : core_.tables())
+    for (const Reference& reference : child.references) {
+      if (reference.to != table.id || std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end()) continue;
+      core_.window.for_each(id, [&](Entry& entry) {
+        for (Life& life : entry.state.lives) {
+          auto meant = std::find_if(life.meant.begin(), life.meant.end(),
+                                    [&](const Meant& one) { return one.is(reference.column, before, moved.birth); });
+          if (meant == life.meant.end()) continue;
+          core_.window.touch(entry);
+          life.meant.erase(meant);
+          if (life.dead(state_.truncated(id)) || !mine(life.columns.of(reference.column).origin)) continue;
+          Row values(child.columns.size(), Value::of_omitted());
+          values[reference.column] = number;
+          own_life(child, *entry.key, life.birth).columns.set(reference.column, own_version());
+          if (!shown) mean(entry, life, reference.column, number.integer, birth);  // it waits there as well
+          auto& own = own_.at({id, *entry.key});
+          if (own.values.empty()) own.values = OwnedRow(values);
+          own.values.set(reference.column, number);
+        }
+      });
+    }
+}
+
+void Applier::carry_out_own() {
+  auto all = std::move(own_);
+  own_.clear();
+  for (auto& [at, own] : all) {
+    const Table& table = *core_.table(at.first);
+    Mapping mapping;
+    mapping.table = &table;
+    mapping.types = own.types;
+    if (mapping.types.empty())
+      for (const Column& column : table.columns) mapping.types.push_back(column.type);
+    mapping.complete = true;
+    current_ = static_cast<std::uint32_t>(mappings_.size());
+    mappings_.push_back(std::move(mapping));
+    for (IncomingLife& life : own.item.lives) {
+      if (life.dead() || own.values.empty()) continue;
+      life.has_values = true;
+      life.values = own.values.view();
+    }
+    items_.push_back(std::move(own.item));
+    flush_batch();
+    Entry& entry = core_.window.edit(at.first, at.second);
+    touched_.push_back(&entry);
+    core_.store.note_local(table, LogOp::update, at.second, {});
+  }
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,127 @@
+// The local log, folded into the window.
+#include "shared/codec/document.hpp"
+#include "shared/sync/core.hpp"
+
+namespace rowmesh {
+
+void Core::fold(const LogEntry& log_entry, Batch& batch) {
+  const Table* table = this->table(log_entry.table);
+  if (!table) return;
+  Version version{log_entry.hlc, state.self};
+  batch.newest = std::max(batch.newest, log_entry.hlc);
+  counters.captured++;
+  if (log_entry.op == LogOp::truncate) {
+    fold_truncate(*table, version);
+    return;
+  }
+  Entry& entry = window.get(log_entry.table, log_entry.key);
+  Version truncated = state.truncated(table->id);
+  bool side = entry.state.has_side();
+  if (side) list_unseen(*table, entry, log_entry, version);
+  switch (log_entry.op) {
+    case LogOp::insert:
+      fold_insert(entry.state, version, table->keeps_lives_apart(), truncated);
+      // A truncate of another server, older in coming than in time, has killed it before it was seen here: it must not outlive the truncate's
+      // being forgotten.
+      if (Life* born = entry.state.find(version); born && version < truncated) {
+        born->removed = truncated;
+        batch.newest = std::max(batch.newest, truncated.hlc);
+      }
+      break;
+    case LogOp::update:
+      fold_update(entry.state, version, log_entry.columns, table->columns.size(), table->merge == MergePolicy::row);
+      break;
+    case LogOp::remove: fold_remove(entry.state, version, table->keeps_lives_apart(), truncated); break;
+    case LogOp::truncate: break;
+  }
+  if (side) {
+    mark_side(entry);
+    if (log_entry.op == LogOp::update) touched_sides_[&entry].merge(log_entry.columns);
+  }
+  if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
+  if (!table->uniques.empty()) recheck_hidden.insert(table->id);
+  batch.entries.push_back(&entry);
+}
+
+void Core::fold_truncate(const Table& table, Version version) {
+  Version& truncated = state.truncates[table.id];
+  truncated = std::max(truncated, version);
+  window.for_each(table.id, [&](Entry& entry) {
+    if (replaying_ != 0 && entry.side_stored && replaying_ <= static_cast<std::int64_t>(entry.mark)) return;  // its side row knows it already
+    auto& lives = entry.state.lives;
+    std::erase_if(lives, [&](const Life& life) { return life.birth == version; });
+    if (entry.state.has_side()) list_unseen(table, entry, {table.id, LogOp::truncate, {}, ColumnSet::all(), version.hlc}, version);
+    for (Life& life : lives) {
+      life.in_table = false;
+      if (!life.side || !life.dead(truncated)) continue;
+      life.side = nullptr;
+      mark_side(entry);
+    }
+    if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
+  });
+}
+
+// A local change replaces values that wait in quarantine. Whoever made it looked at the table, where they are not.
+void Core::list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version) {
+  if (!cutting_ || change.op == LogOp::insert) return;
+  bool one_life = change.op == LogOp::update || (change.op == LogOp::remove && table.keeps_lives_apart());
+  for (const Life& life : entry.state.lives) {
+    if (!life.side || life.side->kind != SideKind::quarantined || life.applied_at > version.hlc || (one_life && !life.in_table)) continue;
+    Loss loss{"update_quarantined", change.op == LogOp::update ? "keep_local" : "keep_delete", {}, life.side->values, {}, {}, version};
+    for (std::size_t i = 0; i < table.columns.size(); i++) {
+      auto column = static_cast<ColumnIndex>(i);
+      if (!life.side->columns.has(column) || (change.op == LogOp::update && !change.columns.has(column))) continue;
+      loss.columns.add(column);
+      loss.loser_version = std::max(loss.loser_version, life.columns.of(column));
+    }
+    if (!loss.columns.empty()) pending_conflicts_.push_back(conflict_row(table, *entry.key, loss, now_ms()));
+  }
+}
+
+// Local updates of rows of which some values lie in the side table: the table's row is newer now. In the snapshot of the cut.
+void Core::refresh_side_values() {
+  for (auto& [entry, columns] : touched_sides_) {
+    Life* life = entry->state.in_table();
+    if (!life || !life->side) continue;
+    const Table& table = *this->table(entry->table);
+    Side& side = *life->side;
+    if (side.kind == SideKind::quarantined && !side.columns.is_all()) {
+      ColumnSet left;
+      for (std::size_t i = 0; i < table.columns.size(); i++)
+        if (side.columns.has(static_cast<ColumnIndex>(i)) && !columns.has(static_cast<ColumnIndex>(i)))
+          left.add(static_cast<ColumnIndex>(i));
+      side.columns = left;
+      if (left.empty()) life->side = nullptr;
+      continue;
+    }
+    KeyView key = *entry->key;
+    store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+      for (std::size_t i = 0; i < row.size(); i++) {
+        if (!columns.has(static_cast<ColumnIndex>(i))) continue;
+        side.values.set(i, row[i]);
+        if (i < side.types.size()) side.types[i] = table.columns[i].type;
+      }
+      return true;
+    });
+  }
+  touched_sides_.clear();
+}
+
+ConflictRow conflict_row(const Table& table, KeyView key, const Loss& loss, std::uint64_t now_ms) {
+  auto version_text = [](Version version) {
+    return version.settled() ? std::string("settled") : std::to_string(hlc_to_ms(version.hlc)) + "/" + to_hex(version.origin);
+  };
+  ConflictRow row;
+  row.time_ms = now_ms;
+  row.table = table.local_name;
+  row.key_text = key_to_text(key);
+  row.type = loss.type;
+  row.resolution = loss.resolution;
+  if (!loss.winner.empty()) row.winner = row_to_json(table, loss.winner.view(), &loss.columns);
+  row.loser = row_to_json(table, loss.loser.view(), &loss.columns);
+  row.winner_version = version_text(loss.winner_version);
+  row.loser_version = version_text(loss.loser_version);
+  return row;
+}
+
+}  // namespace rowmesh

@@ -1,0 +1,258 @@
+// What a restart needs: history records and side rows, written and read again.
+#include <algorithm>
+
+#include "shared/codec/document.hpp"
+#include "shared/codec/packed.hpp"
+#include "shared/model/limits.hpp"
+#include "shared/sync/core.hpp"
+
+namespace rowmesh {
+
+namespace {
+constexpr std::uint64_t first_part = 1, next_part = 3;  // 0: a cut; 2: a renewal
+constexpr PositionNumber lost_numbers = 1u << 20;  // more than are ever made between two history records
+
+void pack_entry(PackedWriter& out, const Entry& entry) {
+  out.number(entry.table);
+  out.text(*entry.key);
+  out.state(entry.state, false);
+}
+}  // namespace
+
+std::vector<HistoryRecord> applied_records(const Batch& batch, Hlc applied_at) {
+  std::vector<HistoryRecord> records;
+  PackedWriter out;
+  out.applied_at(applied_at);
+  out.number(first_part);
+  out.fixed64(applied_at);
+  out.number(batch.ends.size());
+  for (auto& [origin, position] : batch.ends) {
+    out.fixed64(origin);
+    out.number(position);
+  }
+  out.fixed64(batch.newest);
+  for (const Entry* entry : batch.entries) {
+    pack_entry(out, *entry);
+    if (out.size() < limits::history_chunk_bytes) continue;
+    records.push_back({0, HistoryKind::applied, {}, {}, out.take()});
+    out.number(next_part);
+    out.fixed64(applied_at);
+  }
+  if (records.empty() || out.size() > 9) records.push_back({0, HistoryKind::applied, {}, {}, out.take()});
+  return records;
+}
+
+void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state_after) {
+  std::vector<HistoryRecord> records;
+  for (PendingRecord& pending : pending_) records.push_back(pending.record);
+  for (HistoryRecord& record : more) records.push_back(std::move(record));
+  // A row that leaves the side table keeps lives that the history before may not name any more: from now on the history has them.
+  settling_ = {};
+  for (Entry* entry : dirty_sides_) {
+    if (!entry->side_stored || entry->state.has_side()) continue;
+    settling_.entries.push_back(entry);
+    settling_.newest = std::max(settling_.newest, entry->state.newest().hlc);
+  }
+  if (settling_.newest != 0)
+    for (HistoryRecord& record : applied_records(settling_, 0)) records.push_back(std::move(record));
+  first_written_ = last_sequence_ + 1;
+  last_written_ = last_sequence_;
+  if (!records.empty()) {
+    // The state goes with the last first-part record: continuations carry none.
+    std::size_t last = records.size() - 1;
+    while (last > 0 && records[last].kind == HistoryKind::applied && !records[last].data.empty() &&
+           records[last].data[0] == static_cast<char>(next_part))
+      last--;
+    records[last].state = state_after.encode();
+    writing_horizon_ = state_after.prune_horizon;
+    last_written_ = store.append_history(records);
+  }
+  for (const ConflictRow& conflict : pending_conflicts_) store.add_conflict(conflict);
+  stored_sides_.clear();
+  for (Entry* entry : dirty_sides_) {
+    bool side = entry->state.has_side();
+    if (side)
+      store.put_side(side_row(*entry, last_written_));
+    else if (entry->side_stored)
+      store.remove_side(entry->table, *entry->key);
+    stored_sides_.emplace_back(entry, side);
+  }
+}
+
+void Core::written() {
+  last_sequence_ = last_written_;
+  for (PendingRecord& pending : pending_)
+    if (pending.batch) pending.batch->sequence = first_written_;
+  pending_.clear();
+  counters.conflicts += pending_conflicts_.size();
+  for (const ConflictRow& conflict : pending_conflicts_) counters.conflicts_by_type[conflict.type]++;
+  pending_conflicts_.clear();
+  dirty_sides_.clear();
+  if (settling_.newest != 0) {
+    settling_.sequence = first_written_;
+    window.add_batch(std::move(settling_));
+  }
+  settling_ = {};
+  for (auto& [entry, side] : stored_sides_) {
+    entry->side_stored = side;
+    side ? (void)sides_.insert(entry) : (void)sides_.erase(entry);
+  }
+  auto stored = std::move(stored_sides_);
+  stored_sides_.clear();
+  for (auto& [entry, side] : stored) window.forget_if_empty(*entry);
+  if (prune_to_ != 0 && writing_horizon_ >= prune_needs_) store.prune_history(std::exchange(prune_to_, 0));
+}
+
+void Core::flush() {
+  if (!pending()) return;
+  store.begin(TransactionKind::write);
+  write_pending({}, state);
+  store.commit();
+  written();
+}
+
+SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {
+  const Table* table = this->table(entry.table);
+  SideRow row;
+  row.table = entry.table;
+  row.key = *entry.key;
+  PackedWriter packed;
+  packed.fixed64(static_cast<std::uint64_t>(as_of));
+  packed.state(entry.state, true);
+  row.packed = packed.take();
+  const Life* chosen = nullptr;
+  for (const Life& life : entry.state.lives)
+    if (life.side && (!chosen || life.side->kind > chosen->side->kind)) chosen = &life;
+  constexpr const char* kinds[] = {"merged", "held", "hidden", "quarantined"};
+  row.kind = kinds[static_cast<std::size_t>(chosen->side->kind)];
+  row.reason = chosen->side->reason;
+  row.code = chosen->side->code;
+  row.since_ms = chosen->side->since_ms;
+  row.key_text = key_to_text(row.key);
+  row.origin = to_hex(chosen->newest().origin);
+  if (table) row.payload = row_to_json(*table, chosen->side->values.view(), &chosen->side->columns);
+  return row;
+}
+
+void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& open) {
+  if (!record.state.empty()) {
+    NodeState after = NodeState::decode(record.state);
+    // A truncate was settled and forgotten between the two, and the lives that it killed with it. The records before still have them.
+    for (auto& [table, truncated] : state.truncates)
+      if (!after.truncates.contains(table))
+        window.drop_born_before(table, truncated, [&](const Entry& entry) {
+          return entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark);
+        });
+    state = std::move(after);
+  }
+  last_sequence_ = std::max(last_sequence_, record.sequence);
+  PackedReader in(record.data);
+  std::uint64_t part = in.number();
+  if (part != next_part && open) {
+    if (open_batch.newest != 0 || !open_batch.entries.empty()) window.add_batch(std::move(open_batch));
+    open_batch = {};
+  }
+  open = true;
+  if (part != next_part) open_batch.sequence = record.sequence;
+  if (part == 0) {
+    PositionNumber number = in.number();
+    in.fixed64();
+    open_batch.newest = in.fixed64();
+    state.self = in.fixed64();  // its log entries are this incarnation's
+    open_batch.ends = {{state.self, number}};
+    return;
+  }
+  if (part == renewal_part) {
+    take_renewal(in);
+    open = false;
+    open_batch = {};
+    return;
+  }
+  in.applied_at(in.fixed64());
+  if (part == first_part) {
+    for (std::uint64_t left = in.number(); left > 0; left--) {
+      Origin origin = in.fixed64();
+      open_batch.ends.emplace_back(origin, in.number());
+    }
+    open_batch.newest = in.fixed64();
+  }
+  while (!in.done()) {
+    auto table = static_cast<TableId>(in.number());
+    Entry& entry = window.get(table, in.text());
+    RowState after = in.state(false);
+    // The side row was written after this record and knows more, values included.
+    bool side_is_newer = entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark);
+    if (!side_is_newer) {
+      for (Life& life : after.lives)
+        if (Life* before = entry.state.find(life.birth)) life.side = std::move(before->side);
+      entry.state = std::move(after);
+    }
+    open_batch.entries.push_back(&entry);
+  }
+}
+
+void Core::load_history() {
+  load_config();  // the tables; once more at the end, over the state that the history brings
+  for (SideRow& row : store.load_side()) {
+    PackedReader in(row.packed);
+    auto as_of = in.fixed64();
+    Entry& entry = window.get(row.table, row.key);
+    entry.state = in.state(true);
+    entry.side_stored = true;
+    entry.mark = static_cast<std::uint32_t>(as_of);  // until the history is read: records up to here are in it already
+    sides_.insert(&entry);
+  }
+  Batch open_batch;
+  bool open = false;
+  std::int64_t sequence = 0;
+  store.load_history(
+      [&](const HistoryRecord& record) {
+        sequence = record.sequence;
+        take_record(record, open_batch, open);
+      },
+      [&](const LogEntry& entry) {
+        Entry* known = window.find(entry.table, entry.key);
+        if (known && known->side_stored && sequence <= static_cast<std::int64_t>(known->mark)) {
+          open_batch.entries.push_back(known);
+          open_batch.newest = std::max(open_batch.newest, entry.hlc);
+          return;
+        }
+        replaying_ = sequence;
+        fold(entry, open_batch);
+        replaying_ = 0;
+      });
+  for (Entry* entry : sides_) entry->mark = 0;
+  for (auto& [id, table] : tables_) {
+    Version truncated = state.truncated(id);
+    window.for_each(id, [&](Entry& entry) {
+      if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
+    });
+  }
+  if (open && (open_batch.newest != 0 || !open_batch.entries.empty())) window.add_batch(std::move(open_batch));
+  for (Batch& batch : window.batches()) {
+    for (Entry* entry : batch.entries) entry->references--;
+    std::sort(batch.entries.begin(), batch.entries.end());
+    batch.entries.erase(std::unique(batch.entries.begin(), batch.entries.end()), batch.entries.end());
+    for (Entry* entry : batch.entries) entry->references++;
+  }
+  touched_sides_.clear();
+  if (last_sequence_ == 0) state.self = identity.origin;
+  loaded_ = true;
+  load_config();
+  state.hlc = std::max(state.hlc, store.clock().now());
+  store.clock().observe(state.hlc);
+  counters = {};
+  // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a server that has
+  // the lost one would take the new one for known. The time of day would not do: it goes back.
+  first_number_ = state.applied[state.self].number + lost_numbers;
+  newest_at_start = state.own_meta().newest;
+  // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.
+  if (state.self != identity.origin) {
+    auto before = state.members.find(state.self);
+    bool copy = before != state.members.end() && before->second.node != identity.node;
+    renew({state.self, identity.origin, newest_at_start, 0, copy}, identity, 0);
+  }
+  prune();
+}
+
+}  // namespace rowmesh
