@@ -426,7 +426,12 @@ const serverOf = (name) => state.overview.servers.find((server) => server.name =
 const path = (data, what) => `servers/${encodeURIComponent(data.server)}${what ? "/" + what : ""}`;
 const deeds = {
   theme: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
-  logout: async () => { try { await ask("logout", { method: "POST", home: true }); } catch { /* it is over in any case */ } state.session.logged_in = false; start(); },
+  logout: async () => {
+    state.session.logged_in = false;   // nothing is asked for any more, and what was asked comes back before the session ends
+    while (busy) await new Promise((done) => setTimeout(done, 30));
+    try { await ask("logout", { method: "POST", home: true }); } catch { /* it is over in any case */ }
+    start();
+  },
   menu: (data) => { state.menu = state.menu === data.server ? "" : data.server; draw(); document.querySelector(".menu [role=menuitem]")?.focus(); },
   "add-server": () => serverDialog(null), edit: (data) => serverDialog(serverOf(data.server)), test: (data) => testDialog(data.server), "add-table": tableDialog,
   copy: async (data) => { if (!state.tables) state.tables = (await ask("tables")).tables; copyDialog(data.server); },
