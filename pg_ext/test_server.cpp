@@ -6,6 +6,7 @@
 #include "pg_ext/guard.hpp"
 #include "pg_ext/rows_out.hpp"
 #include "pg_ext/settings.hpp"
+#include "shared/http/late_handler.hpp"
 #include "shared/model/limits.hpp"
 #include "shared/net/event_loop.hpp"
 #include "shared/net/listener_settings.hpp"
@@ -24,20 +25,6 @@ namespace rowmesh {
 namespace {
 
 constexpr std::uint64_t timeout_ms = 10000;
-
-// Nobody calls us: the loop only sends.
-class NoHandler : public HttpHandler {
- public:
-  HttpResponse check(const HttpRequest&, std::uint64_t&) override { return gone(); }
-  HttpResponse handle(const HttpRequest&) override { return gone(); }
-
- private:
-  static HttpResponse gone() {
-    HttpResponse response;
-    response.status = 503;
-    return response;
-  }
-};
 
 void wait_on(int descriptor, long ms) {
   guard([&] {
@@ -78,7 +65,7 @@ std::vector<ServerCheck> run_checks(const std::string& name) {
   catalog.load();
   std::vector<Table> tables;
   for (const auto& table : catalog.tables()) tables.push_back(table->table);
-  NoHandler nobody;
+  LateHandler nobody;
   EventLoop loop(nobody);
   std::map<std::string, std::string> settings = read_settings();
   apply_tls_settings(loop, [&](const std::string& setting) { return settings[setting]; });

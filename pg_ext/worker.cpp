@@ -4,6 +4,7 @@
 #include <string>
 
 #include "shared/http/body.hpp"
+#include "shared/http/late_handler.hpp"
 #include "shared/net/event_loop.hpp"
 #include "shared/net/listener_settings.hpp"
 #include "shared/sync/node.hpp"
@@ -37,25 +38,6 @@ PGDLLEXPORT void rowmesh_worker_main(Datum argument);
 
 namespace rowmesh {
 namespace {
-
-// The listener must exist before the node that it calls, and the node before what it sends through: one of them is told later.
-class LateHandler : public HttpHandler {
- public:
-  void set(HttpHandler* handler) { handler_ = handler; }
-  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
-    return handler_ ? handler_->check(head, body_limit) : starting();
-  }
-  HttpResponse handle(const HttpRequest& request) override { return handler_ ? handler_->handle(request) : starting(); }
-  HttpResponse later(const HttpRequest& request) override { return handler_ ? handler_->later(request) : starting(); }
-
- private:
-  static HttpResponse starting() {
-    HttpResponse response;
-    response.status = 503;
-    return response;
-  }
-  HttpHandler* handler_ = nullptr;
-};
 
 void write_log(char level, const std::string& text) {
   int elevel = level == 'e' ? LOG : level == 'w' ? LOG : DEBUG1;

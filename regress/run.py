@@ -1,6 +1,6 @@
 """Runs every test suite and adds up what they counted. `./dev test` builds first and then calls this.
 
-usage: run.py [SUITE] [PATTERN]   SUITE: unit, regress, isolation, cluster, dashboard; PATTERN: which tests of it
+usage: run.py [SUITE] [PATTERN]   SUITE: unit, regress, isolation, sqlite, cluster, dashboard; PATTERN: which tests of it
 The last line is 'N passed, N failed, N skipped'; the exit code is 0 only if nothing failed and something ran.
 """
 import glob
@@ -122,7 +122,23 @@ def isolation(pattern):
     return regress_with("pg_isolation_regress", names)
 
 
-def modules_in(folder, pattern):
+def sqlite(pattern):
+    if not (BUILD / "sqlite_ext" / "rowmesh.so").exists():
+        print("  sqlite: left out, the SQLite extension is not built here")
+        return Counts(skipped=1)
+    return python_modules("sqlite", pattern)
+
+
+def cluster(pattern):
+    return python_modules("cluster", pattern)
+
+
+def dashboard(pattern):
+    return python_modules("dashboard", pattern)
+
+
+def python_modules(folder, pattern):
+    """unittest modules, each in a process of its own. PATTERN: part of a module's name, or MODULE:TEST."""
     total = Counts()
     module, _, test = (pattern or "").partition(":")
     for path in sorted((HERE / folder).glob("test_*.py")):
@@ -131,9 +147,9 @@ def modules_in(folder, pattern):
         result = LOGS / f"{path.stem}.json"
         LOGS.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)
-        command = [sys.executable, str(HERE / "cluster" / "run_module.py"), path.stem, str(result)] + ([test] if test else [])
+        command = [sys.executable, str(HERE / "run_module.py"), folder, path.stem, str(result)] + ([test] if test else [])
         started = time.monotonic()
-        code, text = run_logged(path.stem, command, 300, env=os.environ | {"PYTHONPATH": str(path.parent)})
+        code, text = run_logged(path.stem, command, 300)
         if not result.exists():
             show_failure(path.stem, text)
             total.failed += 1
@@ -151,17 +167,7 @@ def modules_in(folder, pattern):
     return total
 
 
-def cluster(pattern):
-    return modules_in("cluster", pattern)
-
-
-def dashboard(pattern):
-    return modules_in("dashboard", pattern)
-
-
-SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "cluster": cluster, "dashboard": dashboard}
-# Without a name these run.
-BY_DEFAULT = {"unit", "regress", "isolation", "cluster", "dashboard"}
+SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "sqlite": sqlite, "cluster": cluster, "dashboard": dashboard}
 
 
 def main():
@@ -171,7 +177,7 @@ def main():
         sys.exit(f"run.py: there is no suite '{wanted}'; there are: {', '.join(SUITES)}")
     total = Counts()
     for name, suite in SUITES.items():
-        if wanted == name or (wanted is None and name in BY_DEFAULT):
+        if wanted in (name, None):
             started = time.monotonic()
             print(f"{name}:", flush=True)
             counts = suite(pattern)

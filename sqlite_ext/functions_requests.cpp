@@ -152,8 +152,10 @@ bool applied_everywhere(const NodeStatus& status, const std::string& server, Pos
 }
 
 void wait_function(sqlite3* db, const Arguments& arguments, Result result) {
-  auto options = arguments.options(0, "server timeout_ms");
-  std::string server = option_text(options, "server", "");
+  // The server's name may stand before the options, as the first parameter does in PostgreSQL.
+  bool named = !arguments.text_or(0, "{").starts_with('{');
+  auto options = arguments.options(named ? 1 : 0, "server timeout_ms");
+  std::string server = named ? arguments.text(0, "the server's name") : option_text(options, "server", "");
   std::int64_t timeout_ms = option_integer(options, "timeout_ms", default_wait_ms);
   require_enabled(db);
   if (!server.empty()) require_server(db, server);
@@ -186,7 +188,7 @@ void register_request_functions(sqlite3* db) {
   define(db, "retry", 0, 1, Safety::direct_only, retry_function);
   define(db, "discard", 1, 1, Safety::direct_only, discard_function);
   define(db, "new_identity", 0, 1, Safety::direct_only, new_identity_function);
-  define(db, "wait", 0, 1, Safety::direct_only, wait_function);
+  define(db, "wait", 0, 2, Safety::direct_only, wait_function);
 }
 
 }  // namespace rowmesh::sqlite

@@ -87,8 +87,18 @@ void prepare_process() {
   });
 }
 
-// Threads are off if SQLite was built or configured without them; sqlite3_threadsafe() does not tell the latter.
-bool has_threads(sqlite3* db) { return sqlite3_threadsafe() != 0 && sqlite3_db_mutex(db) != nullptr; }
+// Threads are off if SQLite was built without them, or configured so by SQLITE_CONFIG_SINGLETHREAD, which sqlite3_threadsafe() does not tell:
+// then all mutexes are one and the same dummy. A connection without a mutex of its own says nothing: the sqlite3 shell runs with
+// SQLITE_CONFIG_MULTITHREAD, and the worker has its own connection.
+bool has_threads() {
+  if (sqlite3_threadsafe() == 0) return false;
+  sqlite3_mutex* one = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
+  sqlite3_mutex* other = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
+  bool real = one && other && one != other;
+  sqlite3_mutex_free(one);
+  sqlite3_mutex_free(other);
+  return real;
+}
 
 std::string vfs_name(sqlite3* db) {
   sqlite3_vfs* vfs = nullptr;
@@ -113,7 +123,7 @@ void stop_at_exit() {
 
 std::shared_ptr<Worker> ensure_worker(sqlite3* db, bool foreground) {
   std::string path = database_path(db);
-  if (!has_threads(db))
+  if (!has_threads())
     throw Error(
         ErrorKind::config, "no_threads",
         "this program uses SQLite without threads (SQLITE_THREADSAFE=0 or SQLITE_CONFIG_SINGLETHREAD), so rowmesh "

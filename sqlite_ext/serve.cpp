@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "shared/http/late_handler.hpp"
 #include "shared/net/event_loop.hpp"
 #include "shared/net/listener_settings.hpp"
 #include "shared/sync/node.hpp"
@@ -26,24 +27,6 @@ using Clock = Wakeup::Clock;
 constexpr auto status_interval = milliseconds(20);
 constexpr auto file_check_interval = std::chrono::seconds(1);
 
-// The loop needs its handler before the node, which needs the loop, exists.
-class Forwarder : public HttpHandler {
- public:
-  HttpHandler* site = nullptr;
-  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
-    return site ? site->check(head, body_limit) : starting();
-  }
-  HttpResponse handle(const HttpRequest& request) override { return site ? site->handle(request) : starting(); }
-  HttpResponse later(const HttpRequest& request) override { return site ? site->later(request) : starting(); }
-
- private:
-  static HttpResponse starting() {
-    HttpResponse response;
-    response.status = 503;
-    return response;
-  }
-};
-
 }  // namespace
 
 struct Worker::Session {
@@ -51,7 +34,7 @@ struct Worker::Session {
   SystemRandom random;
   SqliteStore store;
   Wakeup wakeup;
-  Forwarder forwarder;
+  LateHandler forwarder;
   EventLoop loop;
   Node node;
   SqliteAdministration administration;
@@ -72,7 +55,7 @@ struct Worker::Session {
         site({node, store, administration, wall, random, loop, log, add_listener}) {
     status_at = file_check_at = listen_retry_at = tick_at = Clock::now();  // cppcheck-suppress useInitializationList
   }
-  ~Session() { forwarder.site = nullptr; }
+  ~Session() { forwarder.set(nullptr); }
 
   // Between slices of a long apply. Leaving it half done is safe: it is one transaction, and comes again.
   void breathe(const std::function<bool()>& must_leave) {
@@ -95,7 +78,7 @@ void Worker::serve() {
     old_waits.run();
   }
   session.node.start();
-  session.forwarder.site = &session.site;
+  session.forwarder.set(&session.site);
   said_last_.clear();
   set_phase(WorkerPhase::serving);
   serve_loop(session);

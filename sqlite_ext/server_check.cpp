@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "shared/http/late_handler.hpp"
 #include "shared/model/limits.hpp"
 #include "shared/net/event_loop.hpp"
 #include "shared/net/listener_settings.hpp"
@@ -17,16 +18,9 @@ namespace {
 
 constexpr std::uint64_t answer_timeout_ms = 10000;
 
-// This loop only asks.
-class NobodyHome : public HttpHandler {
- public:
-  HttpResponse check(const HttpRequest&, std::uint64_t&) override { return {}; }
-  HttpResponse handle(const HttpRequest&) override { return {}; }
-};
-
 HttpResponse exchange(sqlite3* db, const std::string& url, HttpRequest request) {
-  NobodyHome handler;
-  EventLoop loop(handler);
+  LateHandler nobody;  // this loop only asks
+  EventLoop loop(nobody);
   apply_tls_settings(loop, [db](const std::string& name) { return setting_value(db, name); });
   HttpResponse answer;
   bool done = false;

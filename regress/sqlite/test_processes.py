@@ -1,5 +1,7 @@
 """Several processes, several ends of a process, forks: exactly one serves, none hangs, nothing is lost."""
 import signal
+import subprocess
+import sys
 import time
 import unittest
 
@@ -125,6 +127,25 @@ class Applications(ExtensionTest):
         self.assertEqual(1, self.one.execute("SELECT rowmesh_wait()").fetchone()[0])
         self.assertEqual(0, self.one.execute("SELECT rowmesh_queue_size()").fetchone()[0])
 
+    def test_the_shell_serves_as_the_readme_says(self):
+        """rowmesh_start() in the sqlite3 shell was refused as 'SQLite without threads': the shell runs with SQLITE_CONFIG_MULTITHREAD, where
+        a connection has no mutex of its own. Now the mutexes themselves are looked at (registry.cpp, has_threads)."""
+        third = self.new_file("third")
+        port, two = free_port(), self.two.execute("SELECT listening FROM rowmesh_node").fetchone()[0]
+        self.two.execute("SELECT rowmesh_add_server('third', ?, ?)", (f"http://127.0.0.1:{port}", SECRET))
+        done = subprocess.run(["sqlite3", third], capture_output=True, text=True, timeout=60, input=f"""
+.load {EXTENSION}
+SELECT rowmesh_config('listen', '127.0.0.1:{port}');
+SELECT rowmesh_add_table('*');
+SELECT rowmesh_add_server('two', 'http://{two}', '{SECRET}');
+SELECT rowmesh_start();
+INSERT INTO item VALUES (7, 'from the shell');
+SELECT 'arrived', rowmesh_wait('two', '{{"timeout_ms": 30000}}');
+""")
+        self.assertEqual("", done.stderr)
+        self.assertIn("arrived|1", done.stdout)
+        self.assertEqual([(7, "from the shell")], self.rows(self.two))
+
     def test_changes_and_last_insert_rowid(self):
         plain = self.plain()
         cursor = plain.execute("INSERT INTO item VALUES (41, 'a'), (42, 'b')")
@@ -156,6 +177,25 @@ class Applications(ExtensionTest):
         self.assertEqual([], self.rows(self.two))
         self.one.execute("SELECT rowmesh_enable()")
         wait_for("the row is there", lambda: self.rows(self.two) == [(1, "later")])
+
+
+class WithoutThreads(ExtensionTest):
+    def test_a_program_that_switched_threads_off_is_told_so(self):
+        program = subprocess.run([sys.executable, "-c", f"""
+import ctypes, ctypes.util, sys
+single_thread = 1
+assert ctypes.CDLL(ctypes.util.find_library('sqlite3')).sqlite3_config(single_thread) == 0
+import sqlite3
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.enable_load_extension(True)
+db.load_extension({EXTENSION!r})
+try:
+    db.execute('SELECT rowmesh_start()')
+except sqlite3.OperationalError as error:
+    print(error)
+""", self.file], capture_output=True, text=True, timeout=30)
+        self.assertIn("without threads", program.stdout, program.stderr)
+        self.assertIn("rowmesh_run()", program.stdout)
 
 
 if __name__ == "__main__":

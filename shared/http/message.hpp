@@ -51,7 +51,7 @@ class HttpHandler {
   virtual HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) = 0;
   // A status of 0: not yet; the request is kept and later() asked again, at each turn of the event loop.
   virtual HttpResponse handle(const HttpRequest& request) = 0;
-  virtual HttpResponse later(const HttpRequest& request) { return handle(request); }
+  virtual HttpResponse later(const HttpRequest& request) = 0;
 };
 
 }  // namespace rowmesh

@@ -130,6 +130,7 @@ class Watcher : public HttpHandler {
     return pair.nodes[1]->check(head, body_limit);
   }
   HttpResponse handle(const HttpRequest& request) override { return pair.nodes[1]->handle(request); }
+  HttpResponse later(const HttpRequest& request) override { return pair.nodes[1]->later(request); }
   testing::NodePair& pair;
   std::vector<std::string> encodings;
 };

@@ -1,4 +1,4 @@
-"""Runs one test module. usage: run_module.py MODULE RESULT.json [PART OF A TEST'S NAME]"""
+"""Runs one test module. usage: run_module.py FOLDER MODULE RESULT.json [PART OF A TEST'S NAME]"""
 import json
 import os
 import pathlib
@@ -6,7 +6,7 @@ import signal
 import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def chosen(suite, part):
@@ -19,7 +19,7 @@ def chosen(suite, part):
 
 def known_failures():
     """Tests of what does not work yet: 'MODULE.CLASS.TEST reason' a line. They are counted as skipped and named, never as passed."""
-    path = pathlib.Path(__file__).with_name("known_failures.txt")
+    path = HERE / "cluster" / "known_failures.txt"
     lines = path.read_text().splitlines() if path.exists() else []
     return dict(line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
 
@@ -34,8 +34,9 @@ def leave_out_known(tests):
 
 
 def main():
-    module, result_path = sys.argv[1:3]
-    part = sys.argv[3] if len(sys.argv) > 3 else ""
+    folder, module, result_path = sys.argv[1:4]
+    part = sys.argv[4] if len(sys.argv) > 4 else ""
+    sys.path[:0] = [str(HERE / folder), str(HERE / "cluster")]   # all suites use the nodes of the cluster tests
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # as Ctrl-C: the servers of the running test are stopped
     suite = unittest.TestSuite(leave_out_known(chosen(unittest.defaultTestLoader.loadTestsFromName(module), part)))
     result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(suite)
