@@ -56,13 +56,15 @@ void describe_columns(RawTable& raw, Relation heap, MemoryContext keep) {
   TupleDesc descriptor = RelationGetDescr(heap);
   raw.attributes = descriptor->natts;
   raw.attribute_types = static_cast<Oid*>(palloc0(sizeof(Oid) * static_cast<Size>(raw.attributes + 1)));
+  // By attribute: its number stays when others are dropped. The places of dropped and generated ones stay empty.
+  raw.column_count = raw.attributes;
   raw.columns = static_cast<RawColumn*>(palloc0(sizeof(RawColumn) * static_cast<Size>(raw.attributes + 1)));
   for (int i = 0; i < raw.attributes; i++) {
     Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
     if (attribute->attisdropped) continue;
     raw.attribute_types[i] = attribute->atttypid;
     if (attribute->attgenerated) continue;
-    RawColumn& column = raw.columns[raw.column_count++];
+    RawColumn& column = raw.columns[i];
     column.attribute = attribute->attnum;
     new (&column.io) TypeIo();
     init_type_io(column.io, attribute->atttypid, attribute->atttypmod, keep);
@@ -158,6 +160,11 @@ bool copy_description(const RawTable& raw, PgTable& table) {
   table.column_of.assign(static_cast<std::size_t>(raw.attributes), -1);
   for (int i = 0; i < raw.column_count; i++) {
     const RawColumn& column = raw.columns[i];
+    if (column.attribute == 0) {
+      table.columns.emplace_back();
+      table.table.columns.emplace_back();
+      continue;
+    }
     table.column_of[static_cast<std::size_t>(column.attribute - 1)] = static_cast<std::int16_t>(i);
     table.columns.push_back({column.attribute, column.io});
     table.table.columns.push_back({column.name, column.io.wire, column.type_name, column.not_null, column.has_default});
@@ -273,7 +280,8 @@ Identity read_identity() {
 
 std::vector<ServerConfig> read_servers() {
   std::vector<ServerConfig> servers;
-  for (const SqlRow& row : run_sql("SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options FROM rowmesh.server ORDER BY id")) {
+  for (const SqlRow& row : run_sql("SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options, "
+                                   "pg_catalog.array_to_json(tables) FROM rowmesh.server ORDER BY id")) {
     ServerConfig server;
     server.id = std::stoll(*row[0]);
     server.name = *row[1];
@@ -284,6 +292,7 @@ std::vector<ServerConfig> read_servers() {
     server.start_state = *row[6];
     server.old_secret = *row[7];
     server.options = parse_server_options(*row[8]);
+    if (row[9]) set_server_tables(server, *row[9]);
     servers.push_back(std::move(server));
   }
   return servers;

@@ -27,6 +27,7 @@ bool align(PgTable& leaf, const PgTable& root) {
   std::vector<std::int16_t> place(leaf.columns.size(), -1);  // by column of the leaf
   std::vector<PgColumn> columns(root.columns.size());
   for (std::size_t i = 0; i < root.columns.size(); i++) {
+    if (root.table.columns[i].dropped()) continue;
     int own = leaf.table.column_index(root.table.columns[i].name);
     if (own < 0) return false;
     columns[i] = leaf.columns[static_cast<std::size_t>(own)];

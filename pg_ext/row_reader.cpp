@@ -222,6 +222,10 @@ void slot_to_values(const PgTable& table, TupleTableSlot* slot, Value* values) {
   slot_getallattrs(slot);
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     int at = table.columns[i].attribute - 1;
+    if (at < 0) {  // dropped, or generated
+      values[i] = Value::of_omitted();
+      continue;
+    }
     values[i] = datum_to_value(table.columns[i].io, slot->tts_values[at], slot->tts_isnull[at]);
   }
 }

@@ -192,6 +192,7 @@ void fill_slot(const Batch& batch, const RowWrite& write) {
     const Value& value = write.values[i];
     if (value.kind == ValueKind::omitted && write.kind == WriteKind::update) continue;
     int at = table.columns[i].attribute - 1;
+    if (at < 0) continue;
     slot->tts_values[at] = value_to_datum(table.columns[i].io, value, batch.types[i], &slot->tts_isnull[at]);
   }
 }

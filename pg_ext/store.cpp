@@ -301,6 +301,7 @@ void PgStore::note_local(const Table& table, LogOp op, KeyView key, const Column
   if (op == LogOp::update && !columns.is_all()) {
     mask.assign(described.column_of.size() / 8 + 1, 0);
     for (std::size_t i = 0; i < described.columns.size(); i++) {
+      if (described.columns[i].attribute == 0) continue;
       auto bit = static_cast<std::size_t>(described.columns[i].attribute - 1);
       if (columns.has(static_cast<ColumnIndex>(i))) mask[bit / 8] |= static_cast<unsigned char>(1 << bit % 8);
     }
@@ -370,6 +371,26 @@ void PgStore::scan_rows(const Table& table, KeyView after, const RowVisitor& vis
     else
       rowmesh::scan_rows(opened, context, after, visit);
   });
+}
+
+OwnedRow PgStore::as_stored(const Table& table, const std::vector<ColumnType>& types, RowView row) {
+  PgTable& described = catalog_.get(table.id);
+  std::vector<Value> values(row.begin(), row.end());
+  DatabaseRefusal refusal;
+  bool fits = attempt(
+      [&] {
+        MemoryContext old = MemoryContextSwitchTo(memory_);
+        for (std::size_t i = 0; i < values.size(); i++) {
+          if (described.columns[i].attribute == 0 || values[i].kind == ValueKind::omitted) continue;
+          TypeIo& io = described.columns[i].io;
+          bool is_null;
+          Datum datum = value_to_datum(io, values[i], i < types.size() ? types[i] : io.wire, &is_null);
+          values[i] = datum_to_value(io, datum, is_null);
+        }
+        MemoryContextSwitchTo(old);
+      },
+      refusal);
+  return OwnedRow(fits ? RowView(values) : row);
 }
 
 std::optional<Key> PgStore::find_unique(const Table& table, std::size_t unique_index, RowView row) {

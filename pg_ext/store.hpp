@@ -60,6 +60,7 @@ class PgStore : public Store {
   void find_rows(const Table& table, std::span<const KeyView> keys, std::vector<FoundRow>& found) override;
   void write_rows(const Table& table, const std::vector<ColumnType>& types, std::span<const RowWrite> writes,
                   std::vector<WriteResult>& results) override;
+  OwnedRow as_stored(const Table& table, const std::vector<ColumnType>& types, RowView row) override;
   void truncate(const Table& table) override;
   std::optional<Key> find_unique(const Table& table, std::size_t unique_index, RowView row) override;
 

@@ -2,7 +2,8 @@
 # Uses: build, top.
 
 build_packages=(g++ cmake ninja-build pkg-config libcurl4-openssl-dev libmicrohttpd-dev libgnutls28-dev libsimdjson-dev nlohmann-json3-dev
-  libzstd-dev libssl-dev libsqlite3-dev sqlite3 openssl libgtest-dev python3 python3-psycopg2)
+  libzstd-dev libssl-dev libsqlite3-dev sqlite3 openssl libgtest-dev python3 python3-psycopg2
+  python3-django python3-alembic python3-sqlalchemy)
 
 say() { printf '%s\n' "$*" >&2; }
 die() {

@@ -39,7 +39,17 @@ CREATE TABLE replicated_table (
   wire_name text NOT NULL UNIQUE,
   merge text NOT NULL DEFAULT 'column' CHECK (merge IN ('column', 'row')),
   on_key_collision text NOT NULL DEFAULT 'renumber' CHECK (on_key_collision IN ('renumber', 'merge', 'hold')),
-  added timestamptz NOT NULL DEFAULT pg_catalog.now()
+  added timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  local_name text NOT NULL DEFAULT ''  -- as last seen, so that a table which is dropped and made anew is known again
+);
+
+-- Replicated tables that were dropped: taken in again when they are made anew.
+CREATE TABLE dropped_table (
+  local_name text PRIMARY KEY,
+  wire_name text NOT NULL,
+  merge text NOT NULL,
+  on_key_collision text NOT NULL,
+  since timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 
 -- References that the schema does not declare: add_reference().
@@ -243,6 +253,10 @@ CREATE FUNCTION default_wire_name(relation regclass) RETURNS text LANGUAGE sql S
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation
 $$;
 
+CREATE FUNCTION full_name(relation regclass) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation
+$$;
+
 -- One row a table, about to be replicated: has it the triggers that it needs?
 CREATE FUNCTION add_one_table(relation regclass, given_name text, given_merge text, given_collision text DEFAULT 'renumber') RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -260,7 +274,9 @@ BEGIN
     RAISE EXCEPTION 'the name % is already taken by table %; choose another with name => ...', quote_literal(wire), other
       USING ERRCODE = 'duplicate_object';
   END IF;
-  INSERT INTO rowmesh.replicated_table (relid, wire_name, merge, on_key_collision) VALUES (relation, wire, given_merge, given_collision)
+  DELETE FROM rowmesh.dropped_table d WHERE d.local_name = rowmesh.full_name(relation) OR d.wire_name = wire;
+  INSERT INTO rowmesh.replicated_table (relid, wire_name, merge, on_key_collision, local_name)
+    VALUES (relation, wire, given_merge, given_collision, rowmesh.full_name(relation))
     ON CONFLICT (relid) DO UPDATE SET wire_name = excluded.wire_name, merge = excluded.merge, on_key_collision = excluded.on_key_collision
     RETURNING id INTO new_id;
   PERFORM rowmesh.install_triggers(relation, new_id);
@@ -276,8 +292,24 @@ DECLARE
 BEGIN
   SELECT * INTO settings FROM rowmesh.state;
   DELETE FROM rowmesh.reference r WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.relid) OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.to_relid);
-  DELETE FROM rowmesh.replicated_table t WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relid);
+  IF EXISTS (SELECT FROM rowmesh.replicated_table t WHERE rowmesh.full_name(t.relid) <> t.local_name) THEN
+    UPDATE rowmesh.replicated_table t SET local_name = rowmesh.full_name(t.relid) WHERE rowmesh.full_name(t.relid) <> t.local_name;
+  END IF;
+  WITH gone AS (
+    DELETE FROM rowmesh.replicated_table t WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relid) RETURNING t.local_name, t.wire_name, t.merge, t.on_key_collision
+  )
+  INSERT INTO rowmesh.dropped_table (local_name, wire_name, merge, on_key_collision) SELECT g.local_name, g.wire_name, g.merge, g.on_key_collision FROM gone g WHERE g.local_name <> ''
+    ON CONFLICT (local_name) DO UPDATE SET wire_name = excluded.wire_name, merge = excluded.merge, on_key_collision = excluded.on_key_collision;
   GET DIAGNOSTICS changed = ROW_COUNT;
+  FOR one IN SELECT to_regclass(d.local_name) AS relation, d.local_name, d.wire_name, d.merge, d.on_key_collision FROM rowmesh.dropped_table d WHERE to_regclass(d.local_name) IS NOT NULL
+             AND rowmesh.table_trouble(to_regclass(d.local_name)) IS NULL LOOP
+    IF EXISTS (SELECT FROM rowmesh.replicated_table t WHERE t.relid = one.relation OR t.wire_name = one.wire_name) THEN
+      DELETE FROM rowmesh.dropped_table d WHERE d.local_name = one.local_name;
+    ELSE
+      PERFORM rowmesh.add_one_table(one.relation, one.wire_name, one.merge, one.on_key_collision);
+      changed := changed + 1;
+    END IF;
+  END LOOP;
   FOR one IN SELECT t.id, t.relid FROM rowmesh.replicated_table t
              WHERE repair AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = 'rowmesh_capture') LOOP
     PERFORM rowmesh.install_triggers(one.relid, one.id);
@@ -380,13 +412,25 @@ BEGIN
     RAISE NOTICE 'tables made from now on are not replicated by themselves any more; add_table(''*'') brings that back, and this table too';
   END IF;
   DELETE FROM rowmesh.reference r WHERE relation IS NULL OR r.relid = relation OR r.to_relid = relation;
+  DELETE FROM rowmesh.dropped_table WHERE relation IS NULL;
   FOR one IN DELETE FROM rowmesh.replicated_table WHERE relation IS NULL OR relid = relation RETURNING relid LOOP
     PERFORM rowmesh.drop_triggers(one.relid);
   END LOOP;
 END $$;
 
-CREATE FUNCTION remove_table("table" text) RETURNS void LANGUAGE sql AS
-  'SELECT rowmesh.remove_resolved_table(rowmesh.resolve_table($1))';
+-- True: it was a table that is not there any more.
+CREATE FUNCTION forget_dropped_table(wanted text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  DELETE FROM rowmesh.dropped_table d WHERE wanted IN (d.local_name, d.wire_name);
+  RETURN FOUND;
+END $$;
+
+CREATE FUNCTION remove_table("table" text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT rowmesh.forget_dropped_table($1) THEN
+    PERFORM rowmesh.remove_resolved_table(rowmesh.resolve_table($1));
+  END IF;
+END $$;
 
 -- A created, altered or dropped table: new ones are taken in if all tables are replicated, and the worker looks at the columns again.
 -- Never makes the application's own statement fail.
@@ -453,14 +497,26 @@ BEGIN
   RETURN new_id;
 END $$;
 
--- A server that gets less than everything must hand nothing on and hold nothing back (docs/model.md, H8): not built yet.
-CREATE FUNCTION check_server_tables(tables text[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- The names on the wire of the tables that a server is to get; NULL: all, also said as '{*}'.
+CREATE FUNCTION server_tables(wanted text[]) RETURNS text[] LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  result text[] := '{}';
+  one text;
+  wire text;
 BEGIN
-  IF tables IS NOT NULL THEN
-    RAISE EXCEPTION 'this version ships every replicated table to every server; leave "tables" out'
-      USING HINT = 'Tables that the other server does not replicate are left out by themselves: call add_table there only for those that it is to have.',
-            ERRCODE = 'feature_not_supported';
+  IF wanted IS NULL OR wanted = ARRAY['*'] THEN
+    RETURN NULL;
   END IF;
+  FOREACH one IN ARRAY wanted LOOP
+    SELECT t.wire_name INTO wire FROM rowmesh.replicated_table t
+      WHERE one IN (t.wire_name, t.local_name, replace(t.local_name, '"', ''), t.relid::text) ORDER BY t.wire_name <> one LIMIT 1;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'table % is not replicated; add it with rowmesh.add_table(%) before a server is to get it', coalesce(quote_literal(one), 'NULL'), quote_nullable(one)
+        USING ERRCODE = 'undefined_object';
+    END IF;
+    result := result || wire;
+  END LOOP;
+  RETURN result;
 END $$;
 
 CREATE FUNCTION add_server(name text, url text, secret text, direction text DEFAULT 'both', tables text[] DEFAULT NULL,
@@ -473,7 +529,6 @@ BEGIN
   IF coalesce(add_server.name, '') = '' THEN
     RAISE EXCEPTION 'give the server a name' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM rowmesh.check_server_tables(add_server.tables);
   PERFORM rowmesh.check_server_options(CASE WHEN add_server.url = '' THEN 'empty' ELSE clean_url END, add_server.secret, add_server.direction);
   IF NOT rowmesh.preloaded() THEN
     RAISE EXCEPTION 'rowmesh has no worker on this server: put rowmesh into shared_preload_libraries in postgresql.conf and restart PostgreSQL'
@@ -482,7 +537,7 @@ BEGIN
   -- Everything after the newest position is for the new server.
   SELECT h.state INTO newest FROM rowmesh.history h WHERE h.state <> '' ORDER BY h.sequence DESC LIMIT 1;
   INSERT INTO rowmesh.server AS s (name, url, secret, direction, tables, enabled, start_state)
-    VALUES (add_server.name, clean_url, add_server.secret, add_server.direction, add_server.tables, coalesce(add_server.enabled, true), coalesce(newest, ''))
+    VALUES (add_server.name, clean_url, add_server.secret, add_server.direction, rowmesh.server_tables(add_server.tables), coalesce(add_server.enabled, true), coalesce(newest, ''))
     ON CONFLICT ON CONSTRAINT server_name_key DO UPDATE SET url = excluded.url, secret = excluded.secret,
       old_secret = CASE WHEN s.secret = excluded.secret THEN s.old_secret ELSE s.secret END, direction = excluded.direction,
       tables = excluded.tables, enabled = excluded.enabled;
@@ -514,10 +569,9 @@ BEGIN
     'retention_hours', alter_server.retention_hours));
   PERFORM rowmesh.check_server_settings(changed.options::text);
   changed.direction := coalesce(alter_server.direction, changed.direction);
-  PERFORM rowmesh.check_server_tables(alter_server.tables);
   PERFORM rowmesh.check_server_options(changed.url, changed.secret, changed.direction);
   UPDATE rowmesh.server s SET url = changed.url, secret = changed.secret, old_secret = changed.old_secret, options = changed.options, direction = changed.direction,
-    tables = coalesce(alter_server.tables, s.tables), enabled = coalesce(alter_server.enabled, s.enabled) WHERE s.id = found_id;
+    tables = CASE WHEN alter_server.tables IS NULL THEN s.tables ELSE rowmesh.server_tables(alter_server.tables) END, enabled = coalesce(alter_server.enabled, s.enabled) WHERE s.id = found_id;
 END $$;
 
 CREATE FUNCTION remove_server(name text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -558,6 +612,28 @@ END $$;
 
 CREATE FUNCTION copy(server text, "table" text DEFAULT NULL, direction text DEFAULT 'push', on_existing text DEFAULT 'fail') RETURNS bigint
   LANGUAGE sql AS 'SELECT rowmesh.queue_copy($1, rowmesh.wire_name_of(rowmesh.resolve_table($2)), $3, $4)';
+
+-- Compares rows with those of another server while both change. What differs is listed in the view conflicts, counted in status.progress.
+CREATE FUNCTION queue_check(server_name text, wire_name text, kind text, winner text) RETURNS bigint
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  new_id bigint;
+BEGIN
+  PERFORM rowmesh.require_server(server_name);
+  IF kind = 'repair' AND (winner IS NULL OR winner NOT IN ('here', 'there')) THEN
+    RAISE EXCEPTION 'winner is % but must be ''here'' (its rows become ours) or ''there'' (ours become its)', coalesce(quote_literal(winner), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  INSERT INTO rowmesh.request (kind, argument)
+    VALUES (kind, json_build_object('server', server_name, 'table', wire_name, 'direction', CASE WHEN winner = 'here' THEN 'push' ELSE 'pull' END, 'on_existing', kind)::text)
+    RETURNING id INTO new_id;
+  RETURN new_id;
+END $$;
+
+CREATE FUNCTION verify(server text, "table" text DEFAULT NULL) RETURNS bigint
+  LANGUAGE sql AS 'SELECT rowmesh.queue_check($1, rowmesh.wire_name_of(rowmesh.resolve_table($2)), ''verify'', NULL)';
+CREATE FUNCTION repair(server text, "table" text DEFAULT NULL, winner text DEFAULT NULL) RETURNS bigint
+  LANGUAGE sql AS 'SELECT rowmesh.queue_check($1, rowmesh.wire_name_of(rowmesh.resolve_table($2)), ''repair'', $3)';
 
 CREATE FUNCTION retry(id bigint DEFAULT NULL) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -620,10 +696,10 @@ CREATE VIEW tables AS
           JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
           WHERE i.indexrelid = (SELECT j.indexrelid FROM pg_catalog.pg_index j WHERE j.indrelid = t.relid AND (j.indisprimary OR j.indisreplident)
                                 ORDER BY j.indisprimary DESC LIMIT 1) AND k.place <= i.indnkeyatts) AS key,
-         coalesce(rowmesh.table_trouble(t.relid), '') AS trouble,
+         coalesce(rowmesh.table_trouble(t.relid), p.node -> 'waiting' ->> t.wire_name, '') AS trouble,
          (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.table_id = t.id AND d.kind = 'quarantined') AS quarantined,
          (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.table_id = t.id AND d.kind IN ('hidden', 'held')) AS hidden
-  FROM rowmesh.replicated_table t ORDER BY t.wire_name;
+  FROM rowmesh.replicated_table t CROSS JOIN (SELECT rowmesh.published_status()::jsonb AS node) p ORDER BY t.wire_name;
 
 CREATE VIEW conflicts AS
   SELECT c.id, c.time, c.table_name AS "table", c.key_text AS key, c.type, c.resolution, c.winner, c.loser, c.winner_version, c.loser_version
@@ -704,10 +780,10 @@ GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), version(), wait(text, 
   TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION
   resolve_table(text), add_resolved_table(regclass, text, text, text), add_table(text, text, text, text),
-  add_resolved_reference(regclass, text, regclass), add_reference(text, text, text), remove_resolved_table(regclass), remove_table(text),
+  add_resolved_reference(regclass, text, regclass), add_reference(text, text, text), remove_resolved_table(regclass), remove_table(text), forget_dropped_table(text),
   add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean, integer, bigint, integer, text, bigint, text, integer), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
-  copy(text, text, text, text), retry(bigint), discard(bigint), new_identity(text), set_dashboard_password(text), add_token(text, text), remove_token(text), log_entries(), reconcile(boolean)
+  copy(text, text, text, text), queue_check(text, text, text, text), verify(text, text), repair(text, text, text), retry(bigint), discard(bigint), new_identity(text), set_dashboard_password(text), add_token(text, text), remove_token(text), log_entries(), reconcile(boolean)
   TO rowmesh_admin;
 -- Making a partition copies the triggers in the name of whoever makes it. (Without USAGE on the schema nobody can name these functions.)
 GRANT EXECUTE ON FUNCTION capture(), capture_truncate() TO PUBLIC;

@@ -44,17 +44,6 @@ void forget_dropped_columns(sqlite3* db, const Layout& layout) {
   for (std::int64_t number : dropped) update.bind(1, static_cast<std::int64_t>(layout.table.id)).bind(2, number).run();
 }
 
-void widen_log(sqlite3* db, std::size_t key_columns) {
-  std::set<std::string> have;
-  {
-    Statement query(db, "PRAGMA main.table_info(rowmesh_log)");
-    while (query.step()) have.insert(query.string(1));
-  }
-  for (std::size_t i = 1; i <= key_columns; i++)
-    if (std::string name = "k" + std::to_string(i); !have.count(name))
-      execute(db, "ALTER TABLE main.rowmesh_log ADD COLUMN " + name);
-}
-
 struct Installed {
   std::string name, sql;
   std::int64_t position;  // in sqlite_master: the younger, the higher
@@ -66,6 +55,54 @@ std::vector<Installed> installed_triggers(sqlite3* db, const std::string& where)
       db, "SELECT name, sql, rowid FROM main.sqlite_master WHERE type='trigger' AND " + where + " ORDER BY rowid");
   while (query.step()) triggers.push_back({query.string(0), query.string(1), query.integer(2)});
   return triggers;
+}
+
+// A column that was renamed keeps its number, and so what others have not heard of it yet. SQLite puts the new name into our triggers: the
+// renames are those with which their text is what we would write now.
+void follow_column_renames(sqlite3* db, const Layout& layout, std::vector<std::string>& notices) {
+  constexpr std::size_t at_once = 4;
+  std::vector<std::string> before, now;
+  std::vector<std::int64_t> numbers;
+  {
+    Statement query(db, "SELECT idx, name FROM main.rowmesh_column WHERE table_id=?1 AND name<>'' ORDER BY idx");
+    query.bind(1, static_cast<std::int64_t>(layout.table.id));
+    while (query.step()) {
+      if (layout.table.column_index(query.text(1)) >= 0) continue;
+      numbers.push_back(query.integer(0));
+      before.push_back(query.string(1));
+    }
+  }
+  for (std::size_t i = 0; i < layout.number.size(); i++)
+    if (layout.number[i] < 0) now.push_back(layout.table.columns[i].name);
+  if (before.empty() || before.size() != now.size() || now.size() > at_once) return;
+  std::sort(now.begin(), now.end());
+  auto installed = installed_triggers(db, "name='rowmesh_" + std::to_string(layout.table.id) + "_update'");
+  if (installed.empty()) return;
+  do {
+    Savepoint attempt(db);
+    Statement update(db, "UPDATE main.rowmesh_column SET name=?3 WHERE table_id=?1 AND idx=?2");
+    for (std::size_t i = 0; i < now.size(); i++)
+      update.bind(1, static_cast<std::int64_t>(layout.table.id)).bind(2, numbers[i]).bind(3, now[i]).run();
+    bool fits = false;
+    for (const Trigger& trigger : capture_triggers(*read_layout(db, layout.table.id)))
+      fits = fits || (trigger.name == installed[0].name && trigger.sql == installed[0].sql);
+    if (!fits) continue;
+    attempt.release();
+    for (std::size_t i = 0; i < now.size(); i++)
+      notices.push_back("column " + before[i] + " of table " + layout.table.local_name + " was renamed to " + now[i]);
+    return;
+  } while (std::next_permutation(now.begin(), now.end()));
+}
+
+void widen_log(sqlite3* db, std::size_t key_columns) {
+  std::set<std::string> have;
+  {
+    Statement query(db, "PRAGMA main.table_info(rowmesh_log)");
+    while (query.step()) have.insert(query.string(1));
+  }
+  for (std::size_t i = 1; i <= key_columns; i++)
+    if (std::string name = "k" + std::to_string(i); !have.count(name))
+      execute(db, "ALTER TABLE main.rowmesh_log ADD COLUMN " + name);
 }
 
 bool ours(const std::string& name) { return name.starts_with("rowmesh_"); }
@@ -110,6 +147,20 @@ void follow_renames(sqlite3* db, std::vector<std::string>& notices) {
     update.bind(1, id).bind(2, now).run();
     notices.push_back("table " + before + " was renamed to " + now + "; its name among the servers stays");
   }
+}
+
+// Renamed and dropped between two looks: a table that has the name which the servers know takes its place.
+void follow_new_tables(sqlite3* db) {
+  std::vector<std::int64_t> ids;
+  {
+    Statement query(db,
+                    "SELECT r.id FROM main.rowmesh_table r WHERE NOT EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type='table' AND "
+                    "t.name=r.name COLLATE NOCASE) AND EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type='table' AND t.name=r.wire_name) "
+                    "AND NOT EXISTS (SELECT 1 FROM main.rowmesh_table o WHERE o.name=r.wire_name AND o.id<>r.id)");
+    while (query.step()) ids.push_back(query.integer(0));
+  }
+  Statement update(db, "UPDATE main.rowmesh_table SET name=wire_name WHERE id=?1");
+  for (std::int64_t id : ids) update.bind(1, id).run();
 }
 
 TableId add_one(sqlite3* db, const std::string& name, const AddTable& options) {
@@ -165,8 +216,12 @@ void suspend(sqlite3* db, const std::string& name, bool suspended) {
 }
 
 void add_all(sqlite3* db) {
-  for (const std::string& name : replicable_tables(db))
-    if (id_of(db, name) == 0) add_one(db, name, {});
+  Statement taken(db, "SELECT 1 FROM main.rowmesh_table WHERE wire_name=?1");
+  for (const std::string& name : replicable_tables(db)) {
+    bool free = !taken.bind(1, name).step();
+    taken.reset();
+    if (free && id_of(db, name) == 0) add_one(db, name, {});
+  }
 }
 
 }  // namespace
@@ -255,7 +310,10 @@ void drop_triggers(sqlite3* db, TableId table) {
 
 void repair_capture(sqlite3* db, std::vector<std::string>& notices) {
   follow_renames(db, notices);
-  for (const Layout& before : read_layouts(db)) {
+  follow_new_tables(db);
+  for (const Layout& found : read_layouts(db)) {
+    follow_column_renames(db, found, notices);
+    Layout before = *read_layout(db, found.table.id);
     forget_dropped_columns(db, before);
     if (before.has_new_columns()) number_columns(db, before);
     widen_log(db, before.table.key.size());

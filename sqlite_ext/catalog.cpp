@@ -130,8 +130,8 @@ Column core_column(const ColumnInfo& info) {
   return column;
 }
 
-// Columns in order of their numbers, so that a rebuilt table with its columns in another order keeps the core's
-// indexes.
+// Each column at the index that is its number, so that a rebuilt table with its columns in another order, or without some of them, keeps the
+// core's indexes.
 void map_columns(sqlite3* db, Layout& layout) {
   std::vector<std::pair<int, std::size_t>> order;
   auto numbers = read_numbers(db, layout.table.id);
@@ -142,11 +142,21 @@ void map_columns(sqlite3* db, Layout& layout) {
     order.emplace_back(known == numbers.end() ? 1 << 20 : known->number, at);
   }
   std::sort(order.begin(), order.end());
+  auto place_dropped = [&](int upto) {
+    while (static_cast<int>(layout.table.columns.size()) < upto) {
+      layout.number.push_back(static_cast<int>(layout.table.columns.size()));
+      layout.table.columns.emplace_back();
+      layout.info_column.push_back(Layout::no_column);
+    }
+  };
+  int numbered = numbers.empty() ? 0 : numbers.back().number + 1;
   for (auto& [number, at] : order) {
+    place_dropped(std::min(number, numbered));
     layout.table.columns.push_back(core_column(layout.info.columns[at]));
     layout.info_column.push_back(at);
     layout.number.push_back(number == 1 << 20 ? -1 : number);
   }
+  place_dropped(numbered);
 }
 
 ColumnIndex core_index(const Layout& layout, std::size_t info_column) {

@@ -54,11 +54,13 @@ std::string why_not_replicable(sqlite3* db, const std::string& name);
 struct Layout {
   Table table;
   TableInfo info;
-  std::vector<std::size_t> info_column;   // per column of `table`: into info.columns
+  static constexpr std::size_t no_column = ~std::size_t{0};
+  std::vector<std::size_t> info_column;   // per column of `table`: into info.columns; no_column: it was dropped
   std::vector<int> number;                // per column of `table`: its number in rowmesh_column; -1: none yet
   std::vector<std::size_t> unique_index;  // per entry of table.uniques: into info.uniques
   bool suspended = false;
 
+  bool dropped(std::size_t at) const { return info_column[at] == no_column; }
   const ColumnInfo& column(std::size_t at) const { return info.columns[info_column[at]]; }
   const ColumnInfo& key_column(std::size_t at) const { return column(table.key[at]); }
   int column_of_number(int number) const;  // -1: that column is gone

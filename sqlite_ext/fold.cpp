@@ -101,7 +101,7 @@ ColumnSet columns_of(const Layout& layout, const Folded& entry, bool as_told) {
     for (unsigned bit = 0; bit < 64; bit++) {
       if (!(entry.numbers[word] >> bit & 1)) continue;
       int column = layout.column_of_number(static_cast<int>(word * 64 + bit));
-      if (column < 0) return ColumnSet::all();
+      if (column < 0 || layout.dropped(static_cast<std::size_t>(column))) return ColumnSet::all();
       columns.add(static_cast<ColumnIndex>(column));
     }
   return columns;
@@ -304,7 +304,7 @@ void SqliteStore::Impl::insert_log(const Table& table, LogOp op, KeyView key, co
   std::vector<std::int64_t> masks;
   for (std::size_t i = 0; i < layout->table.columns.size(); i++) {
     int number = layout->number[i];
-    if (number < 0 || !columns.has(static_cast<ColumnIndex>(i))) continue;
+    if (number < 0 || layout->dropped(i) || !columns.has(static_cast<ColumnIndex>(i))) continue;
     std::size_t part = static_cast<unsigned>(number) / bits_a_part;
     if (masks.size() <= part) masks.resize(part + 1);
     masks[part] |= std::int64_t{1} << (static_cast<unsigned>(number) % bits_a_part);

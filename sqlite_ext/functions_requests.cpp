@@ -33,6 +33,15 @@ void require_one_of(const std::string& value, const char* option, std::initializ
               std::string("the option '") + option + "' is one of " + list + ", not '" + value + "'");
 }
 
+// -> its name on the wire
+std::string known_table(sqlite3* db, const std::string& table) {
+  Statement known(db, "SELECT wire_name FROM main.rowmesh_table WHERE name=?1 COLLATE NOCASE OR wire_name=?1");
+  if (!known.bind(1, table).step())
+    throw Error(ErrorKind::config, "unknown_table",
+                "the table '" + table + "' is not replicated: rowmesh_add_table('" + table + "') makes it so");
+  return known.string(0);
+}
+
 void copy_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::string server = arguments.text(0, "the server's name");
   auto options = arguments.options(1, "table direction on_existing");
@@ -43,16 +52,27 @@ void copy_function(sqlite3* db, const Arguments& arguments, Result result) {
   require_one_of(direction, "direction", {"push", "pull"});
   require_one_of(existing, "on_existing", {"fail", "source", "newer"});
   nlohmann::json argument = {{"server", server}, {"direction", direction}, {"on_existing", existing}};
-  if (std::string table = option_text(options, "table", ""); !table.empty()) {
-    Statement known(db, "SELECT wire_name FROM main.rowmesh_table WHERE name=?1 COLLATE NOCASE OR wire_name=?1");
-    if (!known.bind(1, table).step())
-      throw Error(ErrorKind::config, "unknown_table",
-                  "the table '" + table + "' is not replicated: rowmesh_add_table('" + table + "') makes it so");
-    argument["table"] = known.string(0);
-  }
+  if (std::string table = option_text(options, "table", ""); !table.empty()) argument["table"] = known_table(db, table);
   request(db, "copy", argument.dump());
   result.null();
 }
+
+// Compares rows with those of another server while both change. What differs is listed in rowmesh_conflicts, counted in rowmesh_status.
+void check(sqlite3* db, const Arguments& arguments, Result result, bool repair) {
+  std::string server = arguments.text(0, "the server's name");
+  auto options = arguments.options(1, repair ? "table winner" : "table");
+  require_enabled(db);
+  require_server(db, server);
+  std::string winner = repair ? option_text(options, "winner", "") : "there", kind = repair ? "repair" : "verify";
+  require_one_of(winner, "winner", {"here", "there"});
+  nlohmann::json argument = {{"server", server}, {"direction", winner == "here" ? "push" : "pull"}, {"on_existing", kind}};
+  if (std::string table = option_text(options, "table", ""); !table.empty()) argument["table"] = known_table(db, table);
+  request(db, kind, argument.dump());
+  result.null();
+}
+
+void verify_function(sqlite3* db, const Arguments& arguments, Result result) { check(db, arguments, result, false); }
+void repair_function(sqlite3* db, const Arguments& arguments, Result result) { check(db, arguments, result, true); }
 
 // A quarantined entry, or a sentence.
 void require_quarantined(sqlite3* db, std::int64_t id) {
@@ -185,6 +205,8 @@ void wait_function(sqlite3* db, const Arguments& arguments, Result result) {
 
 void register_request_functions(sqlite3* db) {
   define(db, "copy", 1, 2, Safety::direct_only, copy_function);
+  define(db, "verify", 1, 2, Safety::direct_only, verify_function);
+  define(db, "repair", 1, 2, Safety::direct_only, repair_function);
   define(db, "retry", 0, 1, Safety::direct_only, retry_function);
   define(db, "discard", 1, 1, Safety::direct_only, discard_function);
   define(db, "new_identity", 0, 1, Safety::direct_only, new_identity_function);

@@ -40,11 +40,33 @@ void request_copy(sqlite3* db, const std::string& server, const nlohmann::json& 
   insert.bind(1, request).run();
 }
 
+// {"tables": ["a", "b"]}: only these are exchanged with it, by their names on the wire; ["*"] or null: all.
+void set_tables(sqlite3* db, const std::string& server, const nlohmann::json& given) {
+  Statement update(db, "UPDATE main.rowmesh_server SET tables=?1 WHERE name=?2");
+  update.bind(2, server);
+  if (given.is_null() || given == nlohmann::json::array({"*"})) {
+    update.bind_null(1);
+    update.run();
+    return;
+  }
+  if (!given.is_array()) refuse("wrong_argument", "the option 'tables' is a list of table names, as [\"person\", \"note\"]");
+  nlohmann::json names = nlohmann::json::array();
+  for (auto& name : given) {
+    std::string text = name.is_string() ? name.get<std::string>() : name.dump();
+    Statement query(db, "SELECT wire_name FROM main.rowmesh_table WHERE wire_name=?1 OR name=?1 COLLATE NOCASE ORDER BY wire_name<>?1");
+    if (!query.bind(1, text).step())
+      refuse("not_replicated", "table " + text + " is not replicated: call rowmesh_add_table('" + text + "') before a server is to get it");
+    names.push_back(query.string(0));
+  }
+  std::string json = names.dump();
+  update.bind(1, json).run();
+}
+
 void add_server_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::string name = arguments.text(0, "the server's name");
   std::string url = arguments.is_null(1) ? "" : checked_url(arguments.text(1, "the URL"));
   std::string secret = checked_secret(arguments.text_or(2, ""));
-  auto options = arguments.options(3, "direction enabled copy");
+  auto options = arguments.options(3, "direction enabled copy tables");
   std::string direction = checked_direction(option_text(options, "direction", "both"));
   require_writable(db);
   Savepoint savepoint(db);
@@ -61,6 +83,7 @@ void add_server_function(sqlite3* db, const Arguments& arguments, Result result)
   std::string start = newest_state(db);
   insert.bind(1, name).bind(2, url).bind(3, secret).bind(4, direction).bind(5, option_flag(options, "enabled", true));
   insert.bind_bytes(6, start).run();
+  set_tables(db, name, options.contains("tables") ? options["tables"] : nlohmann::json());
   if (options.contains("copy") && !options["copy"].is_null()) request_copy(db, name, options);
   bump_generation(db);
   savepoint.release();
@@ -107,13 +130,14 @@ void set_options(sqlite3* db, const std::string& server, const nlohmann::json& g
 void alter_server_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::string name = known_server(db, arguments);
   auto options = arguments.options(
-      1, "url secret direction enabled name batch_rows batch_bytes timeout_ms compression rate_limit schedule retention_hours");
+      1, "url secret direction tables enabled name batch_rows batch_bytes timeout_ms compression rate_limit schedule retention_hours");
   Savepoint savepoint(db);
   if (options.contains("url"))
     set_column(db, name, "url", options["url"].is_null() ? "" : checked_url(option_text(options, "url", "")));
   if (options.contains("secret")) set_secret(db, name, checked_secret(option_text(options, "secret", "")));
   if (options.contains("direction"))
     set_column(db, name, "direction", checked_direction(option_text(options, "direction", "")));
+  if (options.contains("tables")) set_tables(db, name, options["tables"]);
   if (options.contains("enabled")) set_enabled(db, name, option_flag(options, "enabled", true));
   set_options(db, name, options);
   if (options.contains("name")) {

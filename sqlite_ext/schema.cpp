@@ -17,7 +17,7 @@ CREATE TABLE rowmesh_column(table_id INTEGER NOT NULL, idx INTEGER NOT NULL, nam
 CREATE TABLE rowmesh_reference(table_id INTEGER NOT NULL, name TEXT NOT NULL COLLATE NOCASE, to_id INTEGER NOT NULL, PRIMARY KEY(table_id, name)) WITHOUT ROWID;
 CREATE TABLE rowmesh_server(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, url TEXT NOT NULL DEFAULT '',
   secret TEXT NOT NULL DEFAULT '', old_secret TEXT NOT NULL DEFAULT '', direction TEXT NOT NULL DEFAULT 'both', enabled INTEGER NOT NULL DEFAULT 1, start_state BLOB,
-  options TEXT NOT NULL DEFAULT '{}');
+  options TEXT NOT NULL DEFAULT '{}', tables TEXT);
 CREATE TABLE rowmesh_log(seq INTEGER PRIMARY KEY, tbl, mask, ts, k1);
 CREATE TABLE rowmesh_history(sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, marker BLOB, state BLOB, data BLOB);
 CREATE TABLE rowmesh_side(id INTEGER PRIMARY KEY AUTOINCREMENT, table_id INTEGER NOT NULL, key BLOB NOT NULL, packed BLOB, kind TEXT, reason TEXT,
@@ -149,7 +149,7 @@ void write_identity(sqlite3* db, const Identity& identity) {
 std::vector<ServerConfig> read_servers(sqlite3* db) {
   std::vector<ServerConfig> servers;
   Statement query(db,
-                  "SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options FROM "
+                  "SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options, tables FROM "
                   "main.rowmesh_server ORDER BY id");
   while (query.step()) {
     ServerConfig server;
@@ -162,6 +162,7 @@ std::vector<ServerConfig> read_servers(sqlite3* db) {
     server.start_state = std::string(query.bytes(6));
     server.old_secret = query.string(7);
     server.options = parse_server_options(query.string(8));
+    if (!query.is_null(9)) set_server_tables(server, query.string(9));
     servers.push_back(std::move(server));
   }
   return servers;

@@ -7,7 +7,7 @@ namespace {
 std::string column_list(const Layout& layout) {
   std::string list;
   for (std::size_t i = 0; i < layout.table.columns.size(); i++)
-    list += (i ? "," : "") + quoted_name(layout.column(i).name);
+    list += std::string(i ? "," : "") + (layout.dropped(i) ? "NULL" : quoted_name(layout.column(i).name));
   return list;
 }
 
@@ -34,7 +34,7 @@ void native_row(const Layout& layout, const Statement& query, Row& row) {
 
 void wire_row(const Layout& layout, const Row& native, Row& row) {
   row.clear();
-  for (std::size_t i = 0; i < native.size(); i++) row.push_back(to_wire(native[i], layout.table.columns[i].type));
+  for (std::size_t i = 0; i < native.size(); i++) row.push_back(layout.dropped(i) ? Value::of_omitted() : to_wire(native[i], layout.table.columns[i].type));
 }
 
 // What a STRICT table, or an INTEGER PRIMARY KEY, does not take.
@@ -179,12 +179,28 @@ std::optional<Key> SqliteStore::Impl::holder(const Layout& layout, std::size_t u
   return key_of_row(layout, native, scratch);
 }
 
+OwnedRow SqliteStore::as_stored(const Table& table, const std::vector<ColumnType>& types, RowView row) {
+  const Layout& layout = impl_->layout_of(table);
+  OwnedRow stored(row);
+  for (std::size_t i = 0; i < row.size(); i++) {
+    if (layout.dropped(i) || row[i].kind == ValueKind::omitted) continue;
+    Scratch scratch;
+    StoredValue value = to_stored(row[i], i < types.size() ? types[i] : layout.table.columns[i].type, layout.column(i).affinity, impl_->fraction(), scratch);
+    if (value.reason.empty()) stored.set(i, to_wire(value.value, layout.table.columns[i].type));
+  }
+  return stored;
+}
+
 std::optional<Key> SqliteStore::find_unique(const Table& table, std::size_t unique_index, RowView row) {
   impl_->need(Impl::Open::read, "find_unique");
   const Layout& layout = impl_->layout_of(table);
   Scratch scratch;
   Row stored;
   for (std::size_t i = 0; i < row.size(); i++) {
+    if (layout.dropped(i)) {
+      stored.push_back(Value::of_omitted());
+      continue;
+    }
     StoredValue value =
         to_stored(row[i], layout.table.columns[i].type, layout.column(i).affinity, impl_->fraction(), scratch);
     stored.push_back(value.reason.empty() ? value.value : Value::of_null());

@@ -63,7 +63,7 @@ std::string update_body(const Layout& layout) {
   std::vector<std::string> masks(1);
   for (std::size_t i = 0; i < layout.table.columns.size(); i++) {
     int number = layout.number[i];
-    if (number < 0 || !in_mask(layout.column(i))) continue;
+    if (number < 0 || layout.dropped(i) || !in_mask(layout.column(i))) continue;
     auto part = static_cast<std::size_t>(number / bits_a_part);
     if (masks.size() <= part) masks.resize(part + 1);
     std::string& mask = masks[part];

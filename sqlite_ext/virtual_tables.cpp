@@ -46,6 +46,7 @@ std::string key_columns(const std::optional<Layout>& layout) {
 Rows table_rows(sqlite3* db, const std::string&) {
   Rows rows;
   if (!is_enabled(db)) return rows;
+  std::map<std::string, std::string> waiting = current_status(db).node.waiting;
   Statement query(db, "SELECT id, name, wire_name, merge, suspended FROM main.rowmesh_table ORDER BY name");
   while (query.step()) {
     std::int64_t id = query.integer(0);
@@ -57,6 +58,9 @@ Rows table_rows(sqlite3* db, const std::string&) {
       reason = "the table is not in this file any more: rowmesh_remove_table('" + name + "') forgets it";
     } else if (reason = why_not_replicable(db, name); !reason.empty()) {
       state = "blocked";
+    } else if (auto waits = waiting.find(query.string(2)); waits != waiting.end()) {
+      state = "waiting";
+      reason = waits->second;
     }
     rows.push_back({name, query.string(2), query.string(3), key_columns(layout), state, text_or_null(reason),
                     side_count(db, id, "hidden"), side_count(db, id, "held"), side_count(db, id, "quarantined")});

@@ -36,7 +36,7 @@ std::string SqliteStore::Impl::write_sql(const Layout& layout, const RowWrite& w
   int mark = write.kind == WriteKind::insert ? 0 : static_cast<int>(layout.table.key.size());
   std::string names, marks;
   for (std::size_t i = 0; i < layout.table.columns.size(); i++) {
-    if (!written(write, i)) continue;
+    if (!written(write, i) || layout.dropped(i)) continue;
     std::string parameter = "?" + std::to_string(++mark);
     if (!names.empty()) names += ",", marks += ",";
     names += quoted_name(layout.column(i).name);
@@ -58,7 +58,7 @@ WriteResult SqliteStore::Impl::write_row(const Layout& layout, const std::vector
   Row stored(layout.table.columns.size(), Value::of_omitted());
   if (write.kind != WriteKind::remove)
     for (std::size_t i = 0; i < stored.size(); i++) {
-      if (!written(write, i)) continue;
+      if (!written(write, i) || layout.dropped(i)) continue;
       StoredValue value = to_stored(write.values[i], types[i], layout.column(i).affinity, fraction(), scratch);
       if (!value.reason.empty()) return refused("cannot_hold", "column " + layout.column(i).name + ": " + value.reason);
       stored[i] = value.value;
@@ -93,7 +93,7 @@ OwnedRow SqliteStore::Impl::whole_row(const Layout& layout, const RowWrite& writ
   OwnedRow whole(stored);
   if (write.kind != WriteKind::update) return whole;
   for (std::size_t i = 0; i < stored.size(); i++) {
-    if (stored[i].kind != ValueKind::omitted) continue;
+    if (stored[i].kind != ValueKind::omitted || layout.dropped(i)) continue;
     Statement& query = cached("SELECT " + quoted_name(layout.column(i).name) + " FROM main." +
                               quoted_name(layout.info.name) + " WHERE " + key_condition(layout));
     Resetter reset(query);

@@ -60,6 +60,14 @@ struct DocumentHeader {
   std::map<Origin, OriginMeta> metas;
   std::map<Origin, Member> members;
   std::map<std::string, Version> truncates;  // wire table name -> T
+  // Of these tables (`behind`) the document also brings the changes between two vectors of their own: the receiver had to leave them out before.
+  bool partial = false;  // some tables are left out on purpose: whoever gets it hands it on to nobody
+  struct Span {
+    Vector from, to;
+  };
+  std::map<std::string, Span> behind;
+  // Of these tables the sender has itself only what other origins did up to these positions.
+  std::map<std::string, Vector> parked;
   // copy only: the table, and whether rows after the last one remain
   std::string copy_table;
   bool copy_more = false;

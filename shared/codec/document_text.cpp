@@ -97,6 +97,12 @@ DocumentHeader header_from(const Json& json) {
     header.members[from_hex(origin)] = {text(member.at("node")), text(member.at("name")), member.at("left").get<bool>()};
   for (const auto& [table, version] : object(json, "truncates").items())
     header.truncates[table] = {number(version.at(0)), hex(version.at(1))};
+  if (json.contains("partial")) header.partial = json.at("partial").get<bool>();
+  if (json.contains("behind"))
+    for (const auto& [table, span] : object(json, "behind").items())
+      header.behind[table] = {vector_from(object(span, "from")), vector_from(object(span, "to"))};
+  if (json.contains("parked"))
+    for (const auto& [table, covered] : object(json, "parked").items()) header.parked[table] = vector_from(covered);
   if (header.kind == DocumentKind::copy) {
     const Json& copy = object(json, "copy");
     header.copy_table = text(copy.at("table"));
@@ -160,6 +166,9 @@ std::string header_line(const DocumentHeader& header) {
                {"metas", metas},
                {"members", members},
                {"truncates", truncates}};
+  if (header.partial) json["partial"] = true;
+  for (const auto& [table, span] : header.behind) json["behind"][table] = {{"from", to_json(span.from)}, {"to", to_json(span.to)}};
+  for (const auto& [table, covered] : header.parked) json["parked"][table] = to_json(covered);
   if (header.kind == DocumentKind::copy)
     json["copy"] = {{"table", header.copy_table}, {"more", header.copy_more}, {"total", header.copy_total}};
   return dump(json);

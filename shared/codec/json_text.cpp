@@ -179,7 +179,7 @@ void append_json_string(std::string& out, std::string_view text) {
 std::string row_to_json(const Table& table, RowView row, const ColumnSet* only) {
   std::string out = "{";
   for (std::size_t column = 0; column < row.size() && column < table.columns.size(); column++) {
-    if (only && !only->has(static_cast<ColumnIndex>(column))) continue;
+    if (table.columns[column].dropped() || (only && !only->has(static_cast<ColumnIndex>(column)))) continue;
     if (out.size() > 1) out += ',';
     append_json_string(out, table.columns[column].name);
     out += ':';

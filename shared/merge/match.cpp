@@ -23,7 +23,7 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
     if (settled_there && !named_there && !buried_there && !truncated_there) youngest = &mine;
   }
   if (youngest) return youngest->birth;
-  if (context.copy && !life.dead() && Version{} >= context.truncated) {
+  if ((context.copy || context.take_unknown) && !life.dead() && life.has_values && Version{} >= context.truncated) {
     *added = true;
     return Version{};
   }

@@ -172,7 +172,13 @@ class Merger {
     for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
       auto column = static_cast<ColumnIndex>(i);
       Version theirs = incoming.columns.of(column), ours = life.columns.of(column);
-      if (theirs == ours) continue;
+      if (theirs == ours) {
+        // The table lost the row without telling (dropped and made anew, say).
+        if (mine.values[i].kind == ValueKind::omitted && incoming.has_values && i < incoming.values.size() &&
+            incoming.values[i].kind != ValueKind::omitted)
+          mine.values[i] = incoming.values[i], changed = true;
+        continue;
+      }
       newest_mine = std::max(newest_mine, ours);
       newest_theirs = std::max(newest_theirs, theirs);
       if (theirs > ours) {

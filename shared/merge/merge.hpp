@@ -41,6 +41,7 @@ struct MergeContext {
   bool copy = false;             // rows of a copy are taken in although nothing is known of them
   // Had the writer of `winner` seen `loser`? (H14)
   std::function<bool(Version winner, Version loser)> had_seen;
+  bool take_unknown = false;     // rows that live, have settled at the sender and were never here are taken in as well
   std::span<const ColumnType> types = {};  // of the document's values, per column; empty: the table's own
 };
 

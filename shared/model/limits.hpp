@@ -22,6 +22,7 @@ inline constexpr std::size_t batch_rows = 1000;                  // rows looked 
 inline constexpr std::size_t copy_rows = 5000;                   // rows in one document of a copy
 inline constexpr std::size_t copy_bytes = 4u << 20;              // bytes in one document of a copy, about
 inline constexpr std::size_t history_chunk_bytes = 512u << 10;   // one record of the history
+inline constexpr std::size_t listed_differences = 1000;          // rows that verify lists; more are only counted
 inline constexpr std::size_t side_rows = 100000;                 // quarantined and hidden rows; beyond it documents are refused
 inline constexpr std::size_t inline_apply_bytes = 256u << 10;    // a longer document is applied in slices beside the listener
 inline constexpr std::uint64_t apply_slice_ms = 10;              // then the loop runs once

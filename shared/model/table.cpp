@@ -19,8 +19,14 @@ ColumnType column_type_from(std::string_view name) {
 
 int Table::column_index(std::string_view name) const {
   for (std::size_t i = 0; i < columns.size(); i++)
-    if (columns[i].name == name) return static_cast<int>(i);
+    if (columns[i].name == name && !columns[i].dropped()) return static_cast<int>(i);
   return -1;
+}
+
+bool Table::has_dropped() const {
+  for (const Column& column : columns)
+    if (column.dropped()) return true;
+  return false;
 }
 
 const Column* Table::find_column(std::string_view name) const {

@@ -18,11 +18,13 @@ const char* to_string(ColumnType type);
 ColumnType column_type_from(std::string_view name);  // unknown names become `other`
 
 struct Column {
-  std::string name;
+  std::string name;  // empty: the place of a column that was dropped
   ColumnType type = ColumnType::any;
   std::string type_name;    // as the engine spells it, for messages and fingerprints
   bool not_null = false;
   bool has_default = false;
+
+  bool dropped() const { return name.empty(); }
 };
 
 struct UniqueIndex {
@@ -44,7 +46,9 @@ struct Table {
   TableId id = 0;
   std::string wire_name;   // how nodes call it among each other
   std::string local_name;  // for messages: schema.table in PostgreSQL
-  std::vector<Column> columns;  // without generated ones. The index of a column is stable as long as the table is described
+  // Without generated ones. A column keeps its index for ever, also under another name: versions and values that wait are kept by it. The places
+  // of dropped columns stay, their values are always omitted.
+  std::vector<Column> columns;
   std::vector<ColumnIndex> key;
   std::vector<UniqueIndex> uniques;  // other than the key
   MergePolicy merge = MergePolicy::column;
@@ -56,6 +60,7 @@ struct Table {
 
   const Column* find_column(std::string_view name) const;
   int column_index(std::string_view name) const;  // -1: none
+  bool has_dropped() const;
 };
 
 // Which columns a change touched. Grows as needed; `all()` is every column there is.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "shared/model/limits.hpp"
+#include "shared/sync/table_fit.hpp"
 
 namespace rowmesh {
 namespace {
@@ -20,7 +21,7 @@ bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
     throw Refusal{"clock", "the sender's clock is " + std::to_string((hlc_to_ms(header_.hlc) - now_ms) / 1000) +
                                " s ahead of this server's; set both by NTP"};
   if (header_.kind == DocumentKind::copy) return true;
-  bool anything_new = false;
+  bool anything_new = !header_.behind.empty();
   for (auto& [origin, to] : header_.to) {
     if (origin == state.self) continue;
     auto from = header_.from.find(origin);
@@ -46,7 +47,11 @@ bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
 
 void Applier::run(const std::function<void()>& breathe, CopySession* copy) {
   copy_ = copy;
-  attempt([&] { once(breathe); });
+  Differences found_before = copy ? copy->found : Differences{};
+  attempt([&] {
+    if (copy) copy->found = found_before;
+    once(breathe);
+  });
 }
 
 void Applier::attempt(const std::function<void()>& work) {
@@ -84,6 +89,7 @@ void Applier::once(const std::function<void()>& breathe) {
     for (auto& [origin, meta] : header_.metas)
       if (meta.position == 0 || header_.to.contains(origin)) state_.take_meta(origin, meta);
   state_.take_members(header_.members, header_.metas);
+  park_what_the_sender_lacks();
   apply_truncates();
   std::uint64_t slice_end_ms = core_.now_ms() + limits::apply_slice_ms;
   for (; row; row = reader.next()) {
@@ -99,6 +105,8 @@ void Applier::once(const std::function<void()>& breathe) {
     add(*row);
   }
   flush_batch();
+  if (wanted_.any())
+    throw Refusal{"incomplete", "values were left out that are not here: the document must come again with these rows whole", wanted_};
   settle_all();
   finish();
 }
@@ -128,6 +136,10 @@ void Applier::begin_attempt() {
   newest_ = 0;
   rows_ = conflicts_ = 0;
   conflicts_by_type_.clear();
+  wanted_ = {};
+  misfits_.clear();
+  parked_.clear();
+  to_fit_.clear();
 }
 
 void Applier::reconcile(const EntrySet& entries, const std::function<void()>& first) {
@@ -191,6 +203,7 @@ void Applier::revisit() {
       own.table = table;
       for (const Column& column : table->columns) own.types.push_back(column.type);
       own.complete = true;
+      own.on_wire.assign(table->columns.size(), true);
       current_ = static_cast<std::uint32_t>(mappings_.size());
       mappings_.push_back(std::move(own));
     }
@@ -205,40 +218,54 @@ void Applier::revisit() {
 
 void Applier::map_tables(const std::vector<WireTable>& tables) {
   for (std::size_t i = mappings_.size(); i < tables.size(); i++) {
-    const WireTable& wire = tables[i];
-    Mapping mapping;
-    mapping.table = core_.table_by_wire_name(wire.name);
-    if (!mapping.table)
-      throw Refusal{"schema", "table '" + wire.name + "' is not replicated here; create it and call add_table"};
-    const Table& table = *mapping.table;
-    for (const Column& column : table.columns) mapping.types.push_back(column.type);
-    std::size_t known = 0;
-    for (std::size_t column = 0; column < wire.columns.size(); column++) {
-      int local = table.column_index(wire.columns[column]);
-      if (local < 0)
-        throw Refusal{"schema", "table '" + wire.name + "' has no column '" + wire.columns[column] + "' here; add it"};
-      mapping.to_local.push_back(local);
-      mapping.types[static_cast<std::size_t>(local)] = wire.types[column];
-      known++;
+    if (only_ && !only_->contains(tables[i].name)) {
+      mappings_.emplace_back();
+      continue;
     }
-    mapping.complete = known == table.columns.size();
-    std::vector<int> wire_key;
-    mapping.integer_keys = true;
-    for (std::uint32_t column : wire.key) {
-      wire_key.push_back(mapping.to_local[column]);
-      mapping.key_types.push_back(wire.types[column]);
+    std::string misfit;
+    Mapping mapping = map_table(tables[i], misfit);
+    if (!misfit.empty() && (!mapping.table || header_.kind == DocumentKind::copy)) throw Refusal{"schema", misfit};
+    if (!misfit.empty()) {
+      mapping.table = nullptr;
+      misfits_.insert(tables[i].name);
+      park(tables[i].name, misfit, false);
+    } else if (state_.parked.contains(tables[i].name)) {
+      park(tables[i].name, "", true);
     }
-    std::vector<int> own_key(table.key.begin(), table.key.end());
-    if (wire_key != own_key)
-      throw Refusal{"schema", "table '" + wire.name + "' has another primary key here; make the keys the same columns in the same order"};
-    for (ColumnIndex column : table.key) mapping.integer_keys &= table.columns[column].type == ColumnType::integer;
     mappings_.push_back(std::move(mapping));
   }
 }
 
+// `misfit`: why the table cannot be taken, as a sentence. The mapping has no table then if it is not replicated here at all.
+Applier::Mapping Applier::map_table(const WireTable& wire, std::string& misfit) const {
+  Mapping mapping;
+  mapping.table = core_.table_by_wire_name(wire.name);
+  if (!mapping.table) {
+    misfit = "table '" + wire.name + "' is not replicated here; create it and call add_table";
+    return mapping;
+  }
+  const Table& table = *mapping.table;
+  misfit = table_misfit(table, wire);
+  if (!misfit.empty()) return mapping;
+  for (const Column& column : table.columns) mapping.types.push_back(column.type);
+  mapping.on_wire.resize(table.columns.size());
+  for (std::size_t column = 0; column < wire.columns.size(); column++) {
+    auto local = static_cast<std::size_t>(table.column_index(wire.columns[column]));
+    mapping.to_local.push_back(static_cast<int>(local));
+    mapping.types[local] = wire.types[column];
+    mapping.on_wire[local] = true;
+  }
+  mapping.complete = wire.columns.size() == table.columns.size();  // of a table with dropped columns none is
+  for (std::uint32_t column : wire.key) mapping.key_types.push_back(wire.types[column]);
+  mapping.integer_keys = true;
+  for (ColumnIndex column : table.key) mapping.integer_keys &= table.columns[column].type == ColumnType::integer;
+  return mapping;
+}
+
 void Applier::lock_tables() {
   std::vector<const Table*> tables;
-  for (const Mapping& mapping : mappings_) tables.push_back(mapping.table);
+  for (const Mapping& mapping : mappings_)
+    if (mapping.table) tables.push_back(mapping.table);
   for (auto& [name, version] : header_.truncates)
     if (const Table* table = core_.table_by_wire_name(name); table && std::find(tables.begin(), tables.end(), table) == tables.end())
       tables.push_back(table);
@@ -255,6 +282,7 @@ void Applier::lock_tables() {
     core_.cut_alone();
     state_ = core_.state;
     recheck_.insert(core_.recheck_hidden.begin(), core_.recheck_hidden.end());
+    for (const auto& [name, parked] : parked_) state_.parked[name] = parked;
   }
 }
 
@@ -277,6 +305,10 @@ IncomingLife Applier::incoming(const WireLife& wire, const Mapping& mapping) {
     life.columns.base = {};
     take_versions(wire.versions, life.columns);
   }
+  // Of a column that the other side does not have it says nothing, so whoever does have it decides.
+  if (!mapping.complete)
+    for (std::size_t column = 0; column < table.columns.size(); column++)
+      if (!mapping.on_wire[column]) life.columns.set(static_cast<ColumnIndex>(column), {});
   if (wire.has_move) {
     life.moved = std::make_unique<Move>();
     life.moved->version = wire.move_version;
@@ -298,6 +330,7 @@ IncomingLife Applier::incoming(const WireLife& wire, const Mapping& mapping) {
 
 void Applier::add(const WireRow& row) {
   const Mapping& mapping = this->mapping();
+  if (!mapping.table) return;
   Item& item = items_.emplace_back();
   rows_++;
   bool plain = mapping.integer_keys;
@@ -306,7 +339,9 @@ void Applier::add(const WireRow& row) {
     item.key = encode_key(row.key);
   } else {
     auto key = core_.store.canonical_key(*mapping.table, row.key, mapping.key_types, &item.unholdable);
-    item.key = key ? std::move(*key) : encode_key(row.key);
+    Key sent = encode_key(row.key);
+    item.key = key ? std::move(*key) : sent;
+    if (item.key != sent) item.sent_key = std::move(sent);
   }
   for (std::size_t i = 0; i < row.count; i++) item.lives.push_back(incoming(row.lives[i], mapping));
 }
@@ -343,8 +378,11 @@ void Applier::flush_batch() {
   arena_.clear();
 }
 
+// `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below ours. So a row that lives there
+// and is unknown here never was here.
 MergeContext Applier::context(const Table& table) {
-  MergeContext context{table, {}, {}, {}, {}, false, [this](Version winner, Version loser) { return state_.had_seen(winner, loser); }};
+  MergeContext context{table, {}, {}, {}, {}, false, [this](Version winner, Version loser) { return state_.had_seen(winner, loser); },
+                       header_.kind == DocumentKind::changes};
   context.prune_horizon = state_.prune_horizon;
   context.sender_horizon = header_.prune_horizon;
   context.truncated = state_.truncated(table.id);
@@ -368,7 +406,10 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
   }
   if (copy_ && !copy_->target_was_empty && !item.own) {
     copy_->seen.insert(item.key);
-    compare_copied(index, known ? entry : nullptr, found);
+    if (copy_->checks())
+      check_copied(index, known ? entry : nullptr, found);
+    else
+      compare_copied(index, known ? entry : nullptr, found);
     return;
   }
   if (item.unholdable.empty() && decide_plainly(item, known ? entry : nullptr, found)) return;
@@ -400,8 +441,8 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     if (found.exists != life.birth.settled() && !(context(table).copy && !found.exists)) return false;
     if (!found.exists && life.birth.hlc <= state_.prune_horizon && header_.kind != DocumentKind::copy) return false;
     if (!found.exists) {
-      for (const Value& value : life.values)
-        if (value.kind == ValueKind::omitted && mapping().complete) return false;
+      for (std::size_t i = 0; i < life.values.size(); i++)
+        if (life.values[i].kind == ValueKind::omitted && mapping().on_wire[i]) return false;
       Entry& fresh = core_.window.edit(table.id, item.key);
       if (fresh.state.lives.empty()) fresh.state.lives.emplace_back();
       fresh.state.lives[0].birth = life.birth;
@@ -434,7 +475,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     if (theirs == ours) continue;
     if (!state_.had_seen(std::max(theirs, ours), std::min(theirs, ours))) return false;
     if (theirs > ours) {
-      if (life.values[i].kind == ValueKind::omitted && mapping().complete) return false;
+      if (life.values[i].kind == ValueKind::omitted) return false;
       columns.add(column);
     }
   }
@@ -478,6 +519,10 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
     rules.sender_truncated = truncated;
   }
   bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types);
+  if (changed && !item.own && !item.reconcile && lacks_values(state, desired, found.exists)) {
+    wanted_.rows.emplace(table.wire_name, item.sent_key.empty() ? item.key : item.sent_key);
+    return;
+  }
   note_moves(table, item, entry, state, table_row.view());
   if (!changed && settled_before) {
     for (const Loss& loss : losses) list(table, item.key, loss);
@@ -549,6 +594,21 @@ void Applier::adopt_copied(std::size_t index, Entry* entry, const FoundRow& foun
   write(WriteKind::update, here, index, found, life.values, columns);
 }
 
+// A value that was left out, and is not here either.
+bool Applier::lacks_values(const RowState& state, const std::optional<OwnedRow>& desired, bool exists) const {
+  const Mapping& mapping = this->mapping();
+  auto lacks = [&](RowView row) {
+    for (std::size_t i = 0; i < row.size() && i < mapping.on_wire.size(); i++)
+      if (row[i].kind == ValueKind::omitted && mapping.on_wire[i]) return true;
+    return false;
+  };
+  if (desired && !exists && lacks(desired->view())) return true;
+  Version truncated = state_.truncated(mapping.table->id);
+  for (const Life& life : state.lives)
+    if (life.side && life.side->columns.is_all() && !life.dead(truncated) && lacks(life.side->values.view())) return true;
+  return false;
+}
+
 // A copy into a table that has rows: what is the same stays; what differs is refused, or becomes a change made here, so that everybody hears it.
 void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& found) {
   Item& item = items_[index];
@@ -567,10 +627,11 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
   });
   if (copy_->adopt) return adopt_copied(index, entry, found, table_row.view());
   IncomingLife& life = item.lives[0];
+  OwnedRow there = comparable(table, life.values, table_row.view());
   ColumnSet columns;
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
-    if (life.values[i].kind == ValueKind::omitted || same_value(life.values[i], table_row[i])) continue;
+    if (life.values[i].kind == ValueKind::omitted || same_value(there[i], table_row[i])) continue;
     Version ours = entry && !entry->state.lives.empty() ? entry->state.lives.back().columns.of(column) : Version{};
     if (copy_->mode == CopyMode::newer && ours > life.columns.of(column)) continue;
     // A change of either side that is still on its way decides by itself.

@@ -7,18 +7,29 @@
 
 #include "shared/model/arena.hpp"
 #include "shared/sync/core.hpp"
+#include "shared/sync/wanted_rows.hpp"
 
 namespace rowmesh {
 
 // Why a document as a whole is not taken (docs/protocol.md, "Answers"). `error`: 'gap', 'stale', 'clock', 'schema', 'history', 'same_node',
-// 'differs'.
+// 'differs', 'incomplete' (it must come again with these rows whole).
 struct Refusal {
   std::string error;
   std::string text;
+  WantedRows wanted = {};
 };
 
 // What a copy does with rows that are here already.
-enum class CopyMode : std::uint8_t { none, fail, source, newer };
+// verify: only compare; repair: rows that differ for good become those of the source, as changes made here.
+enum class CopyMode : std::uint8_t { none, fail, source, newer, verify, repair };
+
+// What comparing a table found. Rows with a change on its way are no differences: they are looked at again.
+struct Differences {
+  std::uint64_t compared = 0, differ = 0, missing_here = 0, only_here = 0, on_their_way = 0;
+  std::vector<ConflictRow> rows;  // the first of them, for people
+
+  std::uint64_t all() const { return differ + missing_here + only_here; }
+};
 
 struct CopySession {
   CopyMode mode = CopyMode::fail;
@@ -29,6 +40,9 @@ struct CopySession {
   bool only_compare() const { return !adopt && mode == CopyMode::fail && !target_was_empty; }
   std::set<Key> seen;            // keys that the source has; kept only when the target had rows
   std::uint64_t rows = 0;
+  Differences found;  // verify, repair: of this reading
+
+  bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
 };
 
 inline constexpr const char* hidden_reason =
@@ -37,6 +51,9 @@ inline constexpr const char* hidden_reason =
 class Applier {
  public:
   Applier(Core& core, std::shared_ptr<const Body> body, bool compressed) : core_(core), body_(std::move(body)), compressed_(compressed) {}
+
+  // Tables that are not exchanged with the sender are left out of what it brings.
+  void take_only(const std::set<std::string>& tables) { only_ = &tables; }
 
   // Without a document: for reconcile().
   explicit Applier(Core& core) : core_(core), compressed_(false) {}
@@ -60,8 +77,9 @@ class Applier {
  private:
   struct Raced {};
   struct Mapping {
-    const Table* table = nullptr;
+    const Table* table = nullptr;    // null: it does not fit, its rows are left out
     std::vector<int> to_local;       // wire column -> local column
+    std::vector<bool> on_wire;       // local column
     std::vector<ColumnType> types;   // on the wire, in local order
     std::vector<ColumnType> key_types;
     bool complete = false;           // every local column is on the wire
@@ -69,6 +87,7 @@ class Applier {
   };
   struct Item {
     Key key;
+    Key sent_key;  // as the sender encodes it, where that is not `key`
     std::vector<IncomingLife> lives;
     std::string unholdable;  // why the key has no place here
     bool reconcile = false;  // nothing comes: only the table is to show what the state says
@@ -103,6 +122,12 @@ class Applier {
   void begin_attempt();
   void note_own_change(const Table& table, Entry& entry);
   void map_tables(const std::vector<WireTable>& tables);
+  Mapping map_table(const WireTable& wire, std::string& misfit) const;
+  void park(const std::string& name, const std::string& reason, bool fits);
+  void park_what_the_sender_lacks();
+  void catch_up();
+  void note_partial();
+  bool lacks_values(const RowState& state, const std::optional<OwnedRow>& desired, bool exists) const;
   void lock_tables();
   void apply_truncates();
   void remove_born_before(const Table& table, Version truncated);
@@ -114,6 +139,9 @@ class Applier {
   void decide_generally(std::size_t index, Entry* entry, const FoundRow& found);
   void adopt_copied(std::size_t index, Entry* entry, const FoundRow& found, RowView table_row);
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
+  void check_copied(std::size_t index, Entry* entry, const FoundRow& found);
+  OwnedRow comparable(const Table& table, RowView there, RowView here);
+  void difference(const Item& item, const char* what, RowView here, RowView there, const ColumnSet& columns);
   void write(WriteKind kind, Entry& entry, std::size_t index, const FoundRow& found, RowView values, ColumnSet columns);
   void carry_out_writes();
   void write_rows_by_type();
@@ -169,6 +197,7 @@ class Applier {
   bool compressed_;
   DocumentHeader header_;
   CopySession* copy_ = nullptr;
+  const std::set<std::string>* only_ = nullptr;  // null: all tables
 
   // of one attempt
   NodeState state_;  // as it will be after the commit
@@ -183,6 +212,10 @@ class Applier {
   std::vector<Write> writes_;
   std::vector<WriteResult> results_;
   std::vector<Entry*> touched_;
+  WantedRows wanted_;
+  std::set<std::string> misfits_;  // tables of this document that do not fit here
+  std::map<std::string, ParkedTable> parked_;  // what this document says of them
+  std::set<std::string> to_fit_;
   std::map<TableId, std::vector<Deferred>> deferred_;
   std::set<TableId> recheck_;
   EntrySet revisit_;     // not in the document, but what they show may have changed by it

@@ -268,6 +268,7 @@ void Applier::carry_out_own() {
     if (mapping.types.empty())
       for (const Column& column : table.columns) mapping.types.push_back(column.type);
     mapping.complete = true;
+    mapping.on_wire.assign(table.columns.size(), true);
     current_ = static_cast<std::uint32_t>(mappings_.size());
     mappings_.push_back(std::move(mapping));
     for (IncomingLife& life : own.item.lives) {

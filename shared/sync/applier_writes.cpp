@@ -132,6 +132,7 @@ void Applier::list(const Table& table, KeyView key, const Loss& loss) {
 void Applier::apply_truncates() {
   for (auto& [name, version] : header_.truncates) {
     const Table* table = core_.table_by_wire_name(name);
+    if (only_ && !only_->contains(name)) continue;
     if (!table || version <= state_.truncated(table->id) || version.hlc <= state_.prune_horizon) continue;
     remove_born_before(*table, version);
     state_.truncates[table->id] = version;
@@ -209,11 +210,13 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
 // ---- the end ----
 
 void Applier::finish() {
+  note_partial();
   for (auto& [origin, to] : header_.to) {
     if (origin == state_.self || header_.kind == DocumentKind::copy) continue;
     Position& applied = state_.applied[origin];
     if (to.number > applied.number) applied = to;
   }
+  catch_up();
   core_.store.clock().observe(header_.hlc);
   // Taken while all rows are locked: a local change with a lower version that is read later came before, and had not seen what is new.
   Hlc applied_at = core_.store.clock().tick();
@@ -226,6 +229,13 @@ void Applier::finish() {
       auto known = core_.state.applied.find(origin);
       if (origin != state_.self && (known == core_.state.applied.end() || known->second.number < to.number))
         batch.ends.emplace_back(origin, to.number);
+    }
+  for (auto& [name, span] : header_.behind)
+    for (auto& [origin, to] : span.to) {
+      bool named = std::any_of(batch.ends.begin(), batch.ends.end(), [&](auto& end) { return end.first == origin; });
+      auto applied = state_.applied.find(origin);
+      if (origin != state_.self && !named)
+        batch.ends.emplace_back(origin, applied == state_.applied.end() ? to.number : std::max(to.number, applied->second.number));
     }
   // It counts as of the newest version in it, not as of the watermarks it came with: a node whose own part of it is settled sends no
   // more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for ever.

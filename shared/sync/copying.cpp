@@ -12,6 +12,8 @@ namespace {
 
 using nlohmann::json;
 constexpr std::uint64_t piece_timeout_ms = 120000;
+constexpr int check_readings = 10;              // of a table in which something is always on its way
+constexpr std::uint64_t check_pause_ms = 1000;  // between two of them
 constexpr std::size_t copies_waiting = 64;
 
 std::string query_part(const std::string& query, const std::string& name) {
@@ -23,6 +25,8 @@ std::string query_part(const std::string& query, const std::string& name) {
 
 CopyMode mode_of(const std::string& name) {
   if (name == "source") return CopyMode::source;
+  if (name == "verify") return CopyMode::verify;
+  if (name == "repair") return CopyMode::repair;
   return name == "newer" ? CopyMode::newer : CopyMode::fail;
 }
 
@@ -56,7 +60,8 @@ void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std
   copy.pull = pull;
   copy.mode = mode;
   for (auto& [id, known] : core.tables())
-    if (table.empty() || table == known.wire_name || table == known.local_name) copy.tables.push_back(known.wire_name);
+    if ((table.empty() && peer.config.exchanges(known.wire_name)) || table == known.wire_name || (!table.empty() && table == known.local_name))
+      copy.tables.push_back(known.wire_name);
   copy.tables_in_all = copy.tables.size();
   copy.everything = covers_all(copy.tables, peer);
   copies.push_back(std::move(copy));
@@ -70,11 +75,15 @@ void Node::Impl::go_on_copying() {
   Peer& peer = found->second;
   if (!peer.reachable()) return end_copy("this server has no URL for '" + peer.config.name + "': call copy there instead");
   if (!peer.met || peer.in_flight || peer.retry_at_ms > core.now_ms()) return;
+  if (copy.pause_until_ms > core.now_ms()) {
+    next_wake_ms = std::min(next_wake_ms, copy.pause_until_ms);
+    return;
+  }
   HttpRequest request;
   if (!copy.pull) {
     request.method = "POST";
     request.path = "/rowmesh/v1/copy";
-    constexpr const char* modes[] = {"fail", "fail", "source", "newer"};
+    constexpr const char* modes[] = {"fail", "fail", "source", "newer", "verify", "repair"};
     request.body = std::make_shared<Body>(json{{"tables", copy.tables}, {"on_existing", modes[static_cast<int>(copy.mode)]}}.dump());
     send(peer, std::move(request), piece_timeout_ms, [this](Peer& answered, HttpResponse response) {
       if (response.status != 202) failed(answered, response);
@@ -95,6 +104,7 @@ void Node::Impl::go_on_copying() {
     copy.session.adopt = copy.adopt;
     core.store.begin(TransactionKind::read);
     core.cut(false);
+    if (copy.checks()) copy.session.target_was_empty = false;
     // Rows that came since the table was added have versions: they merge with what comes as any change does, and are shipped by themselves.
     core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
       const Entry* known = core.window.find(table->id, key);
@@ -128,6 +138,8 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
   Applier applier(core, response.body, encoding != response.headers.end() && encoding->second == "zstd");
   try {
     applier.check([](Origin) { return true; });
+    // It speaks of a moment before what has been forgotten here meanwhile: nobody could tell what is on its way.
+    if (copy.checks() && applier.header().horizon < core.state.prune_horizon) return;
     if (copy.start.empty()) {
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
@@ -137,7 +149,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     in_store = true;
     applier.run(core.services.breathe, &copy.session);
     in_store = false;
-    if (!copy.session.only_compare()) copy.rows += applier.rows();
+    if (!copy.session.only_compare() && !copy.checks()) copy.rows += applier.rows();
     peer.rows_received += applier.rows();
     auto last = response.headers.find("x-rowmesh-last");
     if (applier.header().copy_more && last != response.headers.end()) {
@@ -161,7 +173,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
 // Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships them.
 void Node::Impl::end_table(Copy& copy) {
   const Table* table = core.table_by_wire_name(copy.tables.front());
-  if (table && !copy.session.target_was_empty && (copy.mode != CopyMode::newer || copy.adopt)) {
+  if (table && !copy.session.target_was_empty && (copy.mode != CopyMode::newer || copy.adopt) && !copy.checks()) {
     in_transaction([&] {
       std::vector<Key> extra;
       core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
@@ -174,20 +186,11 @@ void Node::Impl::end_table(Copy& copy) {
       if (copy.mode == CopyMode::fail && !copy.adopt)
         throw Refusal{"differs", "table '" + table->wire_name + "' has rows here that the source lacks, such as " + key_to_text(extra.front()) +
                                      "; say on_existing => 'source' or 'newer'"};
-      std::sort(extra.begin(), extra.end());
-      std::vector<KeyView> keys(extra.begin(), extra.end());
-      std::vector<FoundRow> found;
-      core.store.find_rows(*table, keys, found);
-      std::vector<RowWrite> removals;
-      for (std::size_t i = 0; i < keys.size(); i++)
-        if (found[i].exists && !found[i].newer_than_log) removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
-      std::vector<WriteResult> results;
-      core.store.write_rows(*table, {}, removals, results);
-      if (copy.adopt) return;  // nobody but us had them
-      for (const RowWrite& removal : removals) core.store.note_local(*table, LogOp::remove, removal.key, {});
+      remove_here(*table, std::move(extra), !copy.adopt);  // what is adopted nobody but us had
     });
   }
   copy.after.clear();
+  if (table && copy.checks() && !end_check(copy)) return;
   if (table && copy.session.only_compare()) {  // they do not differ: now in earnest
     copy.session = {};
     copy.session.mode = CopyMode::none;
@@ -224,11 +227,81 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
   core.prune();
 }
 
+// Rows that only this side has. Whether something was on its way: then the table is read once more after a moment. False: it is.
+bool Node::Impl::end_check(Copy& copy) {
+  const Table& table = *core.table_by_wire_name(copy.tables.front());
+  Differences& found = copy.session.found;
+  in_transaction([&] {
+    std::vector<Key> extra;
+    core.store.scan_rows(table, {}, [&](std::size_t, KeyView key, RowView row) {
+      if (copy.session.seen.contains(Key(key))) return true;
+      const Entry* known = core.window.find(table.id, key);
+      if (known && !known->state.lives.empty()) {
+        found.on_their_way++;
+        return true;
+      }
+      found.only_here++;
+      extra.emplace_back(key);
+      if (found.rows.size() < limits::listed_differences)
+        found.rows.push_back({core.now_ms(), table.local_name, key_to_text(key), "only_here", copy.mode == CopyMode::repair ? "apply_remote" : "none", "",
+                              row_to_json(table, row), "", ""});
+      return true;
+    });
+    bool again = found.on_their_way > 0 && copy.readings + 1 < check_readings && copy.mode == CopyMode::verify;
+    if (again) return;
+    for (const ConflictRow& row : found.rows) core.store.add_conflict(row);
+    if (copy.mode == CopyMode::repair) remove_here(table, std::move(extra), true);
+  });
+  if (found.on_their_way > 0 && ++copy.readings < check_readings) {
+    if (copy.mode == CopyMode::repair) {
+      copy.found.differ += found.differ, copy.found.missing_here += found.missing_here, copy.found.only_here += found.only_here;
+    }
+    copy.session = {};
+    copy.session.mode = copy.mode;
+    copy.session.target_was_empty = false;
+    copy.pause_until_ms = core.now_ms() + check_pause_ms;
+    return false;
+  }
+  copy.found.compared += found.compared;
+  copy.found.differ += found.differ;
+  copy.found.missing_here += found.missing_here;
+  copy.found.only_here += found.only_here;
+  copy.found.on_their_way += found.on_their_way;
+  copy.rows = copy.found.compared;
+  copy.readings = 0;
+  return true;
+}
+
+// `tell`: as a change made here.
+void Node::Impl::remove_here(const Table& table, std::vector<Key> extra, bool tell) {
+  if (extra.empty()) return;
+  std::sort(extra.begin(), extra.end());
+  std::vector<KeyView> keys(extra.begin(), extra.end());
+  std::vector<FoundRow> found;
+  core.store.find_rows(table, keys, found);
+  std::vector<RowWrite> removals;
+  for (std::size_t i = 0; i < keys.size(); i++)
+    if (found[i].exists && !found[i].newer_than_log) removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
+  std::vector<WriteResult> results;
+  core.store.write_rows(table, {}, removals, results);
+  if (!tell) return;
+  for (const RowWrite& removal : removals) core.store.note_local(table, LogOp::remove, removal.key, {});
+}
+
 void Node::Impl::end_copy(const std::string& failure) {
   Copy copy = std::move(copies.front());
   copies.pop_front();
   auto peer = peers.find(copy.peer);
   std::string name = peer == peers.end() ? "?" : peer->second.config.name;
+  if (copy.checks() && copy.pull && peer != peers.end()) {
+    const Differences& found = copy.found;
+    peer->second.checked = std::string(copy.mode == CopyMode::verify ? "verified: " : "repaired: ") + std::to_string(found.compared) + " rows compared, " +
+                           std::to_string(found.differ) + " differ, " + std::to_string(found.missing_here) + " only there, " +
+                           std::to_string(found.only_here) + " only here" +
+                           (found.on_their_way > 0 ? ", " + std::to_string(found.on_their_way) + " still changing" : "") +
+                           (found.all() > 0 ? "; see conflicts for them" : "");
+    if (!failure.empty()) peer->second.checked = "not verified: " + failure;
+  }
   core.log(failure.empty() ? 'i' : 'w', failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
                                                         : "copy with server '" + name + "' ended: " + failure);
   if (peer != peers.end()) {
@@ -241,7 +314,7 @@ void Node::Impl::end_copy(const std::string& failure) {
   in_transaction([&] {
     if (failure.empty()) {
       for (auto& [origin, position] : copy.start) {
-        if (origin == core.state.self || !copy.everything) continue;
+        if (origin == core.state.self || !copy.everything || copy.checks()) continue;
         // Where the source can still send what comes after the position that was reached here, it must: a row that was removed there
         // meanwhile is in no piece, and other tables were not copied at that moment. What is sent twice does no harm.
         auto reached = core.state.applied.find(origin);

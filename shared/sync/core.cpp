@@ -57,10 +57,11 @@ bool Core::cut(bool force) {
   meta.watermark = watermark;
   meta.newest = std::max(meta.newest, batch.newest);
   // A server that was never met confirmed nothing, and is not among the members yet.
-  if (!hold_prune) meta.horizon = std::max(meta.horizon, state.horizon(watermark));
-  meta.received.clear();
+  // While the changes of a table wait, nothing more is confirmed: what it lacks must not be forgotten anywhere.
+  if (!hold_prune && state.parked.empty()) meta.horizon = std::max(meta.horizon, std::min(state.horizon(watermark), horizon_limit));
+  if (state.parked.empty()) meta.received.clear();
   for (auto& [origin, other] : state.metas)
-    if (origin != state.self) meta.received[origin] = other.watermark;
+    if (origin != state.self) meta.received.try_emplace(origin, state.parked.empty() ? other.watermark : 0);
 
   PackedWriter data;
   data.number(0);

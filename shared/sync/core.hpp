@@ -93,6 +93,8 @@ class Core {
   Window window;
   Counters counters;
   Hlc watermark = 0;               // W of the last cut
+  // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still ourselves.
+  Hlc horizon_limit = ~Hlc{0};
   bool hold_prune = true;         // a server of ours was never met: nobody knows yet what it lacks
   std::set<TableId> recheck_hidden; // a value may have become free
   EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)

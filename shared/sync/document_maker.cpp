@@ -18,6 +18,13 @@ DocumentHeader make_header(const Core& core) {
   header.horizon = std::max(core.state.horizon(core.watermark), own == core.state.metas.end() ? 0 : own->second.horizon);
   header.metas = core.state.metas;
   header.members = core.state.members;
+  // Who hands nothing on speaks of itself alone: nobody shall wait to hear from a server whose changes never come.
+  if (!core.state.partial.empty()) {
+    auto other = [&](auto& one) { return one.first != core.state.self; };
+    std::erase_if(header.metas, other);
+    std::erase_if(header.members, other);
+  }
+  for (auto& [name, parked] : core.state.parked) header.parked[name] = parked.covered;
   for (auto& [id, version] : core.state.truncates)
     if (const Table* table = core.table(id)) header.truncates[table->wire_name] = version;
   return header;
@@ -25,11 +32,49 @@ DocumentHeader make_header(const Core& core) {
 
 namespace {
 
+// A table as it travels: without the places of dropped columns.
+class ShippedColumns {
+ public:
+  explicit ShippedColumns(const Table& table) : table_(table), whole_(!table.has_dropped()) {
+    if (whole_) return;
+    narrow_ = table;
+    narrow_.columns.clear();
+    narrow_.key.clear();
+    for (std::size_t i = 0; i < table.columns.size(); i++) {
+      if (table.columns[i].dropped()) continue;
+      kept_.push_back(static_cast<ColumnIndex>(i));
+      narrow_.columns.push_back(table.columns[i]);
+    }
+    for (ColumnIndex column : table.key)
+      narrow_.key.push_back(static_cast<ColumnIndex>(std::find(kept_.begin(), kept_.end(), column) - kept_.begin()));
+  }
+
+  bool whole() const { return whole_; }
+  std::uint32_t add_to(DocumentWriter& writer) const { return writer.add_table(whole_ ? table_ : narrow_); }
+  Row row(RowView row) const {
+    Row narrow;
+    for (ColumnIndex column : kept_) narrow.push_back(row[column]);
+    return narrow;
+  }
+  ColumnVersions versions(const ColumnVersions& versions) const {
+    ColumnVersions narrow;
+    narrow.base = versions.base;
+    for (std::size_t i = 0; i < kept_.size(); i++) narrow.set(static_cast<ColumnIndex>(i), versions.of(kept_[i]));
+    return narrow;
+  }
+
+ private:
+  const Table& table_;
+  bool whole_;
+  Table narrow_;
+  std::vector<ColumnIndex> kept_;
+};
+
 // Writes the keys of one table in order; those that need no row from the table come between those that do.
 class TableWriter {
  public:
-  TableWriter(Core& core, DocumentWriter& writer, const Table& table, bool whole)
-      : core_(core), writer_(writer), table_(table), number_(writer.add_table(table)), whole_(whole), truncated_(core.state.truncated(table.id)) {}
+  TableWriter(Core& core, DocumentWriter& writer, const Table& table, const WantedRows& whole)
+      : core_(core), writer_(writer), table_(table), shipped_(table), number_(shipped_.add_to(writer)), whole_(whole), truncated_(core.state.truncated(table.id)) {}
 
   void write(std::vector<Entry*>::const_iterator begin, std::vector<Entry*>::const_iterator end) {
     std::vector<KeyView> keys;
@@ -59,14 +104,14 @@ class TableWriter {
       return;
     }
     const Life& life = lives[0];
-    if (!whole_ && life.birth.settled()) {
+    if (life.birth.settled() && !whole_.has(table_.wire_name, *entry.key)) {
       for (std::size_t i = 0; i < row.size(); i++) {
         if (row[i].text.size() <= limits::omitted_value_bytes || !life.columns.of(static_cast<ColumnIndex>(i)).settled()) continue;
         write_without_big(life, row);
         return;
       }
     }
-    writer_.add_row(number_, life.birth, life.columns, row);
+    add_row(life, row);
   }
 
   void write_absent(const Entry& entry) {
@@ -84,7 +129,14 @@ class TableWriter {
     for (std::size_t i = 0; i < small.size(); i++)
       if (small[i].text.size() > limits::omitted_value_bytes && life.columns.of(static_cast<ColumnIndex>(i)).settled())
         small[i] = Value::of_omitted();
-    writer_.add_row(number_, life.birth, life.columns, small);
+    add_row(life, small);
+  }
+
+  void add_row(const Life& life, RowView row) {
+    if (shipped_.whole())
+      writer_.add_row(number_, life.birth, life.columns, row);
+    else
+      writer_.add_row(number_, life.birth, shipped_.versions(life.columns), shipped_.row(row));
   }
 
   void write_lives(const Entry& entry, RowView table_row) {
@@ -96,6 +148,17 @@ class TableWriter {
       bool values = !life.dead(truncated_) && (life.side || !here.empty());
       rows.push_back(values ? life_values(table_, life, here) : Row());
     }
+    std::vector<Life> shipped;
+    if (!shipped_.whole()) {
+      shipped.reserve(lives.size());
+      for (std::size_t i = 0; i < lives.size(); i++) {
+        if (!rows[i].empty()) rows[i] = shipped_.row(rows[i]);
+        Life& life = shipped.emplace_back(*lives[i]);
+        life.columns = shipped_.versions(life.columns);
+        if (life.moved) life.moved->seen = shipped_.versions(life.moved->seen);
+        lives[i] = &life;
+      }
+    }
     std::vector<RowView> views(rows.begin(), rows.end());
     writer_.add_lives(number_, *entry.key, lives, views);
   }
@@ -103,10 +166,48 @@ class TableWriter {
   Core& core_;
   DocumentWriter& writer_;
   const Table& table_;
+  ShippedColumns shipped_;
   std::uint32_t number_;
-  bool whole_;
+  const WantedRows& whole_;
   Version truncated_;
 };
+
+}  // namespace
+
+namespace {
+
+// What a server still lacks of tables that it had to leave out. How far that goes: where this node has left such a table out itself, not
+// beyond what it has of it.
+void add_behind(Core& core, const DocumentOrder& order, DocumentHeader& header, std::vector<Entry*>& entries) {
+  std::size_t before = entries.size();
+  for (auto& [name, covered] : order.behind) {
+    const Table* table = core.table_by_wire_name(name);
+    if (!table) continue;
+    DocumentHeader::Span& span = header.behind[name];
+    std::map<Origin, PositionNumber> from;
+    auto parked = core.state.parked.find(name);
+    for (auto& [origin, applied] : core.state.applied) {
+      auto at = covered.find(origin);
+      Position begin = at == covered.end() ? Position{} : at->second, end = applied;
+      if (parked != core.state.parked.end() && origin != core.state.self) {
+        auto mine = parked->second.covered.find(origin);
+        end = mine == parked->second.covered.end() ? Position{} : mine->second;
+      }
+      if (end.number <= begin.number) continue;
+      span.from[origin] = begin;
+      span.to[origin] = end;
+      from[origin] = begin.number;
+    }
+    header.newest = std::max(header.newest, core.window.newest_after(from));
+    for (Entry* entry : core.window.gather(from))
+      if (entry->table == table->id) entries.push_back(entry);
+  }
+  if (entries.size() == before) return;
+  std::sort(entries.begin(), entries.end(), [](const Entry* left, const Entry* right) {
+    return left->table != right->table ? left->table < right->table : *left->key < *right->key;
+  });
+  entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
+}
 
 }  // namespace
 
@@ -120,8 +221,10 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
     header.to[origin] = applied->second;
     from[origin] = position.number;
   }
+  header.partial = order.partial;
   header.newest = core.window.newest_after(from);
   std::vector<Entry*> entries = core.window.gather(from);
+  add_behind(core, order, header, entries);
   DocumentWriter writer(header, order.compress);
   MadeDocument made;
   // All tables before the first row, so that the receiver can lock them before it writes.
@@ -140,6 +243,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
       made.withheld.insert(table->wire_name);
     begin = end;
   }
+  for (auto& [name, span] : header.behind) ShippedColumns(*core.table_by_wire_name(name)).add_to(writer);  // also without rows: it shows whether the table fits
   for (Run& run : runs) run.writer.write(run.begin, run.end);
   made.rows = writer.rows();
   made.to = header.to;
@@ -171,7 +275,8 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, c
     return true;
   });
   DocumentWriter writer(header, compress);
-  TableWriter table_writer(core, writer, table, true);
+  WantedRows whole{true, {}};
+  TableWriter table_writer(core, writer, table, whole);
   for (auto& [key, row] : rows) {
     Entry* entry = core.window.find(table.id, key);
     if (entry && !entry->state.lives.empty()) {

@@ -8,18 +8,21 @@
 
 #include "shared/codec/document.hpp"
 #include "shared/sync/core.hpp"
+#include "shared/sync/wanted_rows.hpp"
 
 namespace rowmesh {
 
 struct DocumentOrder {
   Vector from;                       // per origin that is to be sent: what the server has
   std::set<std::string> left_out;    // wire names of tables that it does not replicate
+  bool partial = false;              // some of them on purpose
   bool compress = false;
-  bool whole = false;                // big settled values as well
+  WantedRows whole;                  // of these rows big settled values as well
+  std::map<std::string, Vector> behind;  // tables of which it lacks more: what it has of them, per origin
 
   auto operator<=>(const DocumentOrder& other) const = delete;
   bool same(const DocumentOrder& other) const {
-    return from == other.from && left_out == other.left_out && compress == other.compress && whole == other.whole;
+    return from == other.from && left_out == other.left_out && partial == other.partial && compress == other.compress && whole == other.whole && behind == other.behind;
   }
 };
 

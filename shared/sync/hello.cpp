@@ -2,26 +2,64 @@
 
 #include <nlohmann/json.hpp>
 
+#include "shared/model/hex.hpp"
+
 namespace rowmesh {
 namespace {
 
 using nlohmann::json;
+constexpr std::size_t wanted_rows = 1000;  // more are not named one by one
+
+json vector_to_json(const Vector& vector) {
+  json out = json::object();
+  for (auto& [origin, position] : vector) out[to_hex(origin)] = {position.number, to_hex(position.tag)};
+  return out;
+}
+
+Vector vector_of(const json& from) {
+  Vector vector;
+  for (auto& [origin, position] : from.items())
+    vector[from_hex(origin)] = {position.at(0).get<PositionNumber>(), from_hex(position.at(1).get<std::string>())};
+  return vector;
+}
+
+json rows_to_json(const WantedRows& wanted) {
+  if (wanted.all || wanted.rows.size() > wanted_rows) return "all";
+  json out = json::array();
+  for (auto& [table, key] : wanted.rows) out.push_back({table, bytes_to_hex(key)});
+  return out;
+}
+
+WantedRows rows_of(const json& from) {
+  WantedRows wanted;
+  wanted.all = !from.is_array();
+  if (!wanted.all)
+    for (auto& row : from) wanted.rows.emplace(row.at(0).get<std::string>(), bytes_from_hex(row.at(1).get<std::string>()));
+  return wanted;
+}
 
 json to_json(const Progress& progress) {
-  json applied = json::object();
-  for (auto& [origin, position] : progress.applied) applied[to_hex(origin)] = {position.number, to_hex(position.tag)};
   json direct = json::array();
   for (Origin origin : progress.direct) direct.push_back(to_hex(origin));
-  return {{"applied", applied}, {"direct", direct}, {"open", progress.accepts_unknown}, {"busy", progress.busy}};
+  json out = {{"applied", vector_to_json(progress.applied)}, {"direct", direct}, {"open", progress.accepts_unknown}, {"busy", progress.busy}};
+  for (auto& [name, parked] : progress.parked)
+    out["parked"][name] = {{"reason", parked.reason}, {"covered", vector_to_json(parked.covered)}, {"fits", parked.fits}};
+  return out;
 }
 
 Progress progress_of(const json& from) {
   Progress progress;
-  for (auto& [origin, position] : from.at("applied").items())
-    progress.applied[from_hex(origin)] = {position.at(0).get<PositionNumber>(), from_hex(position.at(1).get<std::string>())};
+  progress.applied = vector_of(from.at("applied"));
   for (auto& origin : from.at("direct")) progress.direct.insert(from_hex(origin.get<std::string>()));
   progress.accepts_unknown = from.at("open").get<bool>();
   progress.busy = from.at("busy").get<bool>();
+  if (from.contains("parked"))
+    for (auto& [name, parked] : from.at("parked").items()) {
+      ParkedTable& here = progress.parked[name];
+      here.reason = parked.at("reason").get<std::string>();
+      here.covered = vector_of(parked.at("covered"));
+      here.fits = parked.at("fits").get<bool>();
+    }
   return progress;
 }
 
@@ -40,7 +78,7 @@ std::string progress_to_json(const Progress& progress, std::uint64_t rows, std::
   json out = to_json(progress);
   out["rows"] = rows;
   out["conflicts"] = conflicts;
-  return out.dump();
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::uint64_t* conflicts) {
@@ -66,6 +104,7 @@ std::string hello_to_json(const Hello& hello) {
   out["tables"] = tables;
   out["ask_me"] = hello.ask_me;
   out["zstd"] = hello.zstd;
+  if (hello.partial) out["partial"] = true;
   if (hello.old_secret) out["old_secret"] = true;
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
   if (hello.your_position != 0) out["yours"] = {hello.your_position, hello.your_newest};
@@ -93,6 +132,7 @@ Hello hello_from_json(const std::string& text) {
     hello.needs_copy = from.value("needs_copy", false);
     hello.ask_me = from.value("ask_me", false);
     hello.zstd = from.value("zstd", false);
+    hello.partial = from.value("partial", false);
     hello.old_secret = from.value("old_secret", false);
     for (auto& table : from.at("tables"))
       hello.tables.push_back({table.at("name").get<std::string>(), table.at("columns").get<std::vector<std::string>>(),
@@ -101,20 +141,32 @@ Hello hello_from_json(const std::string& text) {
   });
 }
 
-std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress) {
+std::string wanted_to_json(const WantedRows& wanted) { return rows_to_json(wanted).dump(-1, ' ', false, json::error_handler_t::replace); }
+
+WantedRows wanted_from_json(const std::string& text) {
+  try {
+    return rows_of(json::parse(text));
+  } catch (const std::exception&) {
+    return {true, {}};
+  }
+}
+
+std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress, const WantedRows& wanted) {
   json out = progress ? to_json(*progress) : json::object();
+  if (wanted.any()) out["wanted"] = rows_to_json(wanted);
   out["error"] = error;
   out["text"] = text;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);  // the text may name what came from outside
 }
 
-void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress) {
+void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress, WantedRows* wanted) {
   json from = json::parse(body, nullptr, false);
   if (!from.is_object()) return;
   try {
     *error = from.value("error", "");
     *text = from.value("text", "");
     if (from.contains("applied")) *progress = progress_of(from);
+    if (wanted && from.contains("wanted")) *wanted = rows_of(from["wanted"]);
   } catch (const std::exception&) {
     // Half of an answer of ours is none.
     error->clear();
@@ -129,7 +181,7 @@ std::string table_misfit(const Table& ours, const Hello& theirs) {
     for (ColumnIndex column : ours.key) key.push_back(ours.columns[column].name);
     if (key != table.key) return "table '" + ours.wire_name + "' has another primary key there; make the keys the same columns in the same order";
     for (const Column& column : ours.columns)
-      if (std::find(table.columns.begin(), table.columns.end(), column.name) == table.columns.end())
+      if (!column.dropped() && std::find(table.columns.begin(), table.columns.end(), column.name) == table.columns.end())
         return "table '" + ours.wire_name + "' has no column '" + column.name + "' there; add it";
     return "";
   }

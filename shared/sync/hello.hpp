@@ -5,11 +5,13 @@
 
 #include "shared/sync/core.hpp"
 #include "shared/sync/peer.hpp"
+#include "shared/sync/wanted_rows.hpp"
 
 namespace rowmesh {
 
 struct Progress {  // in hello and in every answer to a document
   Vector applied;
+  std::map<std::string, ParkedTable> parked;  // by wire name
   std::set<Origin> direct;
   bool accepts_unknown = true;
   bool busy = false;
@@ -24,6 +26,7 @@ struct Hello {
   Progress progress;
   bool ask_me = false;     // this server has no URL for you: what it has for you, you must ask for
   bool old_secret = false;  // the request was signed with a secret that was replaced here
+  bool partial = false;    // you get some tables only
   bool zstd = false;       // takes and makes compressed documents
   std::string copy_error;  // why the copy that you asked for ended early
   PositionNumber your_position = 0;  // of you, the asker: how far I have you, and the newest version in it that you gave yourself
@@ -40,12 +43,14 @@ struct Hello {
 
 std::string progress_to_json(const Progress& progress, std::uint64_t rows, std::uint64_t conflicts);
 std::string hello_to_json(const Hello& hello);
-std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress);
+std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress, const WantedRows& wanted = {});
+std::string wanted_to_json(const WantedRows& wanted);
 // Throw Error(protocol) on anything else.
 Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::uint64_t* conflicts);
 Hello hello_from_json(const std::string& text);
 // `error` and `text` of an error answer; empty strings if it is none of ours (a proxy's page, say).
-void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress);
+void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress, WantedRows* wanted = nullptr);
+WantedRows wanted_from_json(const std::string& text);  // on anything else: all rows
 
 // Why a table of ours does not fit theirs, as a sentence; empty: it fits.
 std::string table_misfit(const Table& ours, const Hello& theirs);

@@ -5,6 +5,7 @@
 #include "shared/model/limits.hpp"
 #include "shared/sync/node_impl.hpp"
 #include "shared/sync/server_options.hpp"
+#include "shared/sync/table_fit.hpp"
 
 namespace rowmesh {
 namespace {
@@ -110,13 +111,30 @@ std::uint64_t Node::Impl::tick() {
 void Node::Impl::reload_if_changed() {
   std::uint64_t generation = core.store.config_generation();
   if (generation == config_generation) return;
+  auto shapes = shapes_of_parked();
   core.load_config();
+  for (auto& [name, shape] : shapes_of_parked()) {
+    auto before = shapes.find(name);
+    bool altered = config_generation == ~std::uint64_t{0} || before == shapes.end() || before->second != shape;
+    ParkedTable& parked = core.state.parked[name];
+    if (!altered || parked.fits) continue;
+    parked.fits = true;  // perhaps: the next document shows it
+    parked.until = core.state.applied;
+    parked.until.erase(core.state.self);
+  }
   sync_peers(core.store.servers());
   enabled = core.store.setting("enabled") != "off";
   read_retention();
   config_generation = generation;
   next_requests_ms = 0;
   next_retry_ms = core.now_ms();  // a changed schema may take what it refused
+}
+
+std::map<std::string, std::string> Node::Impl::shapes_of_parked() {
+  std::map<std::string, std::string> shapes;
+  for (auto& [name, parked] : core.state.parked)
+    if (const Table* table = core.table_by_wire_name(name)) shapes[name] = table_shape(*table);
+  return shapes;
 }
 
 void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
@@ -126,7 +144,8 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
     auto old = before.find(config.id);
     Peer peer = old == before.end() ? Peer{} : std::move(old->second);
     if (peer.config.secret != config.secret) peer.sign_with_old = peer.knows_new_secret = false;
-    bool moved = peer.config.url != config.url || peer.config.secret != config.secret || peer.config.enabled != config.enabled;
+    bool moved = peer.config.url != config.url || peer.config.secret != config.secret || peer.config.enabled != config.enabled ||
+                 peer.config.all_tables != config.all_tables || peer.config.tables != config.tables || peer.config.direction != config.direction;
     peer.config = config;
     if (!config.start_state.empty()) {
       NodeState then = NodeState::decode(config.start_state);
@@ -233,7 +252,7 @@ bool Node::Impl::heartbeat_due() {
 std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
   if (!enabled || !peer.config.enabled) return "disabled";
   if (!stopped().empty()) return "blocked";
-  if (!copies.empty() && copies.front().peer == peer.config.id) return "copying";
+  if (!copies.empty() && copies.front().peer == peer.config.id && !copies.front().checks()) return "copying";
   if (!peer.blocked.empty()) return "blocked";
   if (peer.needs_copy || peer.needs_copy_there || peer.given_up) return "needs copy";
   if (peer.failures > 0) return expired(peer) ? "needs copy" : "backing off";
@@ -263,6 +282,8 @@ NodeStatus Node::Impl::status() {
   status.blocked = stopped().empty() ? blocked : stopped();
   status.identity = identity_trouble();
   status.started_ms = started_ms;
+  for (auto& [name, parked] : core.state.parked)
+    status.waiting[name] = parked.fits ? "it is catching up with what could not be taken before" : parked.reason;
   for (auto& [id, peer] : peers) {
     ServerStatus server;
     Position acked = peer.start;
@@ -290,9 +311,13 @@ NodeStatus Node::Impl::status() {
       server.last_error = "it has no URL here, so it must come by itself, and it has not come for a minute";
     if (server.last_error.empty() && !peer.copy_error.empty()) server.last_error = "copy: " + peer.copy_error;
     if (server.last_error.empty() && !peer.copy_error_there.empty()) server.last_error = "copy: " + peer.copy_error_there;
-    if (server.last_error.empty() && !peer.left_out.empty())
-      server.last_error = "not replicated there, so not shipped: " + *peer.left_out.begin() +
-                          (peer.left_out.size() > 1 ? " and " + std::to_string(peer.left_out.size() - 1) + " more" : "");
+    for (auto& [name, parked] : peer.parked)
+      if (server.last_error.empty() && !parked.fits) server.last_error = "changes of a table wait there; seen from there: " + parked.reason;
+    std::set<std::string> lacking = peer.left_out;
+    std::erase_if(lacking, [&](const std::string& name) { return !peer.config.exchanges(name); });
+    if (server.last_error.empty() && !lacking.empty())
+      server.last_error = "not replicated there, so not shipped: " + *lacking.begin() +
+                          (lacking.size() > 1 ? " and " + std::to_string(lacking.size() - 1) + " more" : "");
     server.rows_sent = peer.rows_sent;
     server.rows_received = peer.rows_received;
     server.conflicts = peer.conflicts;
@@ -308,7 +333,9 @@ NodeStatus Node::Impl::status() {
     if (!copies.empty() && copies.front().peer == id) {
       const Copy& copy = copies.front();
       server.progress = "table " + std::to_string(copy.tables_in_all - copy.tables.size() + 1) + " of " + std::to_string(copy.tables_in_all) +
-                        ", " + std::to_string(copy.rows) + " rows so far";
+                        ", " + std::to_string(copy.rows + copy.session.found.compared) + (copy.checks() ? " rows compared so far" : " rows so far");
+    } else if (server.progress.empty()) {
+      server.progress = peer.checked;
     }
     status.servers.push_back(std::move(server));
   }

@@ -1,6 +1,7 @@
 // The inside of Node, in seven files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
 // pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what people asked for by SQL), copying.cpp.
 #pragma once
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -31,6 +32,7 @@ class Node::Impl {
  private:
   // node.cpp
   void reload_if_changed();
+  std::map<std::string, std::string> shapes_of_parked();
   void sync_peers(const std::vector<ServerConfig>& servers);
   void take_answers();
   void after_clock_went_back();
@@ -45,16 +47,19 @@ class Node::Impl {
   void greet_only();
   void take_hello(Peer& peer, const Hello& hello);
   void ship();
+  void leave_out_by_setting(Peer& peer);
   bool wants_anything(const Peer& peer, DocumentOrder& order);
   std::uint64_t timeout_of(const Peer& peer, std::uint64_t body_bytes);
   void pace(Peer& peer, std::uint64_t bytes);
   bool may_ship_now(const Peer& peer);
+  bool can_catch_up(const Peer& peer, const std::string& name, const ParkedTable& parked);
   void send_document(Peer& peer, const MadeDocument& made);
   void take_progress(Peer& peer, const Progress& progress);
   void observe_lag(Peer& peer, const Progress& progress);
   void failed(Peer& peer, const HttpResponse& response);
   void send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done);
-  void met(const std::string& node, const std::string& name, Origin origin);
+  void met(const std::string& node, const std::string& name, Origin origin, bool takes);
+  Hlc horizon_limit();
   KnownServer& known(const Peer& peer) { return core.state.servers[peer.config.id]; }
 
   // pulling.cpp
@@ -112,7 +117,14 @@ class Node::Impl {
     bool everything = false;  // all tables that both replicate
     std::uint64_t rows = 0;
     bool begun = false;
+    Differences found;               // of the tables that are done
+    int readings = 0;                // of the current table
+    std::uint64_t pause_until_ms = 0;
+
+    bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
   };
+  bool taking_copy() const { return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return !copy.checks(); }); }
+  bool end_check(Copy& copy);
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
@@ -120,6 +132,7 @@ class Node::Impl {
   void take_copied(Peer& peer, HttpResponse response);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void end_table(Copy& copy);
+  void remove_here(const Table& table, std::vector<Key> extra, bool tell);
   void end_copy(const std::string& failure);
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
   HttpResponse answer_copy(const HttpRequest& request, Peer& peer);

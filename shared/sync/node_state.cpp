@@ -7,6 +7,15 @@
 
 namespace rowmesh {
 
+bool ParkedTable::caught_up() const {
+  if (!fits) return false;
+  for (auto& [origin, position] : until) {
+    auto at = covered.find(origin);
+    if (at == covered.end() || at->second.number < position.number) return false;
+  }
+  return true;
+}
+
 Hlc NodeState::horizon(Hlc own_watermark) const {
   Hlc horizon = own_watermark;
   for (auto& [origin, member] : members) {
@@ -24,8 +33,9 @@ bool NodeState::advance_prune_horizon() {
     auto at = metas.find(origin);
     lowest = std::min(lowest, at == metas.end() ? 0 : at->second.horizon);
     // What it confirmed before it had heard of another member says nothing of that one's changes (model, H16 h).
+    // (Not so where nothing is handed on: the servers on its sides need not have heard of each other.)
     for (auto& [other, known] : members)
-      if (other != origin && !known.left && at != metas.end() && !at->second.received.contains(other)) return false;
+      if (partial.empty() && other != origin && !known.left && at != metas.end() && !at->second.received.contains(other)) return false;
   }
   if (members.empty() || lowest <= prune_horizon) return false;
   prune_horizon = lowest;
@@ -146,11 +156,21 @@ std::string NodeState::encode() const {
     out.fixed64(server.origin);
     pack_vector(out, server.applied);
   }
-  for (auto& [id, server] : servers)
-    for (const std::string& name : server.withheld) {
-      out.fixed64(static_cast<std::uint64_t>(id));
-      out.text(name);
-    }
+  for (auto& [id, server] : servers) {
+    out.number(server.withheld.size());
+    for (const std::string& name : server.withheld) out.text(name);
+  }
+  out.number(parked.size());
+  for (auto& [name, table] : parked) {
+    out.text(name);
+    out.text(table.reason);
+    pack_vector(out, table.covered);
+    out.number(table.fits);
+    pack_vector(out, table.until);
+    out.number(table.since_ms);
+  }
+  out.number(partial.size());
+  for (Origin origin : partial) out.fixed64(origin);
   return out.take();
 }
 
@@ -188,10 +208,17 @@ NodeState NodeState::decode(const std::string& bytes) {
     server.origin = in.fixed64();
     server.applied = unpack_vector(in);
   }
-  while (!in.done()) {
-    KnownServer& server = state.servers[static_cast<std::int64_t>(in.fixed64())];
-    server.withheld.emplace(in.text());
+  for (auto& [id, server] : state.servers)
+    for (std::uint64_t left = in.number(); left > 0; left--) server.withheld.emplace(in.text());
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    ParkedTable& table = state.parked[std::string(in.text())];
+    table.reason = in.text();
+    table.covered = unpack_vector(in);
+    table.fits = in.number() != 0;
+    table.until = unpack_vector(in);
+    table.since_ms = in.number();
   }
+  for (std::uint64_t left = in.number(); left > 0; left--) state.partial.insert(in.fixed64());
   return state;
 }
 

@@ -17,6 +17,19 @@ struct KnownServer {
   std::set<std::string> withheld;  // wire names of tables that it did not replicate when it should have got changes of them
 };
 
+// A table whose changes wait: documents that brought some were applied without them, since the table does not fit here, or since the
+// server that handed them on could not take them itself. While there is one, this node confirms nothing new (its horizon stands), so
+// nobody forgets what it lacks.
+struct ParkedTable {
+  std::string reason;        // a sentence
+  Vector covered;            // its changes are here up to these positions
+  bool fits = false;         // again: changes are taken as they come, and what was missed is asked for
+  Vector until;              // if it fits: what comes after this is here
+  std::uint64_t since_ms = 0;
+
+  bool caught_up() const;
+};
+
 struct NodeState {
   Origin self = 0;
   Hlc hlc = 0;
@@ -28,6 +41,8 @@ struct NodeState {
   std::map<TableId, Version> truncates; // T
   std::map<Origin, PositionNumber> pruned;  // per origin: the log up to here is gone
   std::map<std::int64_t, KnownServer> servers;
+  std::map<std::string, ParkedTable> parked;  // by wire name
+  std::set<Origin> partial;  // of these, changes come without some of the tables: nothing is handed on
 
   Version truncated(TableId table) const {
     auto at = truncates.find(table);

@@ -10,7 +10,9 @@
 
 #include "shared/codec/document.hpp"
 #include "shared/sync/meters.hpp"
+#include "shared/sync/node_state.hpp"
 #include "shared/sync/store.hpp"
+#include "shared/sync/wanted_rows.hpp"
 
 namespace rowmesh {
 
@@ -34,6 +36,7 @@ struct Peer {
   std::uint64_t returned_ms = 0;
   std::string last_error;
   std::string copy_error, copy_error_there;  // why the last copy ended early, here or as the server tells
+  std::string checked;                       // what the last verify or repair found
   std::uint64_t asked_ms = 0;                // when the request in flight was sent
   std::uint64_t last_success_ms = 0, last_hello_ms = 0, last_received_ms = 0;
   std::uint64_t rows_sent = 0, rows_received = 0, conflicts = 0;
@@ -54,6 +57,10 @@ struct Peer {
   bool tables_asked = false;      // was greeted because changes of such a table are to be withheld
   std::set<Origin> direct;        // origins that it gets from themselves
   bool accepts_unknown = true;
+  std::map<std::string, ParkedTable> parked;  // tables whose changes wait there
+  std::map<std::string, std::string> tried;   // the shape of a table of ours that does not fit there, when it was last sent
+  WantedRows wanted;              // what its next document must have whole
+  WantedRows wanted_of_it;        // what we ask of its next document
   bool zstd = false;
   bool ask = false;               // it has no URL for us: we ask it for its changes
 

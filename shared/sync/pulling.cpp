@@ -12,7 +12,8 @@ namespace {
 constexpr std::uint64_t hold_ms = 20000;          // an answer is kept back so long: below what proxies allow an idle request
 constexpr std::uint64_t ask_timeout_ms = 90000;   // with the time that a long document takes
 constexpr std::uint64_t applying_ms = 10;         // until the next look whether a long document is applied
-constexpr std::string_view part = "progress=", stale_mark = "&stale=1";
+constexpr std::string_view part = "progress=", whole_part = "&whole=", stale_mark = "&stale=1";
+constexpr std::size_t wanted_bytes = 2000;        // more is not named row by row in a request's query
 
 HttpResponse nothing_yet() {
   HttpResponse response;
@@ -26,7 +27,7 @@ HttpResponse nothing_yet() {
 
 void Node::Impl::ask_for_changes() {
   for (auto& [id, peer] : peers) {
-    if (!enabled || !peer.greets() || !peer.takes() || !peer.met || !peer.ask || peer.asking || !copies.empty()) continue;
+    if (!enabled || !peer.greets() || !peer.takes() || !peer.met || !peer.ask || peer.asking || taking_copy()) continue;
     if (peer.ask_at_ms <= core.now_ms())
       ask(peer);
     else
@@ -46,6 +47,10 @@ void Node::Impl::ask(Peer& peer) {
   request.method = "GET";
   request.path = "/rowmesh/v1/changes";
   request.query = std::string(part) + bytes_to_hex(progress_to_json(progress(), 0, 0));
+  if (peer.wanted_of_it.any()) {
+    std::string wanted = wanted_to_json(peer.wanted_of_it);
+    request.query += std::string(whole_part) + bytes_to_hex(wanted.size() <= wanted_bytes ? wanted : "\"all\"");
+  }
   if (std::exchange(peer.ask_stale, false)) request.query += stale_mark;
   sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.asking = true;
@@ -78,6 +83,7 @@ void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {
   try {
     apply_inline(peer, response.body, compressed);
     peer.ask_failures = 0;
+    peer.wanted_of_it = {};
     peer.last_error.clear();
   } catch (const Refusal& refusal) {
     return refuse_asked(peer, refusal);
@@ -92,8 +98,9 @@ void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {
 void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
   core.counters.refused.count(RefusedFor::document);
   peer.ask_stale = refusal.error == "stale";
+  peer.wanted_of_it = refusal.wanted;
   if (refusal.error == "stale") force = true;
-  bool again = (refusal.error == "stale" || refusal.error == "gap") && peer.ask_failures == 0;
+  bool again = (refusal.error == "stale" || refusal.error == "gap" || refusal.error == "incomplete") && peer.ask_failures == 0;
   if (!again) peer.last_error = refusal.text;
   peer.ask_at_ms = core.now_ms() + (again ? 0 : backoff_ms(peer.ask_failures, core.services.random.next()));
   next_wake_ms = std::min(next_wake_ms, peer.ask_at_ms);
@@ -108,6 +115,9 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
   std::string_view query = request.query;
   bool stale = query.ends_with(stale_mark);
   if (stale) query.remove_suffix(stale_mark.size());
+  std::size_t whole = query.find(whole_part);
+  peer.wanted = whole == std::string_view::npos ? WantedRows{} : wanted_from_json(bytes_from_hex(query.substr(whole + whole_part.size())));
+  if (whole != std::string_view::npos) query = query.substr(0, whole);
   if (!query.starts_with(part)) return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
   std::uint64_t rows = 0, conflicts = 0;
   take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));

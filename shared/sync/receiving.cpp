@@ -140,7 +140,7 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     // Its horizon waits for our watermark, which only a cut of ours takes there, and with nothing unsettled here none would come.
     if (refusal.error == "stale") force = true;
     Progress now = progress();
-    return answer(409, error_to_json(refusal.error, refusal.text, &now));
+    return answer(409, error_to_json(refusal.error, refusal.text, &now, refusal.wanted));
   } catch (const Error& error) {
     bool transient = error.kind() == ErrorKind::transient;
     if (!transient) core.counters.refused.count(RefusedFor::document);
@@ -158,7 +158,8 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
       return refuse(RefusedFor::document, 409, "same_node", "two databases come here with the identity of '" + peer->config.name + "': one is a copy of the other");
     if (origin != 0) {
       known(*peer).origin = origin;
-      met(known(*peer).node, "", origin);
+      if (request.query.ends_with("&partial=1")) core.state.partial.insert(origin);
+      met(known(*peer).node, "", origin, peer->takes());
     }
     peer->last_received_ms = core.now_ms();
   }
@@ -178,11 +179,13 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   if (peer) hello.copy_error = peer->copy_error;
   hello.ask_me = peer && !peer->reachable() && peer->may_ship();
   hello.zstd = true;
+  hello.partial = peer && !peer->config.all_tables;
   hello.old_secret = peer && !peer->config.old_secret.empty() && !signed_with(request, peer->config.secret);
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));
   for (auto& [id, table] : core.tables()) {
     Hello::HelloTable described{table.wire_name, {}, {}, table.integer_key};
-    for (const Column& column : table.columns) described.columns.push_back(column.name);
+    for (const Column& column : table.columns)
+      if (!column.dropped()) described.columns.push_back(column.name);
     for (ColumnIndex column : table.key) described.key.push_back(table.columns[column].name);
     hello.tables.push_back(std::move(described));
   }
@@ -194,7 +197,7 @@ HttpResponse Node::Impl::answer_changes(const HttpRequest& request, Peer& peer) 
   if (!request.body) return refuse(RefusedFor::document, 400, "empty", "a document is missing");
   peer.last_received_ms = core.now_ms();
   // Rows that change while they are copied come again from the position at which the copy began.
-  if (!copies.empty()) return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; changes follow when it is done");
+  if (taking_copy()) return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; changes follow when it is done");
   if (auto refused = refusals.extract(peer.config.id)) throw refused.mapped();
   if (!in_store && request.body->size() <= limits::inline_apply_bytes) return apply_inline(peer, request.body, compressed);
   // A long one is applied in slices beside the listener; the sender asks by hello when it is done.
@@ -219,6 +222,7 @@ HttpResponse Node::Impl::apply_inline(Peer& peer, std::shared_ptr<const Body> bo
 HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe) {
   std::uint64_t size = body->size();
   Applier applier(core, std::move(body), compressed);
+  if (!peer.config.all_tables) applier.take_only(peer.config.tables);
   bool open = progress().accepts_unknown;
   bool anything = applier.check([&](Origin origin) {
     if (origin == applier.header().sender) return true;
@@ -229,7 +233,7 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
   if (applier.header().node != known(peer).node)
     throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");
   known(peer).origin = applier.header().sender;
-  met(known(peer).node, "", applier.header().sender);
+  met(known(peer).node, "", applier.header().sender, true);
   peer.meters.documents_received++;
   peer.meters.bytes_received += size;
   if (anything) {

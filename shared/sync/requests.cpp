@@ -15,7 +15,7 @@ void Node::Impl::carry_out_requests() {
       return;
     }
     if (!stopped().empty()) continue;
-    if (request.kind == "copy") {
+    if (request.kind == "copy" || request.kind == "verify" || request.kind == "repair") {
       begin_copy(request);
       continue;
     }

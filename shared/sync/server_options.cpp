@@ -106,6 +106,14 @@ ServerOptions parse_server_options(const std::string& text) {
   return options;
 }
 
+void set_server_tables(ServerConfig& server, const std::string& json) {
+  nlohmann::json names = nlohmann::json::parse(json, nullptr, false);
+  if (!names.is_array()) return;
+  server.all_tables = false;
+  for (auto& name : names)
+    if (name.is_string()) server.tables.insert(name.get<std::string>());
+}
+
 bool in_schedule(const ServerOptions& options, std::uint64_t now_ms) {
   return options.schedule.empty() || open_at(options, now_ms / minute_ms % day_minutes);
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "shared/model/limits.hpp"
+#include "shared/sync/table_fit.hpp"
 #include "shared/sync/node_impl.hpp"
 #include "shared/sync/server_options.hpp"
 
@@ -62,7 +63,7 @@ void Node::Impl::greet(Peer& peer) {
   HttpRequest request;
   request.method = "GET";
   request.path = "/rowmesh/v1/hello";
-  request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance);
+  request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) + (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0), [this](Peer& answered, HttpResponse response) {
     if (response.status != 200) {
@@ -80,10 +81,11 @@ void Node::Impl::greet_only() {
   }
 }
 
-void Node::Impl::met(const std::string& node, const std::string& name, Origin origin) {
+// `takes`: we take its changes. Otherwise nobody waits to hear from it, unless somebody else does (NodeState::take_meta).
+void Node::Impl::met(const std::string& node, const std::string& name, Origin origin, bool takes) {
   for (auto& [other, member] : core.state.members)
     if (member.node == node && other != origin) member.left = true;  // an earlier incarnation: a closed origin holds nothing back
-  auto [member, added] = core.state.members.try_emplace(origin, Member{node, name, false});
+  auto [member, added] = core.state.members.try_emplace(origin, Member{node, name, !takes});
   if (!name.empty()) member->second.name = name;
   // Nothing that is not settled yet may be forgotten before it has spoken for itself (model, H16 h).
   core.state.metas.try_emplace(origin, OriginMeta{0, core.state.prune_horizon, core.state.prune_horizon, {}});
@@ -113,7 +115,8 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
   server.node = hello.node;
   server.origin = hello.origin;
-  met(hello.node, hello.name, hello.origin);
+  if (hello.partial) core.state.partial.insert(hello.origin);
+  met(hello.node, hello.name, hello.origin, peer.takes());
   core.hold_prune = std::any_of(peers.begin(), peers.end(), [&](auto& other) { return known(other.second).origin == 0 && !other.second.not_kept; });
   peer.tables.clear();
   peer.left_out.clear();
@@ -122,6 +125,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
     if (!peer.tables.contains(table.wire_name)) peer.left_out.insert(table.wire_name);
   peer.misfits.clear();
   for (auto& [id, table] : core.tables()) peer.misfits[table.wire_name] = table_misfit(table, hello);
+  leave_out_by_setting(peer);
   peer.ask = hello.ask_me;
   peer.zstd = hello.zstd;
   peer.met = true;
@@ -134,7 +138,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   }
   // Changes that it could not take before it had the table. Their positions are past, so they come as a copy.
   for (const std::string& name : server.withheld)
-    if (peer.tables.contains(name) && core.table_by_wire_name(name) && peer.copy_error.empty() && copies.empty())
+    if (peer.tables.contains(name) && peer.config.exchanges(name) && core.table_by_wire_name(name) && peer.copy_error.empty() && copies.empty())
       add_copy(0, peer, false, name, CopyMode::fail);
   take_progress(peer, hello.progress);
 }
@@ -142,6 +146,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
 void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
   observe_lag(peer, progress);
   known(peer).applied = progress.applied;
+  peer.parked = progress.parked;
   peer.direct = progress.direct;
   peer.accepts_unknown = progress.accepts_unknown;
   peer.busy = progress.busy;
@@ -172,7 +177,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   peer.meters.failures++;
   std::string error, text, body = response.body ? response.body->text(limits::control_body_bytes) : "";
   Progress progress;
-  error_from_json(body, &error, &text, &progress);
+  error_from_json(body, &error, &text, &progress, &peer.wanted);
   peer.met = false;
   // Our secret was replaced, and nobody has replaced its own yet.
   if (response.status == 401 && (error == "bad_signature" || error == "unknown_server") && !peer.config.old_secret.empty()) {
@@ -180,7 +185,10 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
     peer.retry_at_ms = core.now_ms();
     if (peer.sign_with_old) return;
   }
-  if (!progress.applied.empty()) known(peer).applied = progress.applied;
+  if (!progress.applied.empty()) {
+    known(peer).applied = progress.applied;
+    peer.parked = progress.parked;
+  }
   if (response.status == 0)
     peer.last_error = response.error;
   else if (error.empty())
@@ -192,16 +200,24 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
                 error == "clock" || error == "too_old" || error == "forbidden" || error == "certificate";
   peer.blocked = person ? peer.last_error : "";
   std::uint64_t wait = backoff_ms(peer.failures++, core.services.random.next());
-  if ((error == "gap" || error == "stale") && peer.failures <= 3) wait = 0;
+  if ((error == "gap" || error == "stale" || error == "incomplete") && peer.failures <= 3) wait = 0;
   peer.retry_at_ms = core.now_ms() + wait;
   if (peer.failures == 1 || (peer.failures & (peer.failures - 1)) == 0)
     core.log('i', "server '" + peer.config.name + "': " + peer.last_error);
+}
+
+// A server that gets some tables only.
+void Node::Impl::leave_out_by_setting(Peer& peer) {
+  if (peer.config.all_tables) return;
+  for (auto& [id, table] : core.tables())
+    if (!peer.config.exchanges(table.wire_name)) peer.left_out.insert(table.wire_name);
 }
 
 bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
   const KnownServer& server = known(peer);
   for (auto& [origin, position] : core.state.applied) {
     if (origin == server.origin || position.number == 0) continue;
+    if (origin != core.state.self && !core.state.partial.empty()) continue;  // who gets less than everything hands nothing on (model, H8 and H16 j)
     auto there = server.applied.find(origin);
     bool heard = there != server.applied.end();
     if (origin != core.state.self && (peer.direct.contains(origin) || (!heard && !peer.accepts_unknown))) continue;
@@ -209,12 +225,50 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
     if (position.number > from.number) order.from[origin] = from;
   }
   order.left_out = peer.left_out;
+  order.partial = !peer.config.all_tables;
+  order.whole = peer.wanted;
+  for (auto& [name, parked] : peer.parked)
+    if (can_catch_up(peer, name, parked)) order.behind[name] = parked.covered;
   std::size_t changes = 0;
   for (auto& [origin, from] : order.from) changes += core.window.count_after(origin, from.number);
   using Compression = ServerOptions::Compression;
   Compression wanted = peer.config.options.compression;
   order.compress = peer.zstd && (wanted == Compression::on || (wanted == Compression::automatic && !peer.is_here() && changes >= compress_from_changes));
-  return !order.from.empty();
+  return !order.from.empty() || !order.behind.empty();
+}
+
+// A table whose changes wait there: have we more of it than it has, and does it fit now, as far as anybody can tell?
+bool Node::Impl::can_catch_up(const Peer& peer, const std::string& name, const ParkedTable& parked) {
+  const Table* table = core.table_by_wire_name(name);
+  if (!table || peer.left_out.contains(name)) return false;
+  auto tried = peer.tried.find(name);
+  if (!parked.fits && tried != peer.tried.end() && tried->second == table_shape(*table)) return false;
+  auto mine = core.state.parked.find(name);
+  if (mine != core.state.parked.end() && !mine->second.fits) return false;
+  for (auto& [origin, position] : core.state.applied) {
+    if (origin == known(peer).origin) continue;
+    PositionNumber here = position.number;
+    if (mine != core.state.parked.end() && origin != core.state.self) {
+      auto at = mine->second.covered.find(origin);
+      here = at == mine->second.covered.end() ? 0 : at->second.number;
+    }
+    auto there = parked.covered.find(origin);
+    if (here > (there == parked.covered.end() ? 0 : there->second.number)) return true;
+  }
+  return false;
+}
+
+Hlc Node::Impl::horizon_limit() {
+  Hlc limit = ~Hlc{0};
+  for (auto& [id, peer] : peers) {
+    if (peer.takes() || !peer.config.enabled || known(peer).origin == 0) continue;
+    for (auto& [origin, position] : core.state.applied) {
+      auto there = known(peer).applied.find(origin);
+      PositionNumber has = there != known(peer).applied.end() ? there->second.number : origin == core.state.self ? peer.start.number : 0;
+      if (Hlc oldest = core.window.oldest_after(origin, has)) limit = std::min(limit, oldest - 1);
+    }
+  }
+  return limit;
 }
 
 void Node::Impl::ship() {
@@ -235,6 +289,7 @@ void Node::Impl::ship() {
   std::vector<std::pair<Peer*, std::size_t>> to_send;
   std::vector<Peer*> to_greet;
   core.secure_numbers();
+  core.horizon_limit = horizon_limit();
   core.store.begin(TransactionKind::read);
   core.cut(forced);
   if (force) forced_cuts++;
@@ -255,6 +310,7 @@ void Node::Impl::ship() {
       if (heard && pruned != core.state.pruned.end() && pruned->second > from.number && received < core.state.prune_horizon) peer->needs_copy = true;
     }
     if (peer->needs_copy) continue;
+    for (auto& [name, covered] : order.behind) peer->tried[name] = table_shape(*core.table_by_wire_name(name));
     auto same = std::find_if(made.begin(), made.end(), [&](auto& one) { return one.first.same(order); });
     if (same == made.end()) {
       made.emplace_back(order, make_document(core, order));
@@ -312,12 +368,14 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
     // Further than we are, or there under another tag: has it met another history of ours? hello tells.
     const Position &own = core.state.applied[core.state.self], &there = progress.applied[core.state.self];
     if (there.number > own.number || (there.number == own.number && there.tag != own.tag)) answered.met = false;
+    answered.wanted = {};
   });
 }
 
 Progress Node::Impl::progress() {
   Progress progress;
   progress.applied = core.state.applied;
+  progress.parked = core.state.parked;
   for (auto& [id, peer] : peers) {
     Origin origin = known(peer).origin;
     if (origin != 0 && peer.takes() && core.now_ms() < peer.last_received_ms + direct_for_ms) progress.direct.insert(origin);

@@ -1,6 +1,7 @@
 // What the views, /health and the dashboard show. Made by the node, published through the store.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,7 @@ struct NodeStatus {
   std::string listening;         // "127.0.0.1:8080", or ''
   std::string listen_problem;    // why it does not listen though it should
   std::uint64_t started_ms = 0;  // since 1970
+  std::map<std::string, std::string> waiting;  // tables whose changes wait here, by their name on the wire: why, as a sentence
   std::vector<ServerStatus> servers;
 };
 

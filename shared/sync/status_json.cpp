@@ -40,6 +40,7 @@ void node_fields(Status& node, Field field) {
   field("refused", node.refused);
   field("wait_cut", node.wait_cut), field("blocked", node.blocked), field("identity", node.identity), field("listening", node.listening);
   field("listen_problem", node.listen_problem), field("started_ms", node.started_ms);
+  field("waiting", node.waiting);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #pragma once
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,11 +48,15 @@ struct ServerConfig {
   std::string secret;  // never in logs, errors, views
   std::string old_secret;  // the one before: still taken until the server uses the new one
   Direction direction = Direction::both;
+  bool all_tables = true;
+  std::set<std::string> tables;  // if not all: wire names of those that are shipped to it and taken from it
   bool enabled = true;
   ServerOptions options;
   // HistoryRecord::state of the newest history record when add_server was called: every change after it is shipped. Empty:
   // there was none.
   std::string start_state;
+
+  bool exchanges(const std::string& table) const { return all_tables || tables.contains(table); }
 };
 
 // ---- the log ----
@@ -234,6 +239,11 @@ class Store {
   // for conversion. Each refused row leaves no trace and does not hinder the others. results.size() == writes.size() afterwards.
   virtual void write_rows(const Table& table, const std::vector<ColumnType>& types, std::span<const RowWrite> writes,
                           std::vector<WriteResult>& results) = 0;
+  // The row as read_rows would give it back once it is written: to compare it with what is here. A value that the table cannot hold stays as it is.
+  virtual OwnedRow as_stored(const Table& table, const std::vector<ColumnType>& types, RowView row) {
+    (void)table, (void)types;
+    return OwnedRow(row);
+  }
   virtual void truncate(const Table& table) = 0;  // in a write transaction: removes all rows, captured by nobody
   // The row that has these values in the columns of the index; nullopt if none, or if a value is null.
   virtual std::optional<Key> find_unique(const Table& table, std::size_t unique_index, RowView row) = 0;

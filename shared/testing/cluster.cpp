@@ -25,6 +25,7 @@ Plan Plan::random(std::uint64_t seed) {
         &Plan::partitions, &Plan::weather, &Plan::races, &Plan::skew, &Plan::refusals, &Plan::pull, &Plan::mixed})
     plan.*feature = !random.chance(250);
   if (!plan.integer_keys) plan.natural_keys = true;
+  plan.schemas = random.chance(250);
   return plan;
 }
 
@@ -35,7 +36,7 @@ std::string Plan::text() const {
   add(integer_keys, "integer"), add(natural_keys, "natural"), add(uniques, "unique"), add(truncates, "truncate");
   add(prepared, "prepared"), add(crashes, "crash"), add(partitions, "partition"), add(weather, "weather"),
       add(races, "race");
-  add(skew, "skew"), add(refusals, "refuse"), add(pull, "pull"), add(mixed, "mixed");
+  add(skew, "skew"), add(refusals, "refuse"), add(pull, "pull"), add(mixed, "mixed"), add(schemas, "schema");
   return text;
 }
 
@@ -169,7 +170,7 @@ void ClusterRun::transact(std::size_t i) {
 void ClusterRun::disturb() {
   std::size_t i = random_.below(nodes_.size());
   SimulatedNode& here = *nodes_[i];
-  switch (random_.below(5)) {
+  switch (random_.below(plan_.schemas ? 6 : 5)) {
     case 0:
       if (plan_.crashes && here.node) stop(i);
       break;
@@ -200,6 +201,11 @@ void ClusterRun::disturb() {
       break;
     case 4:
       if (plan_.refusals) Workload::toggle_check(*here.store, random_);
+      break;
+    case 5:
+      Workload::rename_column(*here.store, random_.chance(500) ? "things" : "names", random_.chance(600));
+      tell("a column of node " + std::to_string(i) + " is renamed");
+      here.wake_ms = now_ms_;
       break;
   }
 }
@@ -258,6 +264,7 @@ void ClusterRun::heal() {
     node->workload.finish(ledger_, random_);
     node->store->remove_checks("things");
     node->store->remove_checks("names");
+    for (const char* table : {"things", "names"}) Workload::rename_column(*node->store, table, false);
     node->wake_ms = now_ms_;
   }
 }

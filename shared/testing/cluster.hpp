@@ -25,6 +25,7 @@ struct Plan {
   bool integer_keys = true, natural_keys = true, uniques = true, truncates = true, prepared = true;
   bool crashes = true, partitions = true, weather = true, races = true, skew = true, refusals = true, pull = true;
   bool mixed = true;  // some stores behave as SQLite
+  bool schemas = false;  // a column is renamed on one node, for a while
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
   std::string text() const;

@@ -19,6 +19,11 @@ const Table& MemoryStore::create_table(Table table) {
   return (tables_[table.id] = Stored{table, {}, {}}).table;
 }
 
+void MemoryStore::alter_table(const std::string& table, const std::function<void(Table&)>& change) {
+  change(stored(table).table);
+  generation_++;
+}
+
 void MemoryStore::add_check(const std::string& table, std::string name, Check holds) {
   stored(table).checks.emplace_back(std::move(name), std::move(holds));
   generation_++;

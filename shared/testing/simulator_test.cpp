@@ -12,7 +12,7 @@ namespace {
 
 using Feature = bool Plan::*;
 constexpr Feature features[] = {&Plan::integer_keys, &Plan::pull,   &Plan::crashes, &Plan::races,      &Plan::refusals, &Plan::prepared, &Plan::uniques,
-                                &Plan::weather,      &Plan::truncates, &Plan::partitions, &Plan::skew, &Plan::mixed};
+                                &Plan::weather,      &Plan::truncates, &Plan::partitions, &Plan::skew, &Plan::mixed, &Plan::schemas};
 
 // What the seed has of `wanted`, and nothing else.
 Plan only(std::uint64_t seed, std::initializer_list<Feature> wanted, std::size_t nodes = 0) {
@@ -47,6 +47,8 @@ TEST(Simulator, UniqueValues) { run_seeds({&Plan::uniques}); }
 TEST(Simulator, BadNetwork) { run_seeds({&Plan::weather}); }
 TEST(Simulator, Partitions) { run_seeds({&Plan::partitions}); }
 TEST(Simulator, Truncates) { run_seeds({&Plan::truncates}); }
+TEST(Simulator, SchemasThatDiffer) { run_seeds({&Plan::schemas}); }
+TEST(Simulator, SchemasThatDifferWithServersThatNobodyReaches) { run_seeds({&Plan::schemas, &Plan::pull, &Plan::crashes}); }
 TEST(Simulator, ClocksThatJump) { run_seeds({&Plan::skew, &Plan::mixed}); }
 
 TEST(Simulator, SameSeedSameTrace) {

@@ -42,6 +42,11 @@ void Workload::create_tables(MemoryStore& store, bool uniques) {
   store.create_table(names);
 }
 
+void Workload::rename_column(MemoryStore& store, const std::string& table, bool renamed) {
+  std::string name = renamed ? "b_renamed" : "b";
+  if (store.table(table).columns[2].name != name) store.alter_table(table, [&](Table& altered) { altered.columns[2].name = name; });
+}
+
 // A constraint that only this node has, for a while: about one value in eight breaks it.
 void Workload::toggle_check(MemoryStore& store, SeededRandom& random) {
   const char* table = random.chance(500) ? "things" : "names";

@@ -1,0 +1,388 @@
+// Tables that do not fit, and values that were left out: a few nodes over memory stores, without faults.
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "shared/sync/node.hpp"
+#include "shared/testing/memory_store.hpp"
+#include "shared/testing/simulated_network.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+struct Wall : WallClock {
+  std::uint64_t time_ms = 1'700'000'000'000;
+  std::uint64_t now_ms() override { return time_ms; }
+};
+
+class Sites : public ::testing::Test {
+ protected:
+  struct Site {
+    std::unique_ptr<MemoryStore> store;
+    std::unique_ptr<SeededRandom> random;
+    std::unique_ptr<Node> node;
+    std::uint64_t wake_ms = 0;
+  };
+
+  Sites() : random_(7), network_(wall_.time_ms, random_, [](const std::string&) {}) {}
+
+  void build(std::size_t count) {
+    for (std::size_t i = 0; i < count; i++) {
+      auto site = std::make_unique<Site>();
+      std::string uuid = "00000000-0000-4000-8000-" + to_hex(i).substr(4);
+      site->store =
+          std::make_unique<MemoryStore>(Identity{uuid, random_.next() | 1, "node" + std::to_string(i)}, wall_);
+      site->random = std::make_unique<SeededRandom>(i + 1);
+      site->store->set("enabled", "on");
+      Table table;
+      table.wire_name = "notes";
+      table.columns = {{"code", ColumnType::text, "text", true, false},
+                       {"title", ColumnType::text, "text", false, false},
+                       {"body", ColumnType::text, "text", false, false}};
+      table.key = {0};
+      site->store->create_table(table);
+      table.wire_name = "other";
+      site->store->create_table(table);
+      sites_.push_back(std::move(site));
+    }
+  }
+  // `hides`: of the two, the second has no URL for the first, which so asks for its changes.
+  // `change`: of what the first has of the second.
+  void link(std::size_t left, std::size_t right, bool hides = false, const std::function<void(ServerConfig&)>& change = {}) {
+    for (auto [at, to] : {std::pair{left, right}, std::pair{right, left}}) {
+      ServerConfig server;
+      if (at == left && change) change(server);
+      server.name = "node" + std::to_string(to);
+      server.url = hides && at == right ? "" : SimulatedNetwork::url(to);
+      server.secret = "secret " + std::to_string(left) + " " + std::to_string(right);
+      sites_[at]->store->add_server(server);
+    }
+  }
+  void start(std::size_t i) {
+    Site& site = *sites_[i];
+    site.node = std::make_unique<Node>(
+        NodeServices{*site.store, wall_, *site.random, network_.client(i), [](char, const std::string&) {}, [] {}});
+    site.node->start();
+    network_.attach(i, site.node.get());
+  }
+  void start_all() {
+    for (std::size_t i = 0; i < sites_.size(); i++) start(i);
+    run(8000);
+  }
+  void run(std::uint64_t for_ms) {
+    std::uint64_t until = wall_.time_ms + for_ms;
+    for (; wall_.time_ms < until; wall_.time_ms++) {
+      while (network_.next_ms() <= wall_.time_ms) {
+        std::size_t at = 0;
+        network_.run_next(at);
+        sites_[at]->wake_ms = wall_.time_ms;
+      }
+      for (auto& site : sites_)
+        if (site->node && site->wake_ms <= wall_.time_ms)
+          site->wake_ms = std::max(site->node->tick(), wall_.time_ms + 1);
+    }
+  }
+  static Row row(const char* code, std::string_view title, std::string_view body) {
+    return {Value::of_text(code), Value::of_text(title), Value::of_text(body)};
+  }
+  void insert(std::size_t i, const std::string& table, const Row& values) {
+    in_local(i, [&](MemoryStore& store) { store.insert(table, values); });
+  }
+  void update(std::size_t i, const std::string& table, const Row& values) {
+    in_local(i, [&](MemoryStore& store) { store.update(table, std::span(values).first(1), values); });
+  }
+  void remove(std::size_t i, const std::string& table, const char* code) {
+    Row key = {Value::of_text(code)};
+    in_local(i, [&](MemoryStore& store) { store.remove(table, key); });
+  }
+  void in_local(std::size_t i, const std::function<void(MemoryStore&)>& work) {
+    sites_[i]->store->begin_local();
+    work(*sites_[i]->store);
+    sites_[i]->store->commit_local();
+    sites_[i]->wake_ms = wall_.time_ms;
+  }
+  // "code=title,body ..." in order of the keys.
+  std::string rows(std::size_t i, const std::string& table) {
+    std::string text;
+    for (auto& [key, row] : sites_[i]->store->rows(table))
+      text += (text.empty() ? "" : " ") + std::string(row.values[0].text) + "=" + std::string(row.values[1].text) +
+              "," + (row.values.size() > 2 ? std::string(row.values[2].text) : "");
+    return text;
+  }
+  void rename_title(std::size_t i, const std::string& name) {
+    sites_[i]->store->alter_table("notes", [&](Table& table) { table.columns[1].name = name; });
+    sites_[i]->wake_ms = wall_.time_ms;
+  }
+  std::string waiting(std::size_t i) {
+    auto waiting = sites_[i]->store->status().waiting;
+    return waiting.empty() ? "" : waiting.begin()->first + ": " + waiting.begin()->second;
+  }
+
+  Wall wall_;
+  SeededRandom random_;
+  SimulatedNetwork network_;
+  std::vector<std::unique_ptr<Site>> sites_;
+};
+
+const std::string big(5000, 'x');
+
+void put_uncaptured(MemoryStore& store, const char* table, const Row& values) {
+  const Table& described = store.table(table);
+  const Table* locked = &described;
+  store.begin(TransactionKind::write, {&locked, 1});
+  Key key = encode_key(std::span(values).first(described.key.size()));
+  RowWrite write{WriteKind::insert, key, 0, values, nullptr};
+  std::vector<WriteResult> results;
+  std::vector<ColumnType> types(described.columns.size(), ColumnType::text);
+  store.write_rows(described, types, {&write, 1}, results);
+  store.commit();
+}
+
+// A row that is here from before and was never copied: its big value has settled, so it is left out when another column
+// changes. The receiver, which has no such row, must get it whole, once, and forget nothing of the document.
+TEST_F(Sites, ABigValueThatWasLeftOutIsAskedFor) {
+  build(2);
+  put_uncaptured(*sites_[0]->store, "notes", row("a", "old", big));
+  put_uncaptured(*sites_[0]->store, "notes", row("b", "old", big));
+  link(0, 1);
+  start_all();
+  EXPECT_EQ(rows(1, "notes"), "");
+  in_local(0, [&](MemoryStore& store) {
+    Row a = row("a", "new", big), other = row("c", "with it", "");
+    store.update("notes", std::span(a).first(1), a);
+    store.insert("other", other);
+  });
+  run(3000);
+  EXPECT_EQ(rows(1, "notes"), "a=new," + big);
+  EXPECT_EQ(rows(1, "other"), "c=with it,");
+  EXPECT_EQ(sites_[0]->node->status().servers[0].state, "streaming");
+  EXPECT_TRUE(sites_[1]->store->conflicts().empty());
+}
+
+TEST_F(Sites, ABigValueThatWasLeftOutIsAskedForByAServerThatNobodyReaches) {
+  build(2);
+  put_uncaptured(*sites_[1]->store, "notes", row("a", "old", big));
+  link(0, 1, true);
+  start_all();
+  update(1, "notes", row("a", "new", big));
+  run(30000);
+  EXPECT_EQ(rows(0, "notes"), "a=new," + big);
+}
+
+TEST_F(Sites, ARenamedColumnParksItsTableOnly) {
+  build(2);
+  link(0, 1);
+  start_all();
+  insert(0, "notes", row("a", "1", ""));
+  run(2000);
+  rename_title(0, "heading");
+  update(0, "notes", row("a", "2", ""));
+  insert(0, "notes", row("b", "1", ""));
+  insert(0, "other", row("o", "1", ""));
+  insert(1, "notes", row("c", "1", ""));
+  run(5000);
+  EXPECT_EQ(rows(1, "notes"), "a=1, c=1,");
+  EXPECT_EQ(rows(1, "other"), "o=1,");
+  EXPECT_EQ(rows(0, "notes"), "a=2, b=1,");
+  EXPECT_EQ(
+      waiting(1),
+      "notes: table 'notes' has no column 'heading' here, but on the other server: add it here, or drop it there");
+  EXPECT_NE(sites_[0]->store->status().servers[0].last_error.find("heading"), std::string::npos);
+  remove(0, "notes", "a");
+  run(2000);
+  rename_title(1, "heading");
+  run(15000);
+  EXPECT_EQ(rows(0, "notes"), "b=1, c=1,");
+  EXPECT_EQ(rows(1, "notes"), "b=1, c=1,");
+  EXPECT_EQ(waiting(0) + waiting(1), "");
+  EXPECT_EQ(sites_[0]->store->status().servers[0].last_error, "");
+}
+
+// Nothing is forgotten while a table waits, be it for hours and over a restart.
+TEST_F(Sites, WhatWaitsIsNotForgotten) {
+  build(3);
+  link(0, 1), link(1, 2), link(0, 2);
+  start_all();
+  insert(0, "notes", row("a", "1", ""));
+  run(5000);
+  rename_title(2, "heading");
+  remove(0, "notes", "a");
+  insert(1, "notes", row("b", "1", ""));
+  run(60000);
+  EXPECT_EQ(rows(2, "notes"), "a=1,");
+  network_.attach(2, nullptr);
+  sites_[2]->node.reset();
+  sites_[2]->store->crash();
+  start(2);
+  run(60000);
+  rename_title(2, "title");
+  run(20000);
+  EXPECT_EQ(rows(2, "notes"), "b=1,");
+  EXPECT_EQ(waiting(2), "");
+}
+
+// In a chain: who is behind a server that cannot take a table gets its changes when that one can.
+TEST_F(Sites, ATableThatWaitsInTheMiddleOfAChain) {
+  build(3);
+  link(0, 1), link(1, 2);
+  start_all();
+  insert(0, "notes", row("a", "1", ""));
+  run(5000);
+  rename_title(1, "heading");
+  update(0, "notes", row("a", "2", ""));
+  insert(0, "notes", row("b", "1", ""));
+  insert(0, "other", row("o", "1", ""));
+  insert(2, "notes", row("c", "1", ""));
+  run(10000);
+  EXPECT_EQ(rows(1, "notes"), "a=1,");
+  EXPECT_EQ(rows(2, "notes"), "a=1, c=1,");
+  EXPECT_EQ(rows(2, "other"), "o=1,");
+  EXPECT_EQ(waiting(2).substr(0, 6), "notes:");
+  rename_title(1, "title");
+  run(30000);
+  for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(rows(i, "notes"), "a=2, b=1, c=1,") << i;
+  EXPECT_EQ(waiting(0) + waiting(1) + waiting(2), "");
+}
+
+TEST_F(Sites, ATableThatWaitsWhereNobodyReaches) {
+  build(2);
+  link(0, 1, true);
+  start_all();
+  rename_title(0, "heading");
+  insert(1, "notes", row("a", "1", ""));
+  insert(1, "other", row("o", "1", ""));
+  run(30000);
+  EXPECT_EQ(rows(0, "notes"), "");
+  EXPECT_EQ(rows(0, "other"), "o=1,");
+  rename_title(0, "title");
+  run(40000);
+  EXPECT_EQ(rows(0, "notes"), "a=1,");
+}
+
+// A column that only one side has: what does not know it must not decide about it.
+TEST_F(Sites, AColumnThatOnlyOneSideHasKeepsItsValues) {
+  build(2);
+  sites_[1]->store->alter_table("notes", [](Table& table) { table.columns.resize(2); });
+  link(0, 1);
+  start_all();
+  insert(1, "notes", {Value::of_text("a"), Value::of_text("1")});
+  run(3000);
+  EXPECT_EQ(rows(0, "notes"), "a=1,");
+  update(0, "notes", row("a", "1", "mine"));
+  run(3000);
+  EXPECT_EQ(waiting(1).substr(0, 6), "notes:");
+  update(1, "notes", {Value::of_text("a"), Value::of_text("2")});
+  run(3000);
+  EXPECT_EQ(rows(0, "notes"), "a=2,mine");
+}
+
+TEST_F(Sites, TypesWithoutCommonValuesParkTheTable) {
+  build(2);
+  sites_[0]->store->alter_table("notes", [](Table& table) { table.columns[2].type = ColumnType::integer; });
+  sites_[1]->store->alter_table("notes", [](Table& table) { table.columns[2].type = ColumnType::bytes; });
+  link(0, 1);
+  start_all();
+  insert(0, "notes", {Value::of_text("a"), Value::of_text("1"), Value::of_null()});
+  run(3000);
+  EXPECT_EQ(rows(1, "notes"), "");
+  EXPECT_NE(waiting(1).find("bytes here and integer"), std::string::npos);
+}
+
+void only_notes(ServerConfig& server) {
+  server.all_tables = false;
+  server.tables = {"notes"};
+}
+
+// A chain whose middle gets one table only: it hands nothing on, and holds up nobody's forgetting.
+TEST_F(Sites, AServerWithSomeTablesHandsNothingOn) {
+  build(3);
+  link(0, 1, false, only_notes), link(1, 2);
+  start_all();
+  insert(0, "notes", row("a", "1", ""));
+  insert(0, "other", row("o", "1", ""));
+  insert(1, "notes", row("b", "1", ""));
+  insert(1, "other", row("p", "1", ""));
+  insert(2, "notes", row("c", "1", ""));
+  run(20000);
+  EXPECT_EQ(rows(1, "notes"), "a=1, b=1, c=1,");
+  EXPECT_EQ(rows(1, "other"), "p=1,");
+  EXPECT_EQ(rows(0, "notes"), "a=1, b=1,");
+  EXPECT_EQ(rows(0, "other"), "o=1,");  // of the excluded table nothing is taken from it either
+  EXPECT_EQ(rows(2, "notes"), "b=1, c=1,");
+  EXPECT_EQ(rows(2, "other"), "p=1,");
+  EXPECT_EQ(sites_[0]->node->status().unsettled, 0u);
+  EXPECT_EQ(sites_[1]->node->status().unsettled, 0u);
+}
+
+TEST_F(Sites, MoreTablesForAServerComeByACopy) {
+  build(2);
+  link(0, 1, false, only_notes);
+  start_all();
+  insert(0, "other", row("o", "1", ""));
+  run(3000);
+  EXPECT_EQ(rows(1, "other"), "");
+  sites_[0]->store->change_server(1, [](ServerConfig& server) { server.tables.insert("other"); });
+  sites_[0]->wake_ms = wall_.time_ms;
+  run(20000);
+  EXPECT_EQ(rows(1, "other"), "o=1,");
+}
+
+// Nobody takes its changes, so nobody waits to hear from it; what it lacks is kept for it all the same.
+TEST_F(Sites, AServerToWhichWeOnlyShipHoldsUpNobody) {
+  build(3);
+  link(0, 1);
+  link(0, 2, false, [](ServerConfig& server) { server.direction = Direction::push; });
+  sites_[2]->store->change_server(1, [](ServerConfig& server) { server.direction = Direction::pull; });
+  start_all();
+  insert(0, "notes", row("a", "1", ""));
+  insert(1, "notes", row("b", "1", ""));
+  run(20000);
+  EXPECT_EQ(rows(2, "notes"), "a=1, b=1,");
+  EXPECT_EQ(sites_[0]->node->status().unsettled, 0u);
+  EXPECT_EQ(sites_[1]->node->status().unsettled, 0u);
+  network_.attach(2, nullptr);
+  remove(0, "notes", "a");
+  insert(1, "notes", row("c", "1", ""));
+  run(60000);
+  network_.attach(2, sites_[2]->node.get());
+  run(60000);
+  EXPECT_EQ(rows(2, "notes"), "b=1, c=1,");
+  EXPECT_EQ(sites_[0]->node->status().unsettled, 0u);
+}
+
+// Rows that differ for good are counted and listed; a row whose change is on its way is none of them.
+TEST_F(Sites, VerifyFindsWhatDiffersAndRepairMendsIt) {
+  build(2);
+  link(0, 1);
+  start_all();
+  for (std::size_t i : {0, 1}) put_uncaptured(*sites_[i]->store, "notes", row("same", "1", "1"));
+  put_uncaptured(*sites_[0]->store, "notes", row("a", "here", "1"));
+  put_uncaptured(*sites_[1]->store, "notes", row("a", "there", "1"));
+  put_uncaptured(*sites_[0]->store, "notes", row("b", "only here", ""));
+  put_uncaptured(*sites_[1]->store, "notes", row("c", "only there", ""));
+  sites_[0]->store->request("verify", R"({"server": "node1", "on_existing": "verify"})");
+  for (int i = 0; i < 40; i++) {
+    update(i % 2, "notes", row("same", std::to_string(i), "1"));
+    run(50);
+  }
+  run(20000);
+  EXPECT_EQ(sites_[0]->store->status().servers[0].progress.substr(0, 77), "verified: 3 rows compared, 1 differ, 1 only there, 1 only here; see conflicts");
+  ASSERT_EQ(sites_[0]->store->conflicts().size(), 3u);
+  EXPECT_TRUE(sites_[0]->store->requests().empty());
+  EXPECT_NE(rows(0, "notes"), rows(1, "notes"));
+  sites_[0]->store->request("repair", R"({"server": "node1", "on_existing": "repair", "direction": "pull"})");
+  run(20000);
+  EXPECT_EQ(rows(0, "notes"), "a=there,1 c=only there, same=39,1");
+  EXPECT_EQ(rows(1, "notes"), "a=there,1 c=only there, same=39,1");
+  put_uncaptured(*sites_[0]->store, "notes", row("d", "wins", ""));
+  put_uncaptured(*sites_[1]->store, "notes", row("e", "goes", ""));
+  run(20000);
+  sites_[0]->store->request("repair", R"({"server": "node1", "on_existing": "repair", "direction": "push"})");
+  run(20000);
+  EXPECT_EQ(rows(0, "notes"), rows(1, "notes"));
+  EXPECT_EQ(rows(0, "notes").find("d=wins"), rows(0, "notes").find("d="));
+  EXPECT_EQ(rows(0, "notes").find("e=goes"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
