@@ -3,7 +3,6 @@ import contextlib
 import os
 import pathlib
 import random
-import sqlite3
 import statistics
 import threading
 import time
@@ -30,15 +29,17 @@ ONE = {
 FIRST_MARK = 1_000_000_000
 
 
+def cpu_s(pid):
+    """The processor time of a process, in steps of 10 ms."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Worker:
     """The process that ships and applies, as the operating system sees it."""
 
     def __init__(self, node):
         self.pid = node.worker_pids()[0] if node.engine == "postgresql" else node.host.pid
-
-    def cpu_s(self):
-        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def own_mb(self):
         """Memory of its own: without PostgreSQL's shared buffers and the program's code."""
@@ -91,13 +92,13 @@ class Pair:
 
     def shipped(self, *statements):
         """-> seconds from the statements' start, from their commit, and the workers' CPU seconds, until the target has all of it."""
-        before = [worker.cpu_s() for worker in self.workers]
+        before = [cpu_s(worker.pid) for worker in self.workers]
         started = time.perf_counter()
         for statement in statements:
             self.source.run(statement)
         committed = time.perf_counter()
         ended = self.wait_row(self.insert_one())
-        return ended - started, ended - committed, [worker.cpu_s() - spent for worker, spent in zip(self.workers, before)]
+        return ended - started, ended - committed, [cpu_s(worker.pid) - spent for worker, spent in zip(self.workers, before)]
 
 
 class MemoryPeak(threading.Thread):
