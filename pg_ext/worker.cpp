@@ -226,6 +226,8 @@ void rowmesh_worker_main(Datum argument) {
   pqsignal(SIGTERM, die);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
+  // A reload between our fork and this line went unheard (CREATE EXTENSION, ALTER SYSTEM, pg_reload_conf in one breath): read the files once more.
+  ConfigReloadPending = 1;
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
   pin_settings();
   SharedSlot* slot = my_slot();
@@ -238,7 +240,9 @@ void rowmesh_worker_main(Datum argument) {
   CommitTransactionCommand();
   MemoryContextSwitchTo(TopMemoryContext);
   door([&] {
-    Body::set_directory(std::string(DataDir) + "/base/pgsql_tmp");
+    std::string directory = std::string(DataDir) + "/base/pgsql_tmp";
+    guard([&] { MakePGDirectory(directory.c_str()); });  // PostgreSQL makes it when it needs it first; it may be there
+    Body::set_directory(directory);
     // Never destroyed: a worker ends by proc_exit.
     auto* worker = new Worker(slot);
     worker->run();

@@ -43,6 +43,19 @@ class Guest(threading.Thread):
         connection.close()
 
 
+class LongDocuments(ClusterTest):
+    """Symptom: a transaction of more than 32 MB never arrived at a PostgreSQL server that had not used a temporary file yet ('no room for the
+    body'). Mechanism: a long body goes to a file in base/pgsql_tmp, which PostgreSQL makes when it needs it first. Fix: the worker makes it."""
+
+    def test_a_transaction_longer_than_bodies_in_memory(self):
+        nodes = [self.postgres("one", "CREATE TABLE big (id integer PRIMARY KEY, content text)"),
+                 self.postgres("two", "CREATE TABLE big (id integer PRIMARY KEY, content text)")]
+        self.join(nodes, [tuple(nodes)])
+        nodes[0].run("INSERT INTO big SELECT i, repeat(md5(i::text), 32768) FROM generate_series(1, 40) i")
+        self.wait_equal(nodes)
+        self.assertEqual([(40, 40 << 20)], nodes[1].run("SELECT count(*), sum(length(content)) FROM big"))
+
+
 class Load(ClusterTest):
     def check(self, *engines):
         nodes = [self.node(engine, name, SCHEMA) for engine, name in zip(engines, ("north", "east", "south"))]
