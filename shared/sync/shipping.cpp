@@ -113,6 +113,9 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   judge_clock();
   KnownServer& server = known(peer);
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
+  // What it forgot while it was alone may be newer than our watermark, and a transaction that stays open from now on would keep ours there:
+  // a cut now notes the time of meeting, and the next one may announce it.
+  if (server.origin != hello.origin) force = true;
   server.node = hello.node;
   server.origin = hello.origin;
   if (hello.partial) core.state.partial.insert(hello.origin);
