@@ -112,3 +112,24 @@ prepare_all() {
   prepare_build
   prepare_install
 }
+
+# For the tests of dashboard and monitoring: a browser, what drives it, and Prometheus. Where one cannot be had, the tests that need it are skipped and say so.
+prepare_dashboard_tools() {
+  local tools=$build/tools
+  mkdir -p "$tools/dashboard" "$tools/prometheus"
+  command -v chromium >/dev/null 2>&1 || (need_packages chromium) || say "Chromium could not be installed."
+  command -v node >/dev/null 2>&1 || (need_packages nodejs) || say "Node.js could not be installed."
+  # Unpacked, not installed: the package would start a service of its own.
+  if ! command -v promtool >/dev/null 2>&1 && [ ! -x "$tools/prometheus/usr/bin/promtool" ]; then
+    (cd "$tools" && apt-get -qq download prometheus && dpkg -x prometheus_*.deb prometheus && rm -f prometheus_*.deb) >"$apt_log" 2>&1 ||
+      say "Prometheus could not be fetched."
+  fi
+  if ! cmp -s "$top/regress/dashboard/package-lock.json" "$tools/dashboard/package-lock.json" || [ ! -d "$tools/dashboard/node_modules" ]; then
+    command -v npm >/dev/null 2>&1 || (need_packages npm) || true
+    cp "$top"/regress/dashboard/package*.json "$tools/dashboard/"
+    (cd "$tools/dashboard" && npm ci --ignore-scripts --no-audit --no-fund) >"$build/npm.log" 2>&1 || {
+      rm -rf "$tools/dashboard/node_modules"
+      say "playwright-core could not be fetched with npm; see $build/npm.log."
+    }
+  fi
+}

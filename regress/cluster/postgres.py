@@ -207,6 +207,7 @@ class PostgresNode:
         wait_until(answers, bool, f"{self.name} takes connections again")
 
     def freeze(self):
+        self.wait_ready()   # an accident before this one may have ended the session
         self._frozen = self.worker_pids()
         for pid in self._frozen:
             os.kill(pid, signal.SIGSTOP)
