@@ -776,7 +776,7 @@ END $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA rowmesh FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rowmesh FROM PUBLIC;
 GRANT SELECT ON status, tables, conflicts, quarantine, tokens TO rowmesh_monitor, rowmesh_admin;
-GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass)
+GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), rowmesh.version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass)
   TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION
   resolve_table(text), add_resolved_table(regclass, text, text, text), add_table(text, text, text, text),

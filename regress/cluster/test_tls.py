@@ -141,4 +141,4 @@ class Tls(ClusterTest):
                 return False
             return True
         self.wait_for(refused, bool, "it stopped listening")
-        self.assertIn("/nowhere", str(lonely.call("debug")))
+        self.wait_for(lambda: str(lonely.call("debug")), lambda text: "/nowhere" in text, "it says why")
