@@ -102,8 +102,8 @@ class Api:
         self.assertEqual([], self.done(self.api.get("/api/v1/quarantine"))["quarantine"])
 
     def test_conflicts_are_listed_with_both_images(self):
-        self.there.run("INSERT INTO person VALUES (1, 'Ada', 30)")
         self.join([self.here, self.there], [(self.here, self.there)])
+        self.there.run("INSERT INTO person VALUES (1, 'Ada', 30)")
         self.here.run("INSERT INTO person VALUES (2, 'Bo', 40)")
         self.wait_equal([self.here, self.there])
         for node in (self.here, self.there):
