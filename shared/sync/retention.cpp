@@ -44,7 +44,7 @@ void Node::Impl::expire_members() {
   };
   bool hears_somebody = false;
   for (auto& [origin, member] : core.state.members)
-    hears_somebody |= origin != core.state.self && !member.left && now_ms <= heard_ms(origin) + silent_ms;
+    hears_somebody |= origin != core.state.self && !member.left && now_ms <= heard_ms(origin) + std::min(silent_ms, patience_ms);
   if (!too_many && !hears_somebody) return;
   for (auto& [origin, member] : core.state.members) {
     // Nobody says anything while nothing is unsettled.
