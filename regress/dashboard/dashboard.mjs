@@ -104,6 +104,7 @@ try {
   step("the menu and its dialogs");
   await page.getByRole("button", { name: `More for ${peer.name}` }).click();
   await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");
   await see(`Edit ${peer.name}`, "dialog");
   await shot("edit-server-light");
