@@ -1,6 +1,7 @@
-// What belongs to a table runs with the rights of its owner, as when the owner writes it: CHECK constraints, domains, generated columns,
-// index expressions and triggers may call functions that the owner wrote, and the worker is a superuser. (PostgreSQL 16 does the same for its own
-// logical replication; before it did not, and a table's owner could become a superuser.)
+// What belongs to a table runs with the rights of its owner, as when the owner writes it: CHECK constraints, domains,
+// generated columns, index expressions and triggers may call functions that the owner wrote, and the worker is a
+// superuser. (PostgreSQL 16 does the same for its own logical replication; before it did not, and a table's owner could
+// become a superuser.)
 #pragma once
 #include "pg_ext/pg_prelude.hpp"
 

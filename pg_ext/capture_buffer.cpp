@@ -30,9 +30,10 @@ struct Segment {
 };
 
 Segment* top = nullptr;
-// A record's number stands where the transaction's last record has the version, and tells the reader their order. Neither their places in the
-// table do (a small record may find room on an earlier page than the big ones before it) nor the order of writing (a subtransaction's record
-// is written before that of the transaction around it, which was begun earlier).
+// A record's number stands where the transaction's last record has the version, and tells the reader their order.
+// Neither their places in the table do (a small record may find room on an earlier page than the big ones before it)
+// nor the order of writing (a subtransaction's record is written before that of the transaction around it, which was
+// begun earlier).
 std::uint64_t begun_records = 0, newest_spilled = 0;
 
 enum LogColumn { column_xid, column_hlc, column_data, column_big, log_columns };

@@ -103,8 +103,8 @@ bool describe_key(RawTable& raw, Relation index) {
 
 void describe_unique(RawTable& raw, Relation index) {
   Form_pg_index form = index->rd_index;
-  bool plain = form->indisunique && form->indisvalid && form->indimmediate && index->rd_indpred == nullptr && index->rd_indexprs == nullptr &&
-               index->rd_rel->relam == BTREE_AM_OID;
+  bool plain = form->indisunique && form->indisvalid && form->indimmediate && index->rd_indpred == nullptr &&
+               index->rd_indexprs == nullptr && index->rd_rel->relam == BTREE_AM_OID;
   if (!plain) return;
   RawUnique& unique = raw.uniques[raw.unique_count++];
   unique.index = RelationGetRelid(index);
@@ -124,7 +124,8 @@ void describe(RawTable& raw, Oid relation, Oid key_index, MemoryContext keep) {
   describe_columns(raw, heap, keep);
   List* indexes = RelationGetIndexList(heap);
   raw.uniques = static_cast<RawUnique*>(palloc0(sizeof(RawUnique) * static_cast<Size>(list_length(indexes) + 1)));
-  if (!OidIsValid(key_index)) key_index = OidIsValid(heap->rd_pkindex) ? heap->rd_pkindex : RelationGetReplicaIndex(heap);
+  if (!OidIsValid(key_index))
+    key_index = OidIsValid(heap->rd_pkindex) ? heap->rd_pkindex : RelationGetReplicaIndex(heap);
   raw.key_index = key_index;
   ListCell* cell;
   foreach (cell, indexes) {
@@ -138,7 +139,8 @@ void describe(RawTable& raw, Oid relation, Oid key_index, MemoryContext keep) {
   table_close(heap, NoLock);
 }
 
-bool to_column_indexes(const PgTable& table, const AttrNumber* attributes, int count, std::vector<ColumnIndex>& columns) {
+bool to_column_indexes(const PgTable& table, const AttrNumber* attributes, int count,
+                       std::vector<ColumnIndex>& columns) {
   for (int i = 0; i < count; i++) {
     if (attributes[i] <= 0) return false;
     std::int16_t column = table.column_of[static_cast<std::size_t>(attributes[i] - 1)];
@@ -185,14 +187,17 @@ bool copy_description(const RawTable& raw, PgTable& table) {
     table.unique_indexes.push_back(raw.uniques[i].index);
   }
   const TypeIo& first = table.key_io(0);
-  table.table.integer_key = table.key.size() == 1 && is_integer(first.form) && !first.domain && !table.key[0].descending;
+  table.table.integer_key =
+      table.key.size() == 1 && is_integer(first.form) && !first.domain && !table.key[0].descending;
   return true;
 }
 
 void find_key_sequence(PgTable& table) {
   auto rows = run_sql(
-      "SELECT s.seqrelid::bigint, s.seqincrement, s.seqmax FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid "
-      "WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i') "
+      "SELECT s.seqrelid::bigint, s.seqincrement, s.seqmax FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s "
+      "ON s.seqrelid = d.objid "
+      "WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND "
+      "d.deptype IN ('a', 'i') "
       "AND d.refobjid = $1::oid AND d.refobjsubid = $2",
       {SqlArgument::of_number(table.relation), SqlArgument::of_number(table.key[0].attribute)});
   if (rows.empty()) return;
@@ -207,7 +212,8 @@ void read_references(const std::vector<std::unique_ptr<PgTable>>& tables) {
       "SELECT c.conrelid::bigint, c.conkey[1], c.confrelid::bigint, c.confkey[1] FROM pg_catalog.pg_constraint c "
       "WHERE c.contype = 'f' AND c.conparentid = 0 AND pg_catalog.cardinality(c.conkey) = 1 "
       "UNION SELECT r.relid::oid::bigint, a.attnum, r.to_relid::oid::bigint, 0 FROM rowmesh.reference r "
-      "JOIN pg_catalog.pg_attribute a ON a.attrelid = r.relid AND a.attname = r.name AND NOT a.attisdropped ORDER BY 1, 2, 3, 4");
+      "JOIN pg_catalog.pg_attribute a ON a.attrelid = r.relid AND a.attname = r.name AND NOT a.attisdropped ORDER BY "
+      "1, 2, 3, 4");
   auto table_of = [&](Oid relation) -> PgTable* {
     for (auto& table : tables)
       if (table->relation == relation) return table.get();
@@ -228,7 +234,8 @@ void read_references(const std::vector<std::unique_ptr<PgTable>>& tables) {
 
 void Catalog::load() {
   // The name on the wire, the merge policy; the key's index is the primary key or, without one, the replica identity.
-  auto rows = run_sql("SELECT id, relid::oid::bigint, wire_name, merge, on_key_collision FROM rowmesh.replicated_table ORDER BY id");
+  auto rows = run_sql(
+      "SELECT id, relid::oid::bigint, wire_name, merge, on_key_collision FROM rowmesh.replicated_table ORDER BY id");
   tables_.clear();
   by_id_.clear();
   guard([&] {
@@ -269,19 +276,23 @@ PgTable* Catalog::find(TableId id) {
 
 PgTable& Catalog::get(TableId id) {
   if (PgTable* table = find(id)) return *table;
-  throw Error(ErrorKind::transient, "table_gone", "a table is not replicated any more; the configuration is read again");
+  throw Error(ErrorKind::transient, "table_gone",
+              "a table is not replicated any more; the configuration is read again");
 }
 
 Identity read_identity() {
   auto rows = run_sql("SELECT node, origin, name FROM rowmesh.state");
-  if (rows.empty()) throw Error(ErrorKind::config, "no_identity", "rowmesh.state is empty; drop the extension rowmesh and create it again");
+  if (rows.empty())
+    throw Error(ErrorKind::config, "no_identity",
+                "rowmesh.state is empty; drop the extension rowmesh and create it again");
   return {rows[0][0].value_or(""), from_hex(rows[0][1].value_or("")), rows[0][2].value_or("")};
 }
 
 std::vector<ServerConfig> read_servers() {
   std::vector<ServerConfig> servers;
-  for (const SqlRow& row : run_sql("SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options, "
-                                   "pg_catalog.array_to_json(tables) FROM rowmesh.server ORDER BY id")) {
+  for (const SqlRow& row :
+       run_sql("SELECT id, name, url, secret, direction, enabled, start_state, old_secret, options, "
+               "pg_catalog.array_to_json(tables) FROM rowmesh.server ORDER BY id")) {
     ServerConfig server;
     server.id = std::stoll(*row[0]);
     server.name = *row[1];

@@ -29,7 +29,8 @@ struct PgKeyPart {
   AttrNumber index_attribute = 0;  // in the index
   Oid collation = InvalidOid;
   bool descending = false;
-  RegProcedure equal = InvalidOid, less = InvalidOid, less_equal = InvalidOid, greater_equal = InvalidOid, greater = InvalidOid;
+  RegProcedure equal = InvalidOid, less = InvalidOid, less_equal = InvalidOid, greater_equal = InvalidOid,
+               greater = InvalidOid;
 };
 
 struct PgTable {
@@ -37,16 +38,17 @@ struct PgTable {
   Oid relation = InvalidOid;
   Oid key_index = InvalidOid;
   Oid owner = InvalidOid;
-  bool partitioned = false;               // holds no rows itself: see `leaves`
-  std::vector<PgColumn> columns;          // as Table::columns
-  std::vector<std::int16_t> column_of;    // by attribute number - 1; -1: dropped or generated
-  std::vector<Oid> attribute_types;       // of all attributes, 0 for dropped ones: tells that the table was altered meanwhile
-  std::vector<PgKeyPart> key;             // as Table::key
-  std::vector<Oid> unique_indexes;        // as Table::uniques
-  Oid key_sequence = InvalidOid;          // owned by the single key column
+  bool partitioned = false;             // holds no rows itself: see `leaves`
+  std::vector<PgColumn> columns;        // as Table::columns
+  std::vector<std::int16_t> column_of;  // by attribute number - 1; -1: dropped or generated
+  std::vector<Oid>
+      attribute_types;              // of all attributes, 0 for dropped ones: tells that the table was altered meanwhile
+  std::vector<PgKeyPart> key;       // as Table::key
+  std::vector<Oid> unique_indexes;  // as Table::uniques
+  Oid key_sequence = InvalidOid;    // owned by the single key column
   std::int64_t sequence_increment = 1, sequence_last = 0, sequence_maximum = 0;  // as last seen
-  // Of a partitioned table: the partitions that hold rows, whatever the depth. `table`, and the order of columns, key and unique indexes,
-  // are the partitioned table's; attribute numbers and indexes are their own.
+  // Of a partitioned table: the partitions that hold rows, whatever the depth. `table`, and the order of columns, key
+  // and unique indexes, are the partitioned table's; attribute numbers and indexes are their own.
   std::vector<std::unique_ptr<PgTable>> leaves;
 
   TypeIo& key_io(std::size_t part) { return columns[key[part].column].io; }

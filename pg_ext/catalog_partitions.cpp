@@ -15,9 +15,10 @@ std::map<Oid, std::map<Oid, Oid>> leaf_indexes(const PgTable& root) {
   std::vector<Oid> wanted = root.unique_indexes;
   wanted.push_back(root.key_index);
   for (Oid index : wanted)
-    for (const SqlRow& row : run_sql("SELECT i.indrelid::bigint, t.relid::oid::bigint FROM pg_catalog.pg_partition_tree($1::oid::regclass) t "
-                                     "JOIN pg_catalog.pg_index i ON i.indexrelid = t.relid WHERE t.isleaf",
-                                     {SqlArgument::of_number(index)}))
+    for (const SqlRow& row : run_sql(
+             "SELECT i.indrelid::bigint, t.relid::oid::bigint FROM pg_catalog.pg_partition_tree($1::oid::regclass) t "
+             "JOIN pg_catalog.pg_index i ON i.indexrelid = t.relid WHERE t.isleaf",
+             {SqlArgument::of_number(index)}))
       indexes[index][static_cast<Oid>(std::stoll(*row[0]))] = static_cast<Oid>(std::stoll(*row[1]));
   return indexes;
 }
@@ -48,9 +49,11 @@ bool align(PgTable& leaf, const PgTable& root) {
 
 bool Catalog::describe_leaves(PgTable& root) {
   std::map<Oid, std::map<Oid, Oid>> indexes = leaf_indexes(root);
-  auto rows = run_sql("SELECT t.relid::oid::bigint FROM pg_catalog.pg_partition_tree($1::oid::regclass) t JOIN pg_catalog.pg_class c ON c.oid = t.relid "
-                      "WHERE t.isleaf AND c.relkind = 'r' ORDER BY 1",
-                      {SqlArgument::of_number(root.relation)});
+  auto rows = run_sql(
+      "SELECT t.relid::oid::bigint FROM pg_catalog.pg_partition_tree($1::oid::regclass) t JOIN pg_catalog.pg_class c "
+      "ON c.oid = t.relid "
+      "WHERE t.isleaf AND c.relkind = 'r' ORDER BY 1",
+      {SqlArgument::of_number(root.relation)});
   for (const SqlRow& row : rows) {
     Oid relation = static_cast<Oid>(std::stoll(*row[0]));
     auto leaf = describe_table(relation, indexes[root.key_index][relation]);

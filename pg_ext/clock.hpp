@@ -35,8 +35,7 @@ class SystemRandom : public Random {
  public:
   std::uint64_t next() override {
     std::uint64_t bits = 0;
-    while (getrandom(&bits, sizeof bits, 0) != sizeof bits) {
-    }
+    while (getrandom(&bits, sizeof bits, 0) != sizeof bits) {}
     return bits;
   }
 };

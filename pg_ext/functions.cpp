@@ -178,7 +178,8 @@ text* health_text() {
     facts.enabled = rows.empty() || rows[0][0].value_or("true") == "true";
     auto settings = read_settings();
     Health health = judge_health(status, facts, health_limits([&](const std::string& name) { return settings[name]; }));
-    std::string json = health_to_json(health, rows.empty() ? "" : rows[0][1].value_or("")).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    std::string json = health_to_json(health, rows.empty() ? "" : rows[0][1].value_or(""))
+                           .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     text* result = nullptr;
     guard([&] { result = cstring_to_text(json.c_str()); });
     return result;
@@ -187,7 +188,8 @@ text* health_text() {
 
 text* hash_of_password(const char* password) {
   return door([&] {
-    if (std::string trouble = password_trouble(password); !trouble.empty()) throw Error(ErrorKind::config, "weak_password", trouble);
+    if (std::string trouble = password_trouble(password); !trouble.empty())
+      throw Error(ErrorKind::config, "weak_password", trouble);
     SystemRandom random;
     std::string hash = hash_password(password, random_text(random, 2));
     text* result = nullptr;

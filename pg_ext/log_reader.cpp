@@ -47,7 +47,8 @@ void add_record(RawLog& log, TupleTableSlot* slot, const AttrNumber* at) {
   if (log.count == log.room) {
     log.room = log.room ? log.room * 2 : 16;
     Size size = log.room * sizeof(RawRecord);
-    log.records = static_cast<RawRecord*>(log.records ? repalloc_huge(log.records, size) : MemoryContextAllocHuge(CurrentMemoryContext, size));
+    log.records = static_cast<RawRecord*>(log.records ? repalloc_huge(log.records, size)
+                                                      : MemoryContextAllocHuge(CurrentMemoryContext, size));
   }
   bool is_null;
   RawRecord& record = log.records[log.count++];
@@ -69,7 +70,8 @@ struct LogTable {
 void open_log(LogTable& log, const char* name, Snapshot snapshot) {
   Oid schema = get_namespace_oid("rowmesh", false);
   Oid relation = get_relname_relid(name, schema);
-  if (!OidIsValid(relation)) ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table rowmesh.%s is missing", name)));
+  if (!OidIsValid(relation))
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table rowmesh.%s is missing", name)));
   log.heap = table_open(relation, AccessShareLock);
   log.at[0] = get_attnum(relation, "xid");
   log.at[1] = get_attnum(relation, "hlc");
@@ -96,8 +98,8 @@ void close_log(LogTable& log) {
   table_close(log.heap, NoLock);
 }
 
-// RAISES. In two steps, as PgQ does: the transactions that were running then, and what began since. One condition for both would
-// read again everything since the oldest open transaction (measured.md, PG 2).
+// RAISES. In two steps, as PgQ does: the transactions that were running then, and what began since. One condition for
+// both would read again everything since the oldest open transaction (measured.md, PG 2).
 RawLog read_raw(Snapshot snapshot, const std::uint64_t* finished, std::size_t finished_count, std::uint64_t from) {
   RawLog raw = {};
   for (const char* name : {"log_0", "log_1"}) {
@@ -129,16 +131,19 @@ std::vector<Transaction> group(const RawLog& raw) {
     if (at == transactions.size()) transactions.emplace_back().xid = record.xid;
     Transaction& transaction = transactions[at];
     transaction.hlc = std::max(transaction.hlc, record.hlc);
-    std::string_view bytes(record.bytes ? VARDATA_ANY(record.bytes) : nullptr, record.bytes ? VARSIZE_ANY_EXHDR(record.bytes) : 0);
+    std::string_view bytes(record.bytes ? VARDATA_ANY(record.bytes) : nullptr,
+                           record.bytes ? VARSIZE_ANY_EXHDR(record.bytes) : 0);
     if (record.bytes) transaction.records.emplace_back(record.hlc, bytes);
   }
   // The scan gives them by their places in the table, which is not the order in which they were written.
   for (Transaction& transaction : transactions)
-    std::stable_sort(transaction.records.begin(), transaction.records.end(), [](auto& left, auto& right) { return left.first < right.first; });
+    std::stable_sort(transaction.records.begin(), transaction.records.end(),
+                     [](auto& left, auto& right) { return left.first < right.first; });
   return transactions;
 }
 
-// By version: of two transactions that changed one row, the one that committed first has the lower version, not the lower xid.
+// By version: of two transactions that changed one row, the one that committed first has the lower version, not the
+// lower xid.
 void sort_by_version(std::vector<Transaction>& transactions) {
   std::stable_sort(transactions.begin(), transactions.end(), [](const Transaction& a, const Transaction& b) {
     return a.cut != b.cut ? a.cut < b.cut : a.hlc < b.hlc;
@@ -149,7 +154,8 @@ ColumnSet columns_of(const PgTable& table, const AttributeMask& mask) {
   if (mask.all) return ColumnSet::all();
   ColumnSet columns;
   for (std::size_t i = 0; i < table.column_of.size(); i++)
-    if (table.column_of[i] >= 0 && mask.has(static_cast<int>(i) + 1)) columns.add(static_cast<ColumnIndex>(table.column_of[i]));
+    if (table.column_of[i] >= 0 && mask.has(static_cast<int>(i) + 1))
+      columns.add(static_cast<ColumnIndex>(table.column_of[i]));
   return columns;
 }
 
@@ -180,7 +186,8 @@ struct ScratchContext {
 std::uint64_t to_number(const std::string& text, std::size_t& at) {
   std::size_t end = text.find_first_not_of("0123456789", at);
   if (end == std::string::npos) end = text.size();
-  if (end == at || end - at > 20) throw Error(ErrorKind::corrupt, "bad_snapshot", "a stored snapshot is not readable: " + text);
+  if (end == at || end - at > 20)
+    throw Error(ErrorKind::corrupt, "bad_snapshot", "a stored snapshot is not readable: " + text);
   std::uint64_t number = std::stoull(text.substr(at, end - at));
   at = end;
   return number;
@@ -209,7 +216,8 @@ KeptSnapshot KeptSnapshot::parse(const std::string& text) {
   KeptSnapshot snapshot;
   std::size_t at = 0;
   snapshot.xmin_ = to_number(text, at);
-  if (at >= text.size() || text[at++] != ':') throw Error(ErrorKind::corrupt, "bad_snapshot", "a stored snapshot is not readable: " + text);
+  if (at >= text.size() || text[at++] != ':')
+    throw Error(ErrorKind::corrupt, "bad_snapshot", "a stored snapshot is not readable: " + text);
   snapshot.xmax_ = to_number(text, at);
   for (char separator = ':'; at + 1 < text.size() && text[at] == separator; separator = ',') {
     at++;
@@ -303,13 +311,16 @@ void LogReader::load(Catalog& catalog, Snapshot snapshot, const std::vector<Hist
   // Snapshots of one database are nested, so the first that shows a transaction is found by halving.
   for (Transaction& transaction : transactions)
     transaction.cut = static_cast<std::size_t>(
-        std::partition_point(cuts.begin(), cuts.end(), [&](const KeptSnapshot& cut) { return !cut.sees(transaction.xid); }) - cuts.begin());
+        std::partition_point(cuts.begin(), cuts.end(),
+                             [&](const KeptSnapshot& cut) { return !cut.sees(transaction.xid); }) -
+        cuts.begin());
   sort_by_version(transactions);
   std::size_t cut = 0, next = 0;
   for (const HistoryRecord& one : records) {
     record(one);
     if (one.kind != HistoryKind::cut) continue;
-    for (; next < transactions.size() && transactions[next].cut == cut; next++) give(catalog, transactions[next], entry);
+    for (; next < transactions.size() && transactions[next].cut == cut; next++)
+      give(catalog, transactions[next], entry);
     cut++;
   }
   scratch.done();

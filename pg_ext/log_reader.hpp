@@ -1,4 +1,5 @@
-// Reading the log by snapshot difference: what this snapshot shows and the last one did not. Exact, whatever the order of commits.
+// Reading the log by snapshot difference: what this snapshot shows and the last one did not. Exact, whatever the order
+// of commits.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -21,12 +22,12 @@ namespace rowmesh {
 // A snapshot that outlives its transaction, with 64-bit transaction ids.
 class KeptSnapshot {
  public:
-  KeptSnapshot() = default;               // sees nothing
+  KeptSnapshot() = default;  // sees nothing
   explicit KeptSnapshot(Snapshot snapshot);
   static KeptSnapshot parse(const std::string& text);  // as pg_snapshot's; throws Error(corrupt)
   std::string text() const;
 
-  bool sees(std::uint64_t xid) const;      // of a top-level transaction
+  bool sees(std::uint64_t xid) const;  // of a top-level transaction
   // Whether a row version by this (sub)transaction is visible; says no when it cannot tell.
   bool sees_writer(TransactionId xid) const;
   std::uint64_t xmin() const { return xmin_; }
@@ -35,7 +36,7 @@ class KeptSnapshot {
 
  private:
   std::uint64_t xmin_ = 0, xmax_ = 0;
-  std::vector<std::uint64_t> running_;  // sorted, top-level
+  std::vector<std::uint64_t> running_;       // sorted, top-level
   std::vector<std::uint64_t> running_subs_;  // sorted
   bool subs_overflowed_ = false;
 };
@@ -71,7 +72,7 @@ class LogReader {
   };
 
   KeptSnapshot last_;
-  bool first_ = true;                     // of this process: everything must be flushed, whoever wrote it
+  bool first_ = true;  // of this process: everything must be flushed, whoever wrote it
   std::deque<Promise> promises_;
   Hlc watermark_ = 0;
   XLogRecPtr flush_to_ = InvalidXLogRecPtr;

@@ -86,7 +86,8 @@ struct LeafShare {
 };
 
 // Keys stay in their order within each share. `nowhere`: places of those that no partition takes.
-std::vector<LeafShare> share_out(TableAccess* root, const ReadContext& context, std::span<const KeyView> keys, std::vector<std::size_t>& nowhere) {
+std::vector<LeafShare> share_out(TableAccess* root, const ReadContext& context, std::span<const KeyView> keys,
+                                 std::vector<std::size_t>& nowhere) {
   std::vector<LeafShare> shares;
   std::size_t last = 0;
   for (std::size_t i = 0; i < keys.size(); i++) {
@@ -108,7 +109,8 @@ std::vector<LeafShare> share_out(TableAccess* root, const ReadContext& context, 
 
 }  // namespace
 
-void for_each_leaf(TableAccess* access, const ReadContext& context, std::span<const KeyView> keys, const LeafVisitor& visit) {
+void for_each_leaf(TableAccess* access, const ReadContext& context, std::span<const KeyView> keys,
+                   const LeafVisitor& visit) {
   if (!access->table->partitioned) {
     visit(access, keys, {});
     return;
@@ -131,16 +133,21 @@ void scan_partitions(TableAccess* access, const ReadContext& context, KeyView af
   std::size_t first = 0, index = 0;
   if (!after.empty()) {
     TableAccess* reached = leaf_of_key(access, context, after);
-    if (!reached) throw Error(ErrorKind::permanent, "partition_gone", "the partition of " + access->table->table.local_name + " that was being read was detached");
-    first = static_cast<std::size_t>(std::find(access->leaves, access->leaves + access->leaf_count, reached) - access->leaves);
+    if (!reached)
+      throw Error(ErrorKind::permanent, "partition_gone",
+                  "the partition of " + access->table->table.local_name + " that was being read was detached");
+    first = static_cast<std::size_t>(std::find(access->leaves, access->leaves + access->leaf_count, reached) -
+                                     access->leaves);
   }
   bool more = true;
   for (std::size_t i = first; i < access->leaf_count && more; i++)
-    scan_rows(access->leaves[i], context, i == first ? after : KeyView(), [&](std::size_t, KeyView key, RowView row) { return more = visit(index++, key, row); });
+    scan_rows(access->leaves[i], context, i == first ? after : KeyView(),
+              [&](std::size_t, KeyView key, RowView row) { return more = visit(index++, key, row); });
 }
 
-void write_partitions(TableAccess* access, const ReadContext& context, const std::vector<ColumnType>& types, std::span<const RowWrite> writes,
-                      std::vector<WriteResult>& results, const std::function<void(TransactionId)>& note_writer) {
+void write_partitions(TableAccess* access, const ReadContext& context, const std::vector<ColumnType>& types,
+                      std::span<const RowWrite> writes, std::vector<WriteResult>& results,
+                      const std::function<void(TransactionId)>& note_writer) {
   results.assign(writes.size(), {});
   std::vector<KeyView> keys;
   for (const RowWrite& write : writes) keys.push_back(write.key);
@@ -155,7 +162,8 @@ void write_partitions(TableAccess* access, const ReadContext& context, const std
   for (std::size_t place : nowhere) {
     results[place].status = writes[place].kind == WriteKind::insert ? WriteResult::refused : WriteResult::raced;
     results[place].code = "23514";
-    results[place].reason = "no partition of " + access->table->table.local_name + " takes this row; create or attach one";
+    results[place].reason =
+        "no partition of " + access->table->table.local_name + " takes this row; create or attach one";
   }
 }
 

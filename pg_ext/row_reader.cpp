@@ -21,19 +21,22 @@ extern "C" {
 namespace rowmesh {
 namespace {
 
-// Below this many neighbours a range scan gains nothing; above this many index entries a key it loses to single look-ups (a look-up
-// costs about six skipped entries: measured).
+// Below this many neighbours a range scan gains nothing; above this many index entries a key it loses to single
+// look-ups (a look-up costs about six skipped entries: measured).
 constexpr std::size_t dense_run = 64;
 constexpr std::int64_t dense_gap = 4;
 
 // Length of the dense run that begins at `numbers[0]`; 0: none.
 std::size_t dense_length(std::span<const std::int64_t> numbers) {
   if (numbers.size() < dense_run) return 0;
-  auto span = [&](std::size_t last) { return static_cast<std::uint64_t>(numbers[last]) - static_cast<std::uint64_t>(numbers[0]); };
+  auto span = [&](std::size_t last) {
+    return static_cast<std::uint64_t>(numbers[last]) - static_cast<std::uint64_t>(numbers[0]);
+  };
   std::size_t length = dense_run;
   if (span(length - 1) >= dense_run * dense_gap) return 0;
-  while (length < numbers.size() && static_cast<std::uint64_t>(numbers[length]) - static_cast<std::uint64_t>(numbers[length - 1]) <
-                                        dense_run * dense_gap / 4)
+  while (length < numbers.size() &&
+         static_cast<std::uint64_t>(numbers[length]) - static_cast<std::uint64_t>(numbers[length - 1]) <
+             dense_run * dense_gap / 4)
     length++;
   return length;
 }
@@ -101,14 +104,16 @@ class Reader {
   Row row_;
 };
 
-// The wanted keys are neighbours: one walk over the index, merged with them. Returns false if the visitor wants no more.
+// The wanted keys are neighbours: one walk over the index, merged with them. Returns false if the visitor wants no
+// more.
 bool read_range(Reader& reader, TableAccess* access, const ReadContext& context, std::span<const std::int64_t> numbers,
                 std::span<const KeyView> keys, std::size_t base, const RowVisitor& visit) {
   PgTable& table = *access->table;
   if (!integer_fits(table, numbers.front()) || !integer_fits(table, numbers.back())) return true;
   guard([&] {
     MemoryContext old = MemoryContextSwitchTo(context.keys);
-    start_range_scan(access, context.snapshot, integer_key_datum(table, numbers.front()), integer_key_datum(table, numbers.back()));
+    start_range_scan(access, context.snapshot, integer_key_datum(table, numbers.front()),
+                     integer_key_datum(table, numbers.back()));
     MemoryContextSwitchTo(old);
   });
   std::size_t at = 0;
@@ -121,7 +126,8 @@ bool read_range(Reader& reader, TableAccess* access, const ReadContext& context,
   return true;
 }
 
-void read_integer_rows(TableAccess* access, const ReadContext& context, std::span<const KeyView> keys, const RowVisitor& visit) {
+void read_integer_rows(TableAccess* access, const ReadContext& context, std::span<const KeyView> keys,
+                       const RowVisitor& visit) {
   std::vector<std::int64_t> numbers(keys.size());
   for (std::size_t i = 0; i < keys.size(); i++)
     if (!integer_of_key(keys[i], &numbers[i])) throw Error(ErrorKind::bug, "bad_key", "a key does not fit its table");
@@ -147,8 +153,8 @@ ScanKeyData* row_greater_key(PgTable& table, const Datum* after) {
   for (std::size_t i = 0; i < count; i++) {
     const PgKeyPart& part = table.key[i];
     int flags = SK_ROW_MEMBER | (i + 1 == count ? SK_ROW_END : 0);
-    ScanKeyEntryInitialize(&parts[part.index_attribute - 1], flags, part.index_attribute, strategy, InvalidOid, part.collation,
-                           descending ? part.less : part.greater, after[i]);
+    ScanKeyEntryInitialize(&parts[part.index_attribute - 1], flags, part.index_attribute, strategy, InvalidOid,
+                           part.collation, descending ? part.less : part.greater, after[i]);
   }
   auto* header = static_cast<ScanKeyData*>(palloc0(sizeof(ScanKeyData)));
   header->sk_flags = SK_ROW_HEADER;
@@ -168,8 +174,8 @@ IndexScanDesc start_full_scan(TableAccess* access, const ReadContext& context, c
     if (table.key.size() == 1) {
       const PgKeyPart& part = table.key[0];
       key = static_cast<ScanKeyData*>(palloc0(sizeof(ScanKeyData)));
-      ScanKeyEntryInitialize(key, 0, 1, part.descending ? BTLessStrategyNumber : BTGreaterStrategyNumber, InvalidOid, part.collation,
-                             part.descending ? part.less : part.greater, datums[0]);
+      ScanKeyEntryInitialize(key, 0, 1, part.descending ? BTLessStrategyNumber : BTGreaterStrategyNumber, InvalidOid,
+                             part.collation, part.descending ? part.less : part.greater, datums[0]);
     } else {
       key = row_greater_key(table, datums);
     }
@@ -181,7 +187,8 @@ IndexScanDesc start_full_scan(TableAccess* access, const ReadContext& context, c
 }
 
 // The first row of a unique index that has these values. Equality of the index's own operator class.
-bool look_up_unique(TableAccess* access, const ReadContext& context, std::size_t unique_index, const Value* row, Value* out) {
+bool look_up_unique(TableAccess* access, const ReadContext& context, std::size_t unique_index, const Value* row,
+                    Value* out) {
   PgTable& table = *access->table;
   const std::vector<ColumnIndex>& columns = table.table.uniques[unique_index].columns;
   MemoryContextReset(context.scratch);
@@ -198,14 +205,15 @@ bool look_up_unique(TableAccess* access, const ReadContext& context, std::size_t
       Datum datum = value_to_datum(io, row[column], io.wire, &is_null);
       Oid type = index->rd_opcintype[i];
       Oid equal = get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber);
-      ScanKeyEntryInitialize(&keys[i], 0, static_cast<AttrNumber>(i + 1), BTEqualStrategyNumber, InvalidOid, index->rd_indcollation[i],
-                             get_opcode(equal), datum);
+      ScanKeyEntryInitialize(&keys[i], 0, static_cast<AttrNumber>(i + 1), BTEqualStrategyNumber, InvalidOid,
+                             index->rd_indcollation[i], get_opcode(equal), datum);
     }
     IndexScanDesc scan = index_beginscan(access->heap, index, context.snapshot, count, 0);
     index_rescan(scan, keys, count, nullptr, 0);
     found = index_getnext_slot(scan, ForwardScanDirection, access->slot);
     if (found) {
-      // The values are read by the caller, when the subtransaction's hold on the page is gone. (An empty slot cannot be materialized.)
+      // The values are read by the caller, when the subtransaction's hold on the page is gone. (An empty slot cannot be
+      // materialized.)
       ExecMaterializeSlot(access->slot);
       slot_to_values(table, access->slot, out);
     }
@@ -241,7 +249,8 @@ Key key_of_row(const PgTable& table, RowView row) {
   return encode_key(RowView(values, count));
 }
 
-void read_rows(TableAccess* access, const ReadContext& context, std::span<const KeyView> keys, const RowVisitor& visit) {
+void read_rows(TableAccess* access, const ReadContext& context, std::span<const KeyView> keys,
+               const RowVisitor& visit) {
   if (access->table->table.integer_key) return read_integer_rows(access, context, keys, visit);
   Reader reader(access, context);
   for (std::size_t i = 0; i < keys.size(); i++)
@@ -267,7 +276,8 @@ std::optional<Key> find_unique(TableAccess* access, const ReadContext& context, 
   // A value that this column cannot hold equals none.
   guard([&] { release_pins(access); });
   DatabaseRefusal refusal;
-  bool fits = attempt([&] { found = look_up_unique(access, context, unique_index, row.data(), found_row.data()); }, refusal);
+  bool fits =
+      attempt([&] { found = look_up_unique(access, context, unique_index, row.data(), found_row.data()); }, refusal);
   if (!fits || !found) return std::nullopt;
   return key_of_row(*access->table, found_row);
 }

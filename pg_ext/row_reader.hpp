@@ -6,7 +6,8 @@
 
 namespace rowmesh {
 
-// Where rows are read: the transaction's snapshot, and contexts that live as long as the transaction (`scratch` only as long as a row).
+// Where rows are read: the transaction's snapshot, and contexts that live as long as the transaction (`scratch` only as
+// long as a row).
 struct ReadContext {
   Snapshot snapshot = nullptr;
   MemoryContext keys = nullptr;

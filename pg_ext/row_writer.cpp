@@ -41,7 +41,8 @@ struct Locked {
   TransactionId writer;
 };
 
-// Is the key in the slot still the one that the scan was for? Only asked when the row was changed while we waited for it.
+// Is the key in the slot still the one that the scan was for? Only asked when the row was changed while we waited for
+// it.
 bool same_key(TableAccess* access, TupleTableSlot* left, TupleTableSlot* right) {
   for (const PgKeyPart& part : access->table->key) {
     bool left_null, right_null;
@@ -56,8 +57,9 @@ Locked lock_row(TableAccess* access, Snapshot snapshot) {
   if (!access->lock_slot) access->lock_slot = table_slot_create(access->heap, nullptr);
   ItemPointerData tid = access->slot->tts_tid;
   TM_FailureData failure;
-  TM_Result result = table_tuple_lock(access->heap, &tid, snapshot, access->lock_slot, GetCurrentCommandId(false), LockTupleNoKeyExclusive,
-                                      LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+  TM_Result result =
+      table_tuple_lock(access->heap, &tid, snapshot, access->lock_slot, GetCurrentCommandId(false),
+                       LockTupleNoKeyExclusive, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
   Locked locked = {};
   if (result == TM_Deleted || result == TM_SelfModified) return locked;
   if (result != TM_Ok)
@@ -98,24 +100,27 @@ Locked look_up_and_lock(TableAccess* access, const ReadContext& context, const V
 // RAISES. Whether any row lies between the two keys.
 bool any_between(TableAccess* access, const ReadContext& context, std::int64_t first, std::int64_t last) {
   MemoryContextSwitchTo(context.keys);
-  start_range_scan(access, context.snapshot, integer_key_datum(*access->table, first), integer_key_datum(*access->table, last));
+  start_range_scan(access, context.snapshot, integer_key_datum(*access->table, first),
+                   integer_key_datum(*access->table, last));
   return index_getnext_slot(access->range, ForwardScanDirection, access->slot);
 }
 
 // RAISES. The keys that the running range scan meets, in one guard; `found` has room for all.
-void lock_range(TableAccess* access, const ReadContext& context, const std::int64_t* numbers, std::size_t count, Locked* found) {
+void lock_range(TableAccess* access, const ReadContext& context, const std::int64_t* numbers, std::size_t count,
+                Locked* found) {
   std::size_t at = 0;
   do {
     bool is_null;
-    std::int64_t number = integer_key_number(*access->table, slot_getattr(access->slot, access->table->key[0].attribute, &is_null));
+    std::int64_t number =
+        integer_key_number(*access->table, slot_getattr(access->slot, access->table->key[0].attribute, &is_null));
     while (at < count && numbers[at] < number) at++;
     if (at == count) return;
     if (numbers[at] == number) found[at] = lock_row(access, context.snapshot);
   } while (index_getnext_slot(access->range, ForwardScanDirection, access->slot));
 }
 
-void find_integer_rows(TableAccess* access, const ReadContext& context, const SeenWriter& seen, std::span<const KeyView> keys,
-                       std::vector<FoundRow>& found) {
+void find_integer_rows(TableAccess* access, const ReadContext& context, const SeenWriter& seen,
+                       std::span<const KeyView> keys, std::vector<FoundRow>& found) {
   PgTable& table = *access->table;
   std::vector<std::int64_t> numbers(keys.size());
   std::vector<Locked> locked(keys.size());
@@ -350,8 +355,9 @@ void find_rows(TableAccess* access, const ReadContext& context, const SeenWriter
   }
 }
 
-void write_rows(TableAccess* access, const ReadContext& context, const std::vector<ColumnType>& types, std::span<const RowWrite> writes,
-                std::vector<WriteResult>& results, const std::function<void(TransactionId)>& note_writer) {
+void write_rows(TableAccess* access, const ReadContext& context, const std::vector<ColumnType>& types,
+                std::span<const RowWrite> writes, std::vector<WriteResult>& results,
+                const std::function<void(TransactionId)>& note_writer) {
   results.assign(writes.size(), {});
   if (writes.empty()) return;
   PgTable& table = *access->table;

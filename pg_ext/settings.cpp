@@ -39,13 +39,15 @@ void define_settings() {
     // SUSET, not SIGHUP: ALTER DATABASE ... SET takes no others, and each database needs a port of its own.
     switch (setting.kind) {
       case SettingKind::number:
-        DefineCustomIntVariable(name, setting.about, nullptr, &numbers[at], static_cast<int>(setting_number(setting, setting.otherwise)),
-                                static_cast<int>(setting.least), static_cast<int>(setting.most), PGC_SUSET, unit_flag(setting.unit), nullptr,
-                                nullptr, nullptr);
+        DefineCustomIntVariable(name, setting.about, nullptr, &numbers[at],
+                                static_cast<int>(setting_number(setting, setting.otherwise)),
+                                static_cast<int>(setting.least), static_cast<int>(setting.most), PGC_SUSET,
+                                unit_flag(setting.unit), nullptr, nullptr, nullptr);
         break;
       case SettingKind::text:
       case SettingKind::choice:
-        DefineCustomStringVariable(name, setting.about, nullptr, &texts[at], setting.otherwise, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+        DefineCustomStringVariable(name, setting.about, nullptr, &texts[at], setting.otherwise, PGC_SUSET, 0, nullptr,
+                                   nullptr, nullptr);
         break;
     }
     at++;
@@ -54,14 +56,18 @@ void define_settings() {
 }
 
 std::map<std::string, std::string> read_settings() {
-  // A worker's own GUC keeps what ALTER DATABASE said when the worker started, also after it was RESET; so look behind it.
+  // A worker's own GUC keeps what ALTER DATABASE said when the worker started, also after it was RESET; so look behind
+  // it.
   auto rows = run_sql(
-      "WITH of_database AS (SELECT pg_catalog.split_part(u, '=', 1) AS name, pg_catalog.substr(u, pg_catalog.strpos(u, '=') + 1) AS setting "
+      "WITH of_database AS (SELECT pg_catalog.split_part(u, '=', 1) AS name, pg_catalog.substr(u, pg_catalog.strpos(u, "
+      "'=') + 1) AS setting "
       " FROM pg_catalog.pg_db_role_setting s CROSS JOIN pg_catalog.unnest(s.setconfig) u "
-      " WHERE s.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AND s.setrole = 0), "
+      " WHERE s.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
+      "pg_catalog.current_database()) AND s.setrole = 0), "
       "of_file AS (SELECT DISTINCT ON (f.name) f.name, f.setting FROM pg_catalog.pg_file_settings f WHERE f.applied "
       " ORDER BY f.name, f.seqno DESC) "
-      "SELECT pg_catalog.substr(p.name, 9), coalesce(d.setting, CASE WHEN p.source NOT IN ('database', 'database user') THEN p.setting END, "
+      "SELECT pg_catalog.substr(p.name, 9), coalesce(d.setting, CASE WHEN p.source NOT IN ('database', 'database "
+      "user') THEN p.setting END, "
       " f.setting, p.boot_val, '') "
       "FROM pg_catalog.pg_settings p LEFT JOIN of_database d ON d.name = p.name LEFT JOIN of_file f ON f.name = p.name "
       "WHERE p.name LIKE 'rowmesh.%'");

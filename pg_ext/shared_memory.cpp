@@ -68,7 +68,8 @@ void initialise_slots() {
   pg_atomic_init_u32(&shared->launcher_poked, 0);
   pg_atomic_init_u32(&shared->preloaded, preloading);
   unsigned char random[32];
-  if (!pg_strong_random(random, sizeof random)) memset(shared->local_key, 0, sizeof shared->local_key);  // empty: none
+  if (!pg_strong_random(random, sizeof random))
+    memset(shared->local_key, 0, sizeof shared->local_key);  // empty: none
   else
     for (int i = 0; i < 32; i++) snprintf(shared->local_key + 2 * i, 3, "%02x", random[i]);
   for (int i = 0; i < slot_count; i++) {

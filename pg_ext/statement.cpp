@@ -33,7 +33,8 @@ Datum to_datum(const SqlArgument& argument) {
   return PointerGetDatum(cstring_to_text_with_len(argument.bytes.data(), static_cast<int>(argument.bytes.size())));
 }
 
-void copy_cell(RawResult& result, std::size_t at, HeapTuple tuple, TupleDesc descriptor, int column, MemoryContext keep) {
+void copy_cell(RawResult& result, std::size_t at, HeapTuple tuple, TupleDesc descriptor, int column,
+               MemoryContext keep) {
   bool is_null;
   Datum datum = SPI_getbinval(tuple, descriptor, column + 1, &is_null);
   result.cells[at] = nullptr;

@@ -15,8 +15,8 @@ namespace rowmesh {
 struct SqlArgument {
   Oid type = InvalidOid;
   bool null = false;
-  std::int64_t number = 0;   // bigint, oid
-  std::string_view bytes;    // text, bytea
+  std::int64_t number = 0;  // bigint, oid
+  std::string_view bytes;   // text, bytea
 
   static SqlArgument of_number(std::int64_t number) { return {20, false, number, {}}; }
   static SqlArgument of_text(std::string_view text) { return {25, false, 0, text}; }
@@ -26,7 +26,8 @@ struct SqlArgument {
 
 using SqlRow = std::vector<std::optional<std::string>>;
 
-// `sql` must be a literal: its address names the kept plan. In a transaction with an active snapshot. bytea comes as the bytes themselves.
+// `sql` must be a literal: its address names the kept plan. In a transaction with an active snapshot. bytea comes as
+// the bytes themselves.
 std::vector<SqlRow> run_sql(const char* sql, std::initializer_list<SqlArgument> arguments = {});
 
 // For statements whose text is made at run time; no plan is kept.

@@ -45,7 +45,8 @@ void relation_changed(Datum, Oid relation) {
 }
 
 // The worker's search path holds pg_catalog only, so this is always schema.table, quoted where needed.
-constexpr char quoted_name[] = "SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c WHERE c.oid = $1::oid";
+constexpr char quoted_name[] =
+    "SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c WHERE c.oid = $1::oid";
 
 // RAISES. A synchronous standby is waited for as an application's commit would.
 void flush_own_commit() {
@@ -82,7 +83,8 @@ void PgStore::begin(TransactionKind kind, std::span<const Table* const> locked) 
   state_ = read ? State::read : State::write;
   guard([&] {
     SetCurrentStatementStartTimestamp();
-    pgstat_report_activity(STATE_RUNNING, read ? "rowmesh: reading what changed here" : "rowmesh: writing what came, and what it remembers");
+    pgstat_report_activity(STATE_RUNNING, read ? "rowmesh: reading what changed here"
+                                               : "rowmesh: writing what came, and what it remembers");
     StartTransactionCommand();
   });
   if (read) {
@@ -219,7 +221,8 @@ Identity PgStore::identity() {
 void PgStore::set_identity(const Identity& identity) {
   if (state_ != State::write) throw not_open();
   run_sql("UPDATE rowmesh.state SET node = $1::uuid, origin = $2, name = $3",
-          {SqlArgument::of_text(identity.node), SqlArgument::of_text(to_hex(identity.origin)), SqlArgument::of_text(identity.name)});
+          {SqlArgument::of_text(identity.node), SqlArgument::of_text(to_hex(identity.origin)),
+           SqlArgument::of_text(identity.name)});
 }
 
 void PgStore::restart_clock(Hlc last) {
@@ -230,8 +233,10 @@ void PgStore::restart_clock(Hlc last) {
 bool PgStore::has_local(Hlc version) {
   bool found = false;
   in_transaction([&] {
-    found = !run_sql("SELECT 1 FROM (SELECT hlc FROM rowmesh.log_0 UNION ALL SELECT hlc FROM rowmesh.log_1) l WHERE hlc = $1 LIMIT 1",
-                     {SqlArgument::of_number(static_cast<std::int64_t>(version))})
+    found = !run_sql(
+                 "SELECT 1 FROM (SELECT hlc FROM rowmesh.log_0 UNION ALL SELECT hlc FROM rowmesh.log_1) l WHERE hlc = "
+                 "$1 LIMIT 1",
+                 {SqlArgument::of_number(static_cast<std::int64_t>(version))})
                  .empty();
   });
   return found;
@@ -307,13 +312,15 @@ void PgStore::note_local(const Table& table, LogOp op, KeyView key, const Column
     }
   }
   guard([&] {
-    note_change(table.id, op, key.data(), key.size(), mask.empty() ? nullptr : mask.data(), static_cast<std::uint16_t>(mask.size()));
+    note_change(table.id, op, key.data(), key.size(), mask.empty() ? nullptr : mask.data(),
+                static_cast<std::uint16_t>(mask.size()));
   });
 }
 
 // ---- rows
 
-std::optional<Key> PgStore::canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types, std::string* reason) {
+std::optional<Key> PgStore::canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types,
+                                          std::string* reason) {
   PgTable& described = catalog_.get(table.id);
   if (described.table.integer_key && key_values.size() == 1 && key_values[0].kind == ValueKind::integer &&
       integer_fits(described, key_values[0].integer))
@@ -341,7 +348,8 @@ std::optional<Key> PgStore::canonical_key(const Table& table, RowView key_values
                                  refusal);
     if (fits && !any_null) {
       std::string scratch[INDEX_MAX_KEYS];
-      for (std::size_t i = 0; i < count; i++) values[i] = canonical_key_value(described.key_io(i), values[i], scratch[i]);
+      for (std::size_t i = 0; i < count; i++)
+        values[i] = canonical_key_value(described.key_io(i), values[i], scratch[i]);
       key = encode_key(RowView(values, count));
     } else if (reason) {
       *reason = refusal.refused ? refusal.text : "a key column is null or missing";
@@ -354,11 +362,14 @@ void PgStore::read_rows(const Table& table, std::span<const KeyView> keys, const
   TableAccess* opened = access(table.id);
   AsOwner owner(opened->table->owner);
   with_snapshot([&](const ReadContext& context) {
-    for_each_leaf(opened, context, keys, [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
-      bool more = true;
-      rowmesh::read_rows(leaf, context, own, [&](std::size_t at, KeyView key, RowView row) { return more = visit(places.of(at), key, row); });
-      return more;
-    });
+    for_each_leaf(opened, context, keys,
+                  [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
+                    bool more = true;
+                    rowmesh::read_rows(leaf, context, own, [&](std::size_t at, KeyView key, RowView row) {
+                      return more = visit(places.of(at), key, row);
+                    });
+                    return more;
+                  });
   });
 }
 
@@ -411,12 +422,13 @@ void PgStore::find_rows(const Table& table, std::span<const KeyView> keys, std::
   found.assign(keys.size(), {});
   AsOwner owner(opened->table->owner);
   with_snapshot([&](const ReadContext& context) {
-    for_each_leaf(opened, context, keys, [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
-      std::vector<FoundRow> part;
-      rowmesh::find_rows(leaf, context, known, own, part);
-      for (std::size_t i = 0; i < part.size(); i++) found[places.of(i)] = part[i];
-      return true;
-    });
+    for_each_leaf(opened, context, keys,
+                  [&](TableAccess* leaf, std::span<const KeyView> own, const LeafPlaces& places) {
+                    std::vector<FoundRow> part;
+                    rowmesh::find_rows(leaf, context, known, own, part);
+                    for (std::size_t i = 0; i < part.size(); i++) found[places.of(i)] = part[i];
+                    return true;
+                  });
   });
 }
 
@@ -439,16 +451,20 @@ void PgStore::write_rows(const Table& table, const std::vector<ColumnType>& type
 void PgStore::move_sequence(PgTable& table, std::span<const RowWrite> writes, std::span<const WriteResult> results) {
   std::int64_t greatest = 0, number = 0;
   for (std::size_t i = 0; i < writes.size(); i++)
-    if (writes[i].kind == WriteKind::insert && results[i].status == WriteResult::ok && integer_of_key(writes[i].key, &number))
+    if (writes[i].kind == WriteKind::insert && results[i].status == WriteResult::ok &&
+        integer_of_key(writes[i].key, &number))
       greatest = std::max(greatest, number);
   if (greatest <= table.sequence_last || table.sequence_increment <= 0) return;
-  auto rows = run_sql("SELECT coalesce(pg_catalog.pg_sequence_last_value($1::oid), 0)", {SqlArgument::of_number(table.key_sequence)});
+  auto rows = run_sql("SELECT coalesce(pg_catalog.pg_sequence_last_value($1::oid), 0)",
+                      {SqlArgument::of_number(table.key_sequence)});
   std::int64_t last = rows.empty() ? 0 : std::stoll(*rows[0][0]);
   if (greatest > last && greatest <= table.sequence_maximum - table.sequence_increment) {
     // Steps of the increment keep the sequence in this node's share of the numbers.
     std::int64_t start = last != 0 ? last : 1;
-    last = start + (greatest - start + table.sequence_increment - 1) / table.sequence_increment * table.sequence_increment;
-    run_sql("SELECT pg_catalog.setval($1::oid::regclass, $2)", {SqlArgument::of_number(table.key_sequence), SqlArgument::of_number(last)});
+    last =
+        start + (greatest - start + table.sequence_increment - 1) / table.sequence_increment * table.sequence_increment;
+    run_sql("SELECT pg_catalog.setval($1::oid::regclass, $2)",
+            {SqlArgument::of_number(table.key_sequence), SqlArgument::of_number(last)});
   }
   table.sequence_last = last;
 }
@@ -480,12 +496,13 @@ std::vector<Key> PgStore::find_referencing(const Table& table, ColumnIndex colum
     types.push_back(table.columns[key].type);
   }
   std::vector<Key> keys;
-  for (const SqlRow& row : run_made_sql("SELECT " + columns + " FROM " + quoted_table(described) + " WHERE " + quoted_column(table, column) +
-                                            " OPERATOR(pg_catalog.=) $1",
+  for (const SqlRow& row : run_made_sql("SELECT " + columns + " FROM " + quoted_table(described) + " WHERE " +
+                                            quoted_column(table, column) + " OPERATOR(pg_catalog.=) $1",
                                         {SqlArgument::of_number(number)})) {
     Row values;
     for (std::size_t i = 0; i < types.size(); i++)
-      values.push_back(types[i] == ColumnType::integer ? Value::of_integer(std::stoll(*row[i])) : Value::of_text(*row[i]));
+      values.push_back(types[i] == ColumnType::integer ? Value::of_integer(std::stoll(*row[i]))
+                                                       : Value::of_text(*row[i]));
     if (auto key = canonical_key(table, values, types, nullptr)) keys.push_back(std::move(*key));
   }
   return keys;
@@ -494,14 +511,17 @@ std::vector<Key> PgStore::find_referencing(const Table& table, ColumnIndex colum
 std::int64_t PgStore::next_free_key(const Table& table) {
   if (state_ != State::write) throw not_open();
   PgTable& described = catalog_.get(table.id);
-  auto rows = run_made_sql("SELECT coalesce(pg_catalog.max(" + quoted_column(table, table.key[0]) + "), 0)::bigint FROM " + quoted_table(described));
+  auto rows = run_made_sql("SELECT coalesce(pg_catalog.max(" + quoted_column(table, table.key[0]) +
+                           "), 0)::bigint FROM " + quoted_table(described));
   std::int64_t free = std::stoll(*rows[0][0]) + 1;
   if (described.key_sequence == InvalidOid) return free;
   // The sequence gives it away, so that no session gets it as well.
-  auto given = run_sql("SELECT pg_catalog.nextval($1::oid::regclass)", {SqlArgument::of_number(described.key_sequence)});
+  auto given =
+      run_sql("SELECT pg_catalog.nextval($1::oid::regclass)", {SqlArgument::of_number(described.key_sequence)});
   std::int64_t number = std::stoll(*given[0][0]);
   if (number >= free) return number;
-  run_sql("SELECT pg_catalog.setval($1::oid::regclass, $2)", {SqlArgument::of_number(described.key_sequence), SqlArgument::of_number(free)});
+  run_sql("SELECT pg_catalog.setval($1::oid::regclass, $2)",
+          {SqlArgument::of_number(described.key_sequence), SqlArgument::of_number(free)});
   return free;
 }
 
@@ -511,9 +531,11 @@ void PgStore::truncate(const Table& table) {
   forget_access(table.id);  // TRUNCATE refuses a table that this session has open
   auto name = run_sql(quoted_name, {SqlArgument::of_number(described.relation)});
   if (name.empty()) throw Error(ErrorKind::transient, "table_gone", "table " + table.local_name + " was dropped");
-  // A table that others refer to cannot be truncated, whatever the session's role; without the references' triggers deleting is the same.
-  auto referenced = run_sql("SELECT 1 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::oid LIMIT 1",
-                            {SqlArgument::of_number(described.relation)});
+  // A table that others refer to cannot be truncated, whatever the session's role; without the references' triggers
+  // deleting is the same.
+  auto referenced =
+      run_sql("SELECT 1 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::oid LIMIT 1",
+              {SqlArgument::of_number(described.relation)});
   AsOwner owner(described.owner);  // a trigger on TRUNCATE may be enabled for replicas
   run_made_sql((referenced.empty() ? "TRUNCATE " : "DELETE FROM ") + *name[0][0]);
   if (!referenced.empty()) log_.note_own_writer(GetCurrentTransactionIdIfAny());
@@ -523,7 +545,8 @@ std::uint64_t PgStore::estimate_rows(const Table& table) {
   PgTable& described = catalog_.get(table.id);
   std::uint64_t estimate = 0;
   in_transaction([&] {
-    auto rows = run_sql("SELECT reltuples::bigint FROM pg_catalog.pg_class WHERE oid = $1::oid", {SqlArgument::of_number(described.relation)});
+    auto rows = run_sql("SELECT reltuples::bigint FROM pg_catalog.pg_class WHERE oid = $1::oid",
+                        {SqlArgument::of_number(described.relation)});
     if (rows.empty()) return;
     std::int64_t tuples = std::stoll(*rows[0][0]);
     if (tuples <= 0) {

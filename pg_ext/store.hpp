@@ -53,7 +53,8 @@ class PgStore : public Store {
   std::vector<SideRow> load_side() override;
   void add_conflict(const ConflictRow& conflict) override;
 
-  std::optional<Key> canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types, std::string* reason) override;
+  std::optional<Key> canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types,
+                                   std::string* reason) override;
   void read_rows(const Table& table, std::span<const KeyView> keys, const RowVisitor& visit) override;
   void scan_rows(const Table& table, KeyView after, const RowVisitor& visit) override;
   std::uint64_t estimate_rows(const Table& table) override;

@@ -50,7 +50,9 @@ HistoryRecord to_record(const SqlRow& row) {
   return record;
 }
 
-Oid log_table(int which) { return get_relname_relid(which == 0 ? "log_0" : "log_1", get_namespace_oid("rowmesh", false)); }
+Oid log_table(int which) {
+  return get_relname_relid(which == 0 ? "log_0" : "log_1", get_namespace_oid("rowmesh", false));
+}
 
 std::uint64_t log_table_bytes(int which) {
   std::uint64_t size = 0;
@@ -71,8 +73,10 @@ std::uint64_t log_table_bytes(int which) {
 std::int64_t PgStore::append_history(std::span<const HistoryRecord> records) {
   std::int64_t sequence = 0;
   for (const HistoryRecord& record : records) {
-    auto rows = run_sql("INSERT INTO rowmesh.history (kind, marker, state, data) VALUES ($1::\"char\", $2, $3, $4) RETURNING sequence",
-                        {text(record.kind == HistoryKind::applied ? "a" : "c"), text(record.marker), bytes(record.state), bytes(record.data)});
+    auto rows = run_sql(
+        "INSERT INTO rowmesh.history (kind, marker, state, data) VALUES ($1::\"char\", $2, $3, $4) RETURNING sequence",
+        {text(record.kind == HistoryKind::applied ? "a" : "c"), text(record.marker), bytes(record.state),
+         bytes(record.data)});
     sequence = std::stoll(*rows[0][0]);
   }
   return sequence;
@@ -83,7 +87,8 @@ void PgStore::load_history(const std::function<void(const HistoryRecord&)>& reco
   begin(TransactionKind::read);
   try {
     std::vector<HistoryRecord> records;
-    for (const SqlRow& row : run_sql("SELECT sequence, kind::text, marker, state, data FROM rowmesh.history ORDER BY sequence"))
+    for (const SqlRow& row :
+         run_sql("SELECT sequence, kind::text, marker, state, data FROM rowmesh.history ORDER BY sequence"))
       records.push_back(to_record(row));
     log_.load(catalog_, GetActiveSnapshot(), records, record, entry);
     commit();
@@ -104,17 +109,20 @@ void PgStore::prune_history(std::int64_t sequence) {
 }
 
 void PgStore::prune_now() {
-  auto cut = run_sql("SELECT marker FROM rowmesh.history WHERE kind = 'c' AND sequence <= $1 ORDER BY sequence DESC LIMIT 1", {number(pruned_to_)});
+  auto cut =
+      run_sql("SELECT marker FROM rowmesh.history WHERE kind = 'c' AND sequence <= $1 ORDER BY sequence DESC LIMIT 1",
+              {number(pruned_to_)});
   // The newest cut tells the next read where to begin, the newest state where this node stands.
-  run_sql("DELETE FROM rowmesh.history WHERE sequence <= $1 "
-          "AND sequence <> coalesce((SELECT max(sequence) FROM rowmesh.history WHERE kind = 'c'), 0) "
-          "AND sequence <> coalesce((SELECT max(sequence) FROM rowmesh.history WHERE state <> ''), 0)",
-          {number(pruned_to_)});
+  run_sql(
+      "DELETE FROM rowmesh.history WHERE sequence <= $1 "
+      "AND sequence <> coalesce((SELECT max(sequence) FROM rowmesh.history WHERE kind = 'c'), 0) "
+      "AND sequence <> coalesce((SELECT max(sequence) FROM rowmesh.history WHERE state <> ''), 0)",
+      {number(pruned_to_)});
   if (!cut.empty()) rotate_log(*cut[0][0]);
 }
 
-// The log is never deleted row by row: that would bloat it. Of the two tables the one that capture does not write now is emptied as a
-// whole once all of its transactions are pruned, and then the two change places.
+// The log is never deleted row by row: that would bloat it. Of the two tables the one that capture does not write now
+// is emptied as a whole once all of its transactions are pruned, and then the two change places.
 void PgStore::rotate_log(const std::string& pruned_marker) {
   int current = static_cast<int>(pg_atomic_read_u32(&slot_->log_index)) & 1, other = 1 - current;
   if (log_table_bytes(other) > 0) {
@@ -122,13 +130,15 @@ void PgStore::rotate_log(const std::string& pruned_marker) {
     guard([&] { locked = ConditionalLockRelationOid(log_table(other), AccessExclusiveLock); });
     if (!locked) return;  // a transaction that wrote it is still open
     std::string name = other == 0 ? "rowmesh.log_0" : "rowmesh.log_1";
-    auto needed = run_made_sql("SELECT 1 FROM " + name + " WHERE xid >= pg_catalog.pg_snapshot_xmin($1::pg_catalog.pg_snapshot) "
-                               "AND NOT pg_catalog.pg_visible_in_snapshot(xid, $1::pg_catalog.pg_snapshot) LIMIT 1",
+    auto needed = run_made_sql("SELECT 1 FROM " + name +
+                                   " WHERE xid >= pg_catalog.pg_snapshot_xmin($1::pg_catalog.pg_snapshot) "
+                                   "AND NOT pg_catalog.pg_visible_in_snapshot(xid, $1::pg_catalog.pg_snapshot) LIMIT 1",
                                {text(pruned_marker)});
     if (!needed.empty()) return;
     run_made_sql("TRUNCATE " + name);
   }
-  if (log_table_bytes(current) >= rotate_bytes) pg_atomic_write_u32(&slot_->log_index, static_cast<std::uint32_t>(other));
+  if (log_table_bytes(current) >= rotate_bytes)
+    pg_atomic_write_u32(&slot_->log_index, static_cast<std::uint32_t>(other));
 }
 
 // ---- side rows, conflicts, requests
@@ -137,11 +147,14 @@ std::int64_t PgStore::put_side(const SideRow& row) {
   JsonText payload(row.payload);
   auto rows = run_sql(
       "INSERT INTO rowmesh.side AS s (table_id, key, packed, kind, reason, code, key_text, payload, origin, since) "
-      "VALUES ($1::integer, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, pg_catalog.to_timestamp($10::double precision / 1000)) "
-      "ON CONFLICT (table_id, key) DO UPDATE SET packed = excluded.packed, kind = excluded.kind, reason = excluded.reason, code = excluded.code, "
-      "key_text = excluded.key_text, payload = excluded.payload, origin = excluded.origin, since = excluded.since RETURNING s.id",
-      {number(row.table), bytes(row.key), bytes(row.packed), text(row.kind), text(row.reason), text(row.code), text(row.key_text),
-       payload.argument(), text(row.origin), number(static_cast<std::int64_t>(row.since_ms))});
+      "VALUES ($1::integer, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, pg_catalog.to_timestamp($10::double precision / "
+      "1000)) "
+      "ON CONFLICT (table_id, key) DO UPDATE SET packed = excluded.packed, kind = excluded.kind, reason = "
+      "excluded.reason, code = excluded.code, "
+      "key_text = excluded.key_text, payload = excluded.payload, origin = excluded.origin, since = excluded.since "
+      "RETURNING s.id",
+      {number(row.table), bytes(row.key), bytes(row.packed), text(row.kind), text(row.reason), text(row.code),
+       text(row.key_text), payload.argument(), text(row.origin), number(static_cast<std::int64_t>(row.since_ms))});
   return std::stoll(*rows[0][0]);
 }
 
@@ -152,8 +165,9 @@ void PgStore::remove_side(TableId table, KeyView key) {
 std::vector<SideRow> PgStore::load_side() {
   std::vector<SideRow> side;
   in_transaction([&] {
-    for (SqlRow& row : run_sql("SELECT id, table_id, key, packed, kind, reason, code, key_text, coalesce(payload::text, ''), origin, "
-                               "(pg_catalog.extract('epoch', since) * 1000)::bigint FROM rowmesh.side ORDER BY id")) {
+    for (SqlRow& row :
+         run_sql("SELECT id, table_id, key, packed, kind, reason, code, key_text, coalesce(payload::text, ''), origin, "
+                 "(pg_catalog.extract('epoch', since) * 1000)::bigint FROM rowmesh.side ORDER BY id")) {
       SideRow one;
       one.id = std::stoll(*row[0]);
       one.table = static_cast<TableId>(std::stoll(*row[1]));
@@ -174,11 +188,13 @@ std::vector<SideRow> PgStore::load_side() {
 
 void PgStore::add_conflict(const ConflictRow& conflict) {
   JsonText winner(conflict.winner), loser(conflict.loser);
-  run_sql("INSERT INTO rowmesh.conflict (time, table_name, key_text, type, resolution, winner, loser, winner_version, loser_version) "
-          "VALUES (pg_catalog.to_timestamp($1::double precision / 1000), $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9)",
-          {number(static_cast<std::int64_t>(conflict.time_ms)), text(conflict.table), text(conflict.key_text), text(conflict.type),
-           text(conflict.resolution), winner.argument(), loser.argument(), text(conflict.winner_version),
-           text(conflict.loser_version)});
+  run_sql(
+      "INSERT INTO rowmesh.conflict (time, table_name, key_text, type, resolution, winner, loser, winner_version, "
+      "loser_version) "
+      "VALUES (pg_catalog.to_timestamp($1::double precision / 1000), $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9)",
+      {number(static_cast<std::int64_t>(conflict.time_ms)), text(conflict.table), text(conflict.key_text),
+       text(conflict.type), text(conflict.resolution), winner.argument(), loser.argument(),
+       text(conflict.winner_version), text(conflict.loser_version)});
 }
 
 void PgStore::finish_request(std::int64_t id) { run_sql("DELETE FROM rowmesh.request WHERE id = $1", {number(id)}); }

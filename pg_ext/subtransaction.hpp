@@ -17,9 +17,9 @@ struct DatabaseRefusal {
   std::string constraint;  // its name, or an index's
 };
 
-// Runs `function` in an internal subtransaction. False: it raised, everything it did is undone, `refusal` says why. Throws
-// Error(transient) instead for what passes by itself (contention, lack of resources): nobody may take that for a refusal.
-// The rule of guard() holds inside.
+// Runs `function` in an internal subtransaction. False: it raised, everything it did is undone, `refusal` says why.
+// Throws Error(transient) instead for what passes by itself (contention, lack of resources): nobody may take that for a
+// refusal. The rule of guard() holds inside.
 bool attempt_call(void (*function)(void*), void* argument, DatabaseRefusal& refusal);
 
 template <class F>

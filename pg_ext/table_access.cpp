@@ -18,7 +18,8 @@ namespace rowmesh {
 namespace {
 
 [[noreturn]] void altered(const PgTable& table) {
-  ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("table %u was altered since it was last looked at", table.relation)));
+  ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                  errmsg("table %u was altered since it was last looked at", table.relation)));
   pg_unreachable();
 }
 
@@ -27,7 +28,9 @@ void check_unaltered(const PgTable& table, Relation heap) {
   if (static_cast<std::size_t>(descriptor->natts) != table.attribute_types.size()) altered(table);
   for (int i = 0; i < descriptor->natts; i++) {
     Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
-    if (table.attribute_types[static_cast<std::size_t>(i)] != (attribute->attisdropped ? InvalidOid : attribute->atttypid)) altered(table);
+    if (table.attribute_types[static_cast<std::size_t>(i)] !=
+        (attribute->attisdropped ? InvalidOid : attribute->atttypid))
+      altered(table);
   }
 }
 
@@ -97,11 +100,12 @@ void release_pins(TableAccess* access) {
 void make_point_scan(TableAccess* access, Snapshot snapshot) {
   if (access->point) return;
   for (const PgKeyPart& part : access->table->key)
-    ScanKeyEntryInitialize(&access->point_keys[part.index_attribute - 1], 0, part.index_attribute, BTEqualStrategyNumber, InvalidOid,
-                           part.collation, part.equal, 0);
+    ScanKeyEntryInitialize(&access->point_keys[part.index_attribute - 1], 0, part.index_attribute,
+                           BTEqualStrategyNumber, InvalidOid, part.collation, part.equal, 0);
   auto count = static_cast<int>(access->table->key.size());
   access->point = index_beginscan(access->heap, access->index, snapshot, count, 0);
-  // Its own copy of the keys is not initialized before, and release_pins has it looked at ("cache lookup failed for type 6").
+  // Its own copy of the keys is not initialized before, and release_pins has it looked at ("cache lookup failed for
+  // type 6").
   index_rescan(access->point, access->point_keys, count, nullptr, 0);
 }
 
@@ -109,7 +113,8 @@ void start_point_scan(TableAccess* access, Snapshot snapshot, const Datum* key) 
   make_point_scan(access, snapshot);
   PgTable& table = *access->table;
   // Index columns are scanned in the index's order, whatever the order of the key.
-  for (std::size_t i = 0; i < table.key.size(); i++) access->point_keys[table.key[i].index_attribute - 1].sk_argument = key[i];
+  for (std::size_t i = 0; i < table.key.size(); i++)
+    access->point_keys[table.key[i].index_attribute - 1].sk_argument = key[i];
   access->point->xs_snapshot = snapshot;
   index_rescan(access->point, access->point_keys, static_cast<int>(table.key.size()), nullptr, 0);
 }
@@ -117,8 +122,10 @@ void start_point_scan(TableAccess* access, Snapshot snapshot, const Datum* key) 
 void start_range_scan(TableAccess* access, Snapshot snapshot, Datum first, Datum last) {
   const PgKeyPart& part = access->table->key[0];
   if (!access->range) {
-    ScanKeyEntryInitialize(&access->range_keys[0], 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, part.collation, part.greater_equal, first);
-    ScanKeyEntryInitialize(&access->range_keys[1], 0, 1, BTLessEqualStrategyNumber, InvalidOid, part.collation, part.less_equal, last);
+    ScanKeyEntryInitialize(&access->range_keys[0], 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, part.collation,
+                           part.greater_equal, first);
+    ScanKeyEntryInitialize(&access->range_keys[1], 0, 1, BTLessEqualStrategyNumber, InvalidOid, part.collation,
+                           part.less_equal, last);
     access->range = index_beginscan(access->heap, access->index, snapshot, 2, 0);
   }
   access->range_keys[0].sk_argument = first;

@@ -1,4 +1,5 @@
-// A replicated table while a transaction works on it: relation, key index, scans and slots are opened once per transaction.
+// A replicated table while a transaction works on it: relation, key index, scans and slots are opened once per
+// transaction.
 //
 // All of it is palloc'd or owned by the transaction: after an error nothing needs closing, the abort does it.
 #pragma once
@@ -46,7 +47,8 @@ void close_table(TableAccess* access);
 // Scans must not keep buffers pinned when a subtransaction ends ("buffer is not owned by resource owner").
 void release_pins(TableAccess* access);
 
-// Makes the point scan. Needed before a subtransaction that uses it: what it holds must belong to the transaction itself.
+// Makes the point scan. Needed before a subtransaction that uses it: what it holds must belong to the transaction
+// itself.
 void make_point_scan(TableAccess* access, Snapshot snapshot);
 // Positions the point scan at the key given as datums. Then index_getnext_slot(access->point, ...).
 void start_point_scan(TableAccess* access, Snapshot snapshot, const Datum* key);

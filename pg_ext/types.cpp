@@ -126,8 +126,8 @@ Value uuid_value(Datum datum) {
   return Value::of_text({text, 36});
 }
 
-// The double nearest to the float's shortest decimal form: 1.1 stays 1.1 on the way through an engine that has only doubles, and
-// rounds back to the same float.
+// The double nearest to the float's shortest decimal form: 1.1 stays 1.1 on the way through an engine that has only
+// doubles, and rounds back to the same float.
 double widen(float number) {
   if (!std::isfinite(number)) return number;
   char text[FLOAT_SHORTEST_DECIMAL_LEN];
@@ -138,15 +138,16 @@ double widen(float number) {
 // ---- writing
 
 [[noreturn]] void refuse(const TypeIo& io, const char* what) {
-  ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                  errmsg("%s does not fit into a column of type %s", what, format_type_with_typemod(io.type, io.typmod))));
+  ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("%s does not fit into a column of type %s", what,
+                                                             format_type_with_typemod(io.type, io.typmod))));
   pg_unreachable();
 }
 
 // A copy in the database's encoding that ends with NUL.
 char* server_text(std::string_view text) {
   if (std::memchr(text.data(), 0, text.size()))
-    ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE), errmsg("PostgreSQL cannot hold a text with a NUL character in it")));
+    ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+                    errmsg("PostgreSQL cannot hold a text with a NUL character in it")));
   char* copy = pnstrdup(text.data(), text.size());
   return pg_any_to_server(copy, static_cast<int>(text.size()), PG_UTF8);
 }
@@ -161,7 +162,8 @@ Datum varlena(std::string_view bytes) {
 }
 
 Datum text_datum(TypeIo& io, std::string_view text) {
-  bool limited = io.typmod >= static_cast<int>(VARHDRSZ) && text.size() > static_cast<std::size_t>(io.typmod) - VARHDRSZ;
+  bool limited =
+      io.typmod >= static_cast<int>(VARHDRSZ) && text.size() > static_cast<std::size_t>(io.typmod) - VARHDRSZ;
   bool direct = io.wire == ColumnType::text && !limited && GetDatabaseEncoding() == PG_UTF8;
   if (!direct) return by_input(io, server_text(text));
   if (std::memchr(text.data(), 0, text.size())) server_text(text);
@@ -192,7 +194,9 @@ bool parse_timestamp(std::string_view text, bool zone_allowed, Timestamp* stamp)
   std::int64_t days;
   if (!parse_date(text, &days) || text.size() < 19 || (text[10] != 'T' && text[10] != ' ')) return false;
   int hour = digits(text, 11, 2), minute = digits(text, 14, 2), second = digits(text, 17, 2);
-  if (text[13] != ':' || text[16] != ':' || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return false;
+  if (text[13] != ':' || text[16] != ':' || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 ||
+      second > 59)
+    return false;
   std::size_t at = 19;
   int fraction = 0;
   if (at < text.size() && text[at] == '.') {
@@ -205,7 +209,8 @@ bool parse_timestamp(std::string_view text, bool zone_allowed, Timestamp* stamp)
   }
   if (at < text.size() && text[at] == 'Z' && zone_allowed) at++;
   if (at != text.size()) return false;
-  *stamp = ((days * 24 + hour) * 60 + minute) * 60 * USECS_PER_SEC + static_cast<std::int64_t>(second) * USECS_PER_SEC + fraction;
+  *stamp = ((days * 24 + hour) * 60 + minute) * 60 * USECS_PER_SEC + static_cast<std::int64_t>(second) * USECS_PER_SEC +
+           fraction;
   return true;
 }
 
@@ -272,7 +277,8 @@ Datum text_to_datum(TypeIo& io, std::string_view text) {
     case PgForm::timestamp:
     case PgForm::timestamptz: {
       Timestamp stamp;
-      if (io.typmod < 0 && parse_timestamp(text, io.form == PgForm::timestamptz, &stamp)) return TimestampGetDatum(stamp);
+      if (io.typmod < 0 && parse_timestamp(text, io.form == PgForm::timestamptz, &stamp))
+        return TimestampGetDatum(stamp);
       break;
     }
     case PgForm::uuid: {
@@ -378,7 +384,8 @@ Datum value_to_datum(TypeIo& io, const Value& value, ColumnType wire, bool* is_n
     case ValueKind::integer: return integer_to_datum(io, value.integer);
     case ValueKind::boolean:
       // SQLite's booleans are numbers; text columns get the word that PostgreSQL would write.
-      if (io.form == PgForm::text && wire == ColumnType::boolean) return text_datum(io, value.integer ? "true" : "false");
+      if (io.form == PgForm::text && wire == ColumnType::boolean)
+        return text_datum(io, value.integer ? "true" : "false");
       return integer_to_datum(io, value.integer != 0);
     case ValueKind::real: return real_to_datum(io, value.real);
     case ValueKind::text: return text_to_datum(io, value.text);
@@ -408,7 +415,8 @@ Value canonical_key_value(const TypeIo& io, const Value& value, std::string& scr
       return Value::of_text(text);
     }
     case PgForm::citext:
-      // ASCII only: two keys that differ in the case of other letters are told apart here though citext holds them for equal.
+      // ASCII only: two keys that differ in the case of other letters are told apart here though citext holds them for
+      // equal.
       scratch.assign(value.text);
       for (char& byte : scratch)
         if (byte >= 'A' && byte <= 'Z') byte = static_cast<char>(byte - 'A' + 'a');

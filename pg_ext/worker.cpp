@@ -47,10 +47,14 @@ void write_log(char level, const std::string& text) {
 class Worker {
  public:
   explicit Worker(SharedSlot* slot)
-      : slot_(slot), store_(slot), loop_(handler_),
-        node_(NodeServices{store_, wall_, random_, loop_, write_log, [this] { breathe(); }, [this] { return loop_.refusals(); }}),
+      : slot_(slot),
+        store_(slot),
+        loop_(handler_),
+        node_(NodeServices{store_, wall_, random_, loop_, write_log, [this] { breathe(); },
+                           [this] { return loop_.refusals(); }}),
         administration_(store_, slot),
-        site_(SiteServices{node_, store_, administration_, wall_, random_, loop_, write_log, [this](NodeStatus& status) { store_.add_listener(status); }}) {}
+        site_(SiteServices{node_, store_, administration_, wall_, random_, loop_, write_log,
+                           [this](NodeStatus& status) { store_.add_listener(status); }}) {}
 
   void run() {
     start();
@@ -130,7 +134,8 @@ class Worker {
 
   void wait() {
     std::uint64_t now = wall_.now_ms();
-    std::int64_t timeout = next_tick_ms_ > now ? static_cast<std::int64_t>(std::min<std::uint64_t>(next_tick_ms_ - now, 10000)) : 0;
+    std::int64_t timeout =
+        next_tick_ms_ > now ? static_cast<std::int64_t>(std::min<std::uint64_t>(next_tick_ms_ - now, 10000)) : 0;
     if (std::int64_t network = loop_.timeout_ms(); network >= 0) timeout = std::min(timeout, network);
     guard([&] {
       pgstat_report_activity(STATE_IDLE, nullptr);
@@ -156,15 +161,20 @@ class Worker {
   void configure() {
     std::uint64_t generation = store_.config_generation();
     // An address that was taken may be free later, and files with certificates are renewed in place.
-    bool listen_again = (!listen_problem_.empty() || loop_.tls() != TlsMaterial()) && wall_.now_ms() >= listen_again_ms_;
+    bool listen_again =
+        (!listen_problem_.empty() || loop_.tls() != TlsMaterial()) && wall_.now_ms() >= listen_again_ms_;
     if (generation == generation_ && !settings_changed_ && !listen_again) return;
     stop_if_dropped();
     generation_ = generation;
     settings_changed_ = false;
-    std::string problem = apply_listener_settings(loop_, [this](const std::string& name) { return store_.setting(name); }, has_secret());
-    if (std::string warning = listener_warning(loop_); warning != listen_warning_ && !(listen_warning_ = warning).empty()) write_log('w', warning);
+    std::string problem = apply_listener_settings(
+        loop_, [this](const std::string& name) { return store_.setting(name); }, has_secret());
+    if (std::string warning = listener_warning(loop_);
+        warning != listen_warning_ && !(listen_warning_ = warning).empty())
+      write_log('w', warning);
     if (problem != listen_problem_ && !problem.empty()) write_log('e', problem);
-    if (std::string now = loop_.listening(); now != listening_ && !now.empty()) ereport(LOG, (errmsg_internal("rowmesh: listening on %s", now.c_str())));
+    if (std::string now = loop_.listening(); now != listening_ && !now.empty())
+      ereport(LOG, (errmsg_internal("rowmesh: listening on %s", now.c_str())));
     listen_problem_ = problem;
     listening_ = loop_.listening();
     store_.set_listening(listening_, problem);
@@ -203,16 +213,24 @@ class Worker {
 
 // Text forms are the same whatever the server's settings are; what rowmesh applies is captured by nobody.
 void pin_settings() {
-  constexpr const char* pinned[][2] = {{"session_replication_role", "replica"}, {"search_path", "pg_catalog, pg_temp"},
-                                       {"DateStyle", "ISO, YMD"},               {"IntervalStyle", "postgres"},
-                                       {"extra_float_digits", "1"},             {"bytea_output", "hex"},
-                                       {"TimeZone", "UTC"},                     {"log_lock_waits", "off"},
-                                       {"default_transaction_read_only", "off"}, {"xmloption", "content"},
-                                       {"statement_timeout", "0"},              {"idle_in_transaction_session_timeout", "0"},
-                                       {"row_security", "off"},                 {"default_transaction_deferrable", "off"}};
+  constexpr const char* pinned[][2] = {{"session_replication_role", "replica"},
+                                       {"search_path", "pg_catalog, pg_temp"},
+                                       {"DateStyle", "ISO, YMD"},
+                                       {"IntervalStyle", "postgres"},
+                                       {"extra_float_digits", "1"},
+                                       {"bytea_output", "hex"},
+                                       {"TimeZone", "UTC"},
+                                       {"log_lock_waits", "off"},
+                                       {"default_transaction_read_only", "off"},
+                                       {"xmloption", "content"},
+                                       {"statement_timeout", "0"},
+                                       {"idle_in_transaction_session_timeout", "0"},
+                                       {"row_security", "off"},
+                                       {"default_transaction_deferrable", "off"}};
   for (const auto& [name, value] : pinned) SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-  // In a deadlock with an application (or a DROP EXTENSION) it is the worker that gives way: a waiting session looks for a cycle once,
-  // after deadlock_timeout, so the worker looks at once if it comes second, and has given up by then if it came first.
+  // In a deadlock with an application (or a DROP EXTENSION) it is the worker that gives way: a waiting session looks
+  // for a cycle once, after deadlock_timeout, so the worker looks at once if it comes second, and has given up by then
+  // if it came first.
   std::string patience = std::to_string(std::max(DeadlockTimeout * 3 / 4, 50)) + "ms";
   SetConfigOption("lock_timeout", patience.c_str(), PGC_SUSET, PGC_S_OVERRIDE);
   SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_OVERRIDE);
@@ -226,7 +244,8 @@ void rowmesh_worker_main(Datum argument) {
   pqsignal(SIGTERM, die);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
-  // A reload between our fork and this line went unheard (CREATE EXTENSION, ALTER SYSTEM, pg_reload_conf in one breath): read the files once more.
+  // A reload between our fork and this line went unheard (CREATE EXTENSION, ALTER SYSTEM, pg_reload_conf in one
+  // breath): read the files once more.
   ConfigReloadPending = 1;
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
   pin_settings();

@@ -110,7 +110,9 @@ std::vector<Credential> SqliteAdministration::credentials() { return read_creden
 
 std::vector<ListedTable> SqliteAdministration::list_tables() {
   std::vector<ListedTable> tables;
-  Statement query(db_, "SELECT name, wire_name, merge, key, coalesce(reason, ''), hidden+held, quarantined, state FROM rowmesh_tables");
+  Statement query(
+      db_,
+      "SELECT name, wire_name, merge, key, coalesce(reason, ''), hidden+held, quarantined, state FROM rowmesh_tables");
   while (query.step()) {
     ListedTable table;
     table.name = query.string(0);
@@ -121,8 +123,9 @@ std::vector<ListedTable> SqliteAdministration::list_tables() {
     table.waiting = static_cast<std::uint64_t>(query.integer(5));
     table.quarantined = static_cast<std::uint64_t>(query.integer(6));
     if (query.string(7) != "missing")
-      table.rows = static_cast<std::uint64_t>(query_integer(
-          db_, "SELECT count(*) FROM (SELECT 1 FROM main." + quoted_name(table.name) + " LIMIT " + std::to_string(counted_rows + 1) + ")"));
+      table.rows = static_cast<std::uint64_t>(query_integer(db_, "SELECT count(*) FROM (SELECT 1 FROM main." +
+                                                                     quoted_name(table.name) + " LIMIT " +
+                                                                     std::to_string(counted_rows + 1) + ")"));
     table.rows_exact = table.rows <= static_cast<std::uint64_t>(counted_rows);
     tables.push_back(std::move(table));
   }
@@ -132,20 +135,25 @@ std::vector<ListedTable> SqliteAdministration::list_tables() {
 std::vector<ListedConflict> SqliteAdministration::list_conflicts(std::int64_t before, std::size_t limit) {
   std::vector<ListedConflict> list;
   Statement query(db_,
-                  "SELECT id, time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version FROM main.rowmesh_conflict "
+                  "SELECT id, time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version "
+                  "FROM main.rowmesh_conflict "
                   "WHERE ?1=0 OR id<?1 ORDER BY id DESC LIMIT ?2");
   query.bind(1, before).bind(2, static_cast<std::int64_t>(limit));
   while (query.step())
-    list.push_back({query.integer(0), ConflictRow{static_cast<std::uint64_t>(query.integer(1)), query.string(2), query.string(3), query.string(4),
-                                                  query.string(5), query.string(6), query.string(7), query.string(8), query.string(9)}});
+    list.push_back({query.integer(0), ConflictRow{static_cast<std::uint64_t>(query.integer(1)), query.string(2),
+                                                  query.string(3), query.string(4), query.string(5), query.string(6),
+                                                  query.string(7), query.string(8), query.string(9)}});
   return list;
 }
 
-std::vector<std::pair<std::string, SideRow>> SqliteAdministration::list_quarantine(std::int64_t before, std::size_t limit) {
+std::vector<std::pair<std::string, SideRow>> SqliteAdministration::list_quarantine(std::int64_t before,
+                                                                                   std::size_t limit) {
   std::vector<std::pair<std::string, SideRow>> list;
   Statement query(db_,
-                  "SELECT s.id, t.name, s.key_text, s.reason, s.code, s.payload, s.origin, s.since_ms FROM main.rowmesh_side s LEFT JOIN "
-                  "main.rowmesh_table t ON t.id=s.table_id WHERE s.kind='quarantined' AND (?1=0 OR s.id<?1) ORDER BY s.id DESC LIMIT ?2");
+                  "SELECT s.id, t.name, s.key_text, s.reason, s.code, s.payload, s.origin, s.since_ms FROM "
+                  "main.rowmesh_side s LEFT JOIN "
+                  "main.rowmesh_table t ON t.id=s.table_id WHERE s.kind='quarantined' AND (?1=0 OR s.id<?1) ORDER BY "
+                  "s.id DESC LIMIT ?2");
   query.bind(1, before).bind(2, static_cast<std::int64_t>(limit));
   while (query.step()) {
     SideRow side;
@@ -163,10 +171,12 @@ std::vector<std::pair<std::string, SideRow>> SqliteAdministration::list_quaranti
 
 Storage SqliteAdministration::storage() {
   Storage storage;
-  storage.log_bytes = static_cast<std::uint64_t>(
-      query_integer(db_, "SELECT (SELECT coalesce(sum(length(data)+coalesce(length(state), 0)), 0) FROM main.rowmesh_history) + "
-                         "(SELECT 24*count(*) FROM main.rowmesh_log)"));
-  storage.database_bytes = static_cast<std::uint64_t>(query_integer(db_, "PRAGMA page_count") * query_integer(db_, "PRAGMA page_size"));
+  storage.log_bytes = static_cast<std::uint64_t>(query_integer(
+      db_,
+      "SELECT (SELECT coalesce(sum(length(data)+coalesce(length(state), 0)), 0) FROM main.rowmesh_history) + "
+      "(SELECT 24*count(*) FROM main.rowmesh_log)"));
+  storage.database_bytes =
+      static_cast<std::uint64_t>(query_integer(db_, "PRAGMA page_count") * query_integer(db_, "PRAGMA page_size"));
   storage.disk_free_bytes = free_bytes(path_);
   return storage;
 }
@@ -221,7 +231,8 @@ json SqliteAdministration::call(const std::string& function, const json& argumen
       throw Error(ErrorKind::config, "unknown_function", "this version has no function " + function + "()");
     if (text.find("wrong number of arguments") != std::string::npos)
       throw Error(ErrorKind::config, "unknown_argument", function + "() does not take these arguments");
-    throw Error(error.kind() == ErrorKind::transient ? ErrorKind::transient : ErrorKind::config, error.code(), sentence_of(text, function));
+    throw Error(error.kind() == ErrorKind::transient ? ErrorKind::transient : ErrorKind::config, error.code(),
+                sentence_of(text, function));
   }
 }
 

@@ -1,4 +1,5 @@
-// What the dashboard and the API ask of this file (shared/web/administration.hpp). Lives in the worker's thread and uses its connection.
+// What the dashboard and the API ask of this file (shared/web/administration.hpp). Lives in the worker's thread and
+// uses its connection.
 #pragma once
 #include "shared/web/administration.hpp"
 #include "sqlite_ext/statement.hpp"

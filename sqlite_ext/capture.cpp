@@ -57,8 +57,8 @@ std::vector<Installed> installed_triggers(sqlite3* db, const std::string& where)
   return triggers;
 }
 
-// A column that was renamed keeps its number, and so what others have not heard of it yet. SQLite puts the new name into our triggers: the
-// renames are those with which their text is what we would write now.
+// A column that was renamed keeps its number, and so what others have not heard of it yet. SQLite puts the new name
+// into our triggers: the renames are those with which their text is what we would write now.
 void follow_column_renames(sqlite3* db, const Layout& layout, std::vector<std::string>& notices) {
   constexpr std::size_t at_once = 4;
   std::vector<std::string> before, now;
@@ -154,8 +154,10 @@ void follow_new_tables(sqlite3* db) {
   std::vector<std::int64_t> ids;
   {
     Statement query(db,
-                    "SELECT r.id FROM main.rowmesh_table r WHERE NOT EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type='table' AND "
-                    "t.name=r.name COLLATE NOCASE) AND EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type='table' AND t.name=r.wire_name) "
+                    "SELECT r.id FROM main.rowmesh_table r WHERE NOT EXISTS (SELECT 1 FROM main.sqlite_master t WHERE "
+                    "t.type='table' AND "
+                    "t.name=r.name COLLATE NOCASE) AND EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type='table' "
+                    "AND t.name=r.wire_name) "
                     "AND NOT EXISTS (SELECT 1 FROM main.rowmesh_table o WHERE o.name=r.wire_name AND o.id<>r.id)");
     while (query.step()) ids.push_back(query.integer(0));
   }
@@ -178,12 +180,18 @@ TableId add_one(sqlite3* db, const std::string& name, const AddTable& options) {
   taken.reset();
   std::string merge = options.merge == MergePolicy::row ? "row" : "column";
   if (id == 0) {
-    Statement insert(db, "INSERT INTO main.rowmesh_table(name, wire_name, merge, on_key_collision) VALUES(?1, ?2, ?3, ?4)");
+    Statement insert(db,
+                     "INSERT INTO main.rowmesh_table(name, wire_name, merge, on_key_collision) VALUES(?1, ?2, ?3, ?4)");
     insert.bind(1, info.name).bind(2, wire_name).bind(3, merge).bind(4, options.on_key_collision).run();
     id = id_of(db, name);
   } else {
-    Statement update(db, "UPDATE main.rowmesh_table SET wire_name=?2, merge=?3, on_key_collision=?4, suspended=0 WHERE id=?1");
-    update.bind(1, static_cast<std::int64_t>(id)).bind(2, wire_name).bind(3, merge).bind(4, options.on_key_collision).run();
+    Statement update(
+        db, "UPDATE main.rowmesh_table SET wire_name=?2, merge=?3, on_key_collision=?4, suspended=0 WHERE id=?1");
+    update.bind(1, static_cast<std::int64_t>(id))
+        .bind(2, wire_name)
+        .bind(3, merge)
+        .bind(4, options.on_key_collision)
+        .run();
   }
   number_columns(db, *read_layout(db, id));
   widen_log(db, info.key.size());
@@ -261,7 +269,9 @@ void add_reference(sqlite3* db, const std::string& table, const std::string& col
   Savepoint savepoint(db);
   auto layout_of = [&](const std::string& name) {
     auto layout = read_layout(db, id_of(db, name));
-    if (!layout) throw Error(ErrorKind::config, "not_replicated", "table " + name + " is not replicated: call rowmesh_add_table first");
+    if (!layout)
+      throw Error(ErrorKind::config, "not_replicated",
+                  "table " + name + " is not replicated: call rowmesh_add_table first");
     return std::move(*layout);
   };
   Layout child = layout_of(table), parent = layout_of(to_table);
@@ -269,9 +279,13 @@ void add_reference(sqlite3* db, const std::string& table, const std::string& col
     throw Error(ErrorKind::config, "wrong_argument", "table " + table + " has no column " + column);
   if (!parent.table.integer_key)
     throw Error(ErrorKind::config, "wrong_argument",
-                "the key of table " + to_table + " is not one integer column: its rows are never renumbered, so there is nothing to follow");
+                "the key of table " + to_table +
+                    " is not one integer column: its rows are never renumbered, so there is nothing to follow");
   Statement insert(db, "INSERT OR REPLACE INTO main.rowmesh_reference(table_id, name, to_id) VALUES(?1, ?2, ?3)");
-  insert.bind(1, static_cast<std::int64_t>(child.table.id)).bind(2, column).bind(3, static_cast<std::int64_t>(parent.table.id)).run();
+  insert.bind(1, static_cast<std::int64_t>(child.table.id))
+      .bind(2, column)
+      .bind(3, static_cast<std::int64_t>(parent.table.id))
+      .run();
   bump_generation(db);
   savepoint.release();
 }

@@ -6,8 +6,8 @@
 //   tbl   table id * 64 + part; part p: bit b of the mask is the column with number 60 * p + b in rowmesh_column
 //   mask  >= 0: update, the columns that changed (0: only columns that the trigger does not know, or nothing at all);
 //         -1 insert; -2 delete; -3 perhaps displaced by REPLACE: a delete if the key is not in the table when the log
-//         is read; -4 about to be replaced: a delete if the next entry of the key is an insert; -9 nothing changed, but the
-//         core wants the key shipped
+//         is read; -4 about to be replaced: a delete if the next entry of the key is an insert; -9 nothing changed, but
+//         the core wants the key shipped
 //   ts    julianday('now') of the statement
 //   k1..  the key in native form, no affinity; a key with a null in it is to be ignored
 // The worker consumes and deletes the rows (fold.hpp), so `seq` may begin again at 1.

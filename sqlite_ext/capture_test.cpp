@@ -27,8 +27,9 @@ TEST_F(Capture, NotesRowsDisplacedByReplace) {  // C1, C2
   EXPECT_EQ(after("INSERT OR REPLACE INTO t VALUES(9,'b',0)"), "R 3, R 9, I 9");
 }
 
-// Symptom: INSERT OR REPLACE of a key that was there was not shown on other servers; under an integer key it waited there behind the old row for
-// ever. Mechanism: no delete trigger fires, so the insert looked like a second row of that key. Fix: that the key was taken is noted before.
+// Symptom: INSERT OR REPLACE of a key that was there was not shown on other servers; under an integer key it waited
+// there behind the old row for ever. Mechanism: no delete trigger fires, so the insert looked like a second row of that
+// key. Fix: that the key was taken is noted before.
 TEST_F(Capture, NotesThatReplaceRemovedTheSameKey) {
   table("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
   file.run("INSERT INTO t VALUES(1,'a'),(2,'b')");
@@ -37,7 +38,8 @@ TEST_F(Capture, NotesThatReplaceRemovedTheSameKey) {
   EXPECT_EQ(after("UPDATE OR REPLACE t SET id=2 WHERE id=3"), "R 3, R 2, I 2");
   EXPECT_EQ(after("INSERT OR IGNORE INTO t VALUES(1,'g')"), "");
   EXPECT_EQ(after("INSERT INTO t VALUES(1,'h') ON CONFLICT(id) DO UPDATE SET v=excluded.v"), "U 1(v)");
-  EXPECT_EQ(after("INSERT OR IGNORE INTO t VALUES(1,'i'); DELETE FROM t WHERE id=1; INSERT INTO t VALUES(1,'j')"), "R 1, I 1");
+  EXPECT_EQ(after("INSERT OR IGNORE INTO t VALUES(1,'i'); DELETE FROM t WHERE id=1; INSERT INTO t VALUES(1,'j')"),
+            "R 1, I 1");
   EXPECT_EQ(after("INSERT INTO t(v) VALUES('k')"), "I 3");
   EXPECT_EQ(file.rows("SELECT count(*) FROM rowmesh_log"), "0");
 }

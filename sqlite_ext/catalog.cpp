@@ -130,8 +130,8 @@ Column core_column(const ColumnInfo& info) {
   return column;
 }
 
-// Each column at the index that is its number, so that a rebuilt table with its columns in another order, or without some of them, keeps the
-// core's indexes.
+// Each column at the index that is its number, so that a rebuilt table with its columns in another order, or without
+// some of them, keeps the core's indexes.
 void map_columns(sqlite3* db, Layout& layout) {
   std::vector<std::pair<int, std::size_t>> order;
   auto numbers = read_numbers(db, layout.table.id);
@@ -202,7 +202,9 @@ void read_references(sqlite3* db, Layout& layout, const std::vector<Layout>& all
       layout.table.references.push_back({static_cast<ColumnIndex>(column), other.table.id});
     }
   };
-  Statement keys(db, "SELECT min(\"from\"), min(\"table\"), min(coalesce(\"to\",'')) FROM pragma_foreign_key_list(?1) GROUP BY id HAVING count(*)=1");
+  Statement keys(db,
+                 "SELECT min(\"from\"), min(\"table\"), min(coalesce(\"to\",'')) FROM pragma_foreign_key_list(?1) "
+                 "GROUP BY id HAVING count(*)=1");
   keys.bind(1, layout.info.name);
   while (keys.step()) add(keys.string(0), keys.string(1), keys.string(2), 0);
   Statement more(db, "SELECT name, to_id FROM main.rowmesh_reference WHERE table_id=?1");
@@ -287,10 +289,11 @@ std::vector<Layout> read_layouts(sqlite3* db) {
   };
   std::vector<Row> rows;
   {
-    Statement query(db, "SELECT id, name, wire_name, merge, on_key_collision, suspended FROM main.rowmesh_table ORDER BY id");
+    Statement query(
+        db, "SELECT id, name, wire_name, merge, on_key_collision, suspended FROM main.rowmesh_table ORDER BY id");
     while (query.step())
-      rows.push_back({static_cast<TableId>(query.integer(0)), query.string(1), query.string(2), query.string(3), query.string(4),
-                      query.integer(5) != 0});
+      rows.push_back({static_cast<TableId>(query.integer(0)), query.string(1), query.string(2), query.string(3),
+                      query.string(4), query.integer(5) != 0});
   }
   std::vector<Layout> layouts;
   for (const Row& row : rows) {

@@ -1,4 +1,5 @@
-// Who may use the dashboard and the API of this file: rowmesh_state has a row 'credential.NAME' for each, with scope and hash.
+// Who may use the dashboard and the API of this file: rowmesh_state has a row 'credential.NAME' for each, with scope
+// and hash.
 #pragma once
 #include <vector>
 

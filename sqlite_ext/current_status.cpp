@@ -2,10 +2,10 @@
 
 #include <ctime>
 
+#include "shared/sync/status_json.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/registry.hpp"
 #include "sqlite_ext/schema.hpp"
-#include "shared/sync/status_json.hpp"
 
 namespace rowmesh::sqlite {
 namespace {

@@ -149,7 +149,8 @@ std::size_t SqliteStore::Impl::fold(Group& group, std::size_t limit) {
     Scratch scratch;
     Row values;
     Folded entry;
-    // Keys of which a statement was about to replace the row. IGNORE and upserts leave some behind: then nothing happened.
+    // Keys of which a statement was about to replace the row. IGNORE and upserts leave some behind: then nothing
+    // happened.
     std::set<std::pair<TableId, Key>> replaced;
     while ((taken < limit || !replaced.empty()) && query.step()) {
       taken++;

@@ -126,8 +126,9 @@ void require_enabled(sqlite3* db) {
   if (is_enabled(db)) return;
   // "Could not look" is not "is not there": somebody may keep the file for himself (locking_mode=EXCLUSIVE).
   query_integer(db, "SELECT count(*) FROM main.sqlite_master");
-  throw Error(ErrorKind::config, "not_enabled",
-              "this database is not replicated yet: begin with SELECT rowmesh_add_table('*') and SELECT rowmesh_start()");
+  throw Error(
+      ErrorKind::config, "not_enabled",
+      "this database is not replicated yet: begin with SELECT rowmesh_add_table('*') and SELECT rowmesh_start()");
 }
 
 void register_functions(sqlite3* db) {

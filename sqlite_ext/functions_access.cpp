@@ -42,7 +42,8 @@ void set_password_function(sqlite3* db, const Arguments& arguments, Result resul
 
 // Returns the token. It is not kept and cannot be shown again.
 void add_token_function(sqlite3* db, const Arguments& arguments, Result result) {
-  std::string name = arguments.text(0, "the token's name"), scope = option_text(arguments.options(1, "scope"), "scope", "monitor");
+  std::string name = arguments.text(0, "the token's name"),
+              scope = option_text(arguments.options(1, "scope"), "scope", "monitor");
   if (name == "dashboard") refuse("give the token the name of the program that will use it");
   if (scope != "monitor" && scope != "admin")
     refuse("the option 'scope' is 'monitor' (may read) or 'admin' (may do everything), not '" + scope + "'");
@@ -56,7 +57,8 @@ void add_token_function(sqlite3* db, const Arguments& arguments, Result result) 
 void remove_token_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::string name = arguments.text(0, "the token's name");
   require_enabled(db);
-  if (name == "dashboard" || !remove(db, name)) refuse("there is no token '" + name + "': see rowmesh_tokens for those there are");
+  if (name == "dashboard" || !remove(db, name))
+    refuse("there is no token '" + name + "': see rowmesh_tokens for those there are");
   result.null();
 }
 
@@ -64,7 +66,8 @@ void remove_token_function(sqlite3* db, const Arguments& arguments, Result resul
 
 std::vector<Credential> read_credentials(sqlite3* db) {
   std::vector<Credential> all;
-  Statement query(db, "SELECT key, value FROM main.rowmesh_state WHERE key>='credential.' AND key<'credential/' ORDER BY key");
+  Statement query(
+      db, "SELECT key, value FROM main.rowmesh_state WHERE key>='credential.' AND key<'credential/' ORDER BY key");
   while (query.step()) {
     std::string name = query.string(0).substr(prefix.size()), value = query.string(1);
     std::size_t space = value.find(' ');

@@ -4,10 +4,10 @@
 #include <atomic>
 #include <nlohmann/json.hpp>
 
+#include "shared/sync/refusals_json.hpp"
 #include "shared/web/health.hpp"
 #include "sqlite_ext/administration.hpp"
 #include "sqlite_ext/current_status.hpp"
-#include "shared/sync/refusals_json.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/registry.hpp"
 #include "sqlite_ext/schema.hpp"
@@ -81,9 +81,9 @@ void node_function(sqlite3* db, const Arguments&, Result result) {
   require_enabled(db);
   Identity identity = read_identity(db);
   CurrentStatus status = current_status(db);
-  json node = {{"node", identity.node},      {"incarnation", to_hex(identity.origin)},
-               {"name", identity.name},      {"engine", "sqlite"},
-               {"version", ROWMESH_VERSION}, {"listening", status.node.listening},
+  json node = {{"node", identity.node},         {"incarnation", to_hex(identity.origin)},
+               {"name", identity.name},         {"engine", "sqlite"},
+               {"version", ROWMESH_VERSION},    {"listening", status.node.listening},
                {"refused", status.node.refused}};
   result.text(node.dump(-1, ' ', false, json::error_handler_t::replace));
 }
@@ -94,11 +94,13 @@ void health_function(sqlite3* db, const Arguments&, Result result) {
   CurrentStatus status = current_status(db);
   HealthFacts facts;
   if (!status.served)
-    facts.worker_trouble = status.problem.empty() ? "no process serves this file: call rowmesh_start() or rowmesh_run()" : status.problem;
+    facts.worker_trouble =
+        status.problem.empty() ? "no process serves this file: call rowmesh_start() or rowmesh_run()" : status.problem;
   status.node.listen_problem = status.problem;
   facts.disk_free_bytes = free_bytes(database_path(db));
   facts.enabled = setting_value(db, "enabled") != "off";
-  Health health = judge_health(status.node, facts, health_limits([&](const std::string& name) { return setting_value(db, name); }));
+  Health health =
+      judge_health(status.node, facts, health_limits([&](const std::string& name) { return setting_value(db, name); }));
   result.text(health_to_json(health, read_identity(db).name).dump(-1, ' ', false, json::error_handler_t::replace));
 }
 

@@ -57,7 +57,8 @@ void copy_function(sqlite3* db, const Arguments& arguments, Result result) {
   result.null();
 }
 
-// Compares rows with those of another server while both change. What differs is listed in rowmesh_conflicts, counted in rowmesh_status.
+// Compares rows with those of another server while both change. What differs is listed in rowmesh_conflicts, counted in
+// rowmesh_status.
 void check(sqlite3* db, const Arguments& arguments, Result result, bool repair) {
   std::string server = arguments.text(0, "the server's name");
   auto options = arguments.options(1, repair ? "table winner" : "table");
@@ -65,7 +66,8 @@ void check(sqlite3* db, const Arguments& arguments, Result result, bool repair) 
   require_server(db, server);
   std::string winner = repair ? option_text(options, "winner", "") : "there", kind = repair ? "repair" : "verify";
   require_one_of(winner, "winner", {"here", "there"});
-  nlohmann::json argument = {{"server", server}, {"direction", winner == "here" ? "push" : "pull"}, {"on_existing", kind}};
+  nlohmann::json argument = {
+      {"server", server}, {"direction", winner == "here" ? "push" : "pull"}, {"on_existing", kind}};
   if (std::string table = option_text(options, "table", ""); !table.empty()) argument["table"] = known_table(db, table);
   request(db, kind, argument.dump());
   result.null();
@@ -101,11 +103,14 @@ void discard_function(sqlite3* db, const Arguments& arguments, Result result) {
 
 void new_identity_function(sqlite3* db, const Arguments& arguments, Result result) {
   require_enabled(db);
-  std::string kind = arguments.is_null(0) ? current_status(db).node.identity : arguments.text(0, "what happened to the file");
+  std::string kind =
+      arguments.is_null(0) ? current_status(db).node.identity : arguments.text(0, "what happened to the file");
   if (kind.empty())
     throw Error(ErrorKind::config, "wrong_argument",
-                "nothing is known to be wrong with this node's identity; say rowmesh_new_identity('copied') if this file is a copy that is "
-                "to be a node of its own, 'restored' if it was restored from a backup, or 'moved' if it only lies elsewhere now");
+                "nothing is known to be wrong with this node's identity; say rowmesh_new_identity('copied') if this "
+                "file is a copy that is "
+                "to be a node of its own, 'restored' if it was restored from a backup, or 'moved' if it only lies "
+                "elsewhere now");
   require_one_of(kind, "kind", {"copied", "restored", "moved"});
   request(db, "new_identity", kind);
   result.null();

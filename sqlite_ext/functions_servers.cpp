@@ -49,13 +49,17 @@ void set_tables(sqlite3* db, const std::string& server, const nlohmann::json& gi
     update.run();
     return;
   }
-  if (!given.is_array()) refuse("wrong_argument", "the option 'tables' is a list of table names, as [\"person\", \"note\"]");
+  if (!given.is_array())
+    refuse("wrong_argument", "the option 'tables' is a list of table names, as [\"person\", \"note\"]");
   nlohmann::json names = nlohmann::json::array();
   for (auto& name : given) {
     std::string text = name.is_string() ? name.get<std::string>() : name.dump();
-    Statement query(db, "SELECT wire_name FROM main.rowmesh_table WHERE wire_name=?1 OR name=?1 COLLATE NOCASE ORDER BY wire_name<>?1");
+    Statement query(
+        db,
+        "SELECT wire_name FROM main.rowmesh_table WHERE wire_name=?1 OR name=?1 COLLATE NOCASE ORDER BY wire_name<>?1");
     if (!query.bind(1, text).step())
-      refuse("not_replicated", "table " + text + " is not replicated: call rowmesh_add_table('" + text + "') before a server is to get it");
+      refuse("not_replicated", "table " + text + " is not replicated: call rowmesh_add_table('" + text +
+                                   "') before a server is to get it");
     names.push_back(query.string(0));
   }
   std::string json = names.dump();
@@ -79,7 +83,8 @@ void add_server_function(sqlite3* db, const Arguments& arguments, Result result)
   Statement insert(db,
                    "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) VALUES(?1, ?2, "
                    "?3, ?4, ?5, ?6) ON CONFLICT(name) DO UPDATE SET url=excluded.url, secret=excluded.secret, "
-                   "old_secret=CASE WHEN secret=excluded.secret THEN old_secret ELSE secret END, direction=excluded.direction, enabled=excluded.enabled");
+                   "old_secret=CASE WHEN secret=excluded.secret THEN old_secret ELSE secret END, "
+                   "direction=excluded.direction, enabled=excluded.enabled");
   std::string start = newest_state(db);
   insert.bind(1, name).bind(2, url).bind(3, secret).bind(4, direction).bind(5, option_flag(options, "enabled", true));
   insert.bind_bytes(6, start).run();
@@ -113,7 +118,8 @@ void set_secret(sqlite3* db, const std::string& server, const std::string& secre
   update.bind(1, secret).bind(2, server).run();
 }
 
-constexpr const char* kept_options[] = {"batch_rows", "batch_bytes", "timeout_ms", "compression", "rate_limit", "schedule", "retention_hours"};
+constexpr const char* kept_options[] = {"batch_rows", "batch_bytes", "timeout_ms",     "compression",
+                                        "rate_limit", "schedule",    "retention_hours"};
 
 void set_options(sqlite3* db, const std::string& server, const nlohmann::json& given) {
   Statement query(db, "SELECT options FROM main.rowmesh_server WHERE name=?1");
@@ -129,8 +135,9 @@ void set_options(sqlite3* db, const std::string& server, const nlohmann::json& g
 
 void alter_server_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::string name = known_server(db, arguments);
-  auto options = arguments.options(
-      1, "url secret direction tables enabled name batch_rows batch_bytes timeout_ms compression rate_limit schedule retention_hours");
+  auto options = arguments.options(1,
+                                   "url secret direction tables enabled name batch_rows batch_bytes timeout_ms "
+                                   "compression rate_limit schedule retention_hours");
   Savepoint savepoint(db);
   if (options.contains("url"))
     set_column(db, name, "url", options["url"].is_null() ? "" : checked_url(option_text(options, "url", "")));

@@ -20,8 +20,10 @@ void add_table_function(sqlite3* db, const Arguments& arguments, Result result) 
   wanted.on_key_collision = option_text(options, "on_key_collision", "renumber");
   if (wanted.on_key_collision != "renumber" && wanted.on_key_collision != "merge" && wanted.on_key_collision != "hold")
     throw Error(ErrorKind::config, "wrong_argument",
-                "the option 'on_key_collision' is 'renumber' (the younger of two rows gets another number), 'merge' (they are one row) or "
-                "'hold' (the younger waits for you), not '" + wanted.on_key_collision + "'");
+                "the option 'on_key_collision' is 'renumber' (the younger of two rows gets another number), 'merge' "
+                "(they are one row) or "
+                "'hold' (the younger waits for you), not '" +
+                    wanted.on_key_collision + "'");
   if (name == "*" && !wanted.wire_name.empty())
     throw Error(ErrorKind::config, "wrong_argument", "the option 'name' fits one table, not '*'");
   wanted.merge = merge == "row" ? MergePolicy::row : MergePolicy::column;

@@ -45,8 +45,8 @@ Place place_from(const std::string& text) {
 
 void note_place(sqlite3* db) { set_state_value(db, "place", text_of(place_of(db))); }
 
-// One of three may differ: renamed; replaced by a backup or by VACUUM INTO (older content is noticed by what other servers have of it); a
-// disk that went to another machine.
+// One of three may differ: renamed; replaced by a backup or by VACUUM INTO (older content is noticed by what other
+// servers have of it); a disk that went to another machine.
 std::string check_place(sqlite3* db) {
   std::string noted = state_value(db, "place");
   Place here = place_of(db), then = place_from(noted);
@@ -56,7 +56,8 @@ std::string check_place(sqlite3* db) {
     note_place(db);
     return "";
   }
-  return "this file was made node at '" + then.path + "' and is a copy, or was moved: if it is a copy, call rowmesh_new_identity('copied'), and it "
+  return "this file was made node at '" + then.path +
+         "' and is a copy, or was moved: if it is a copy, call rowmesh_new_identity('copied'), and it "
          "becomes a node of its own; if the file that was there is gone for good, call rowmesh_new_identity('moved')";
 }
 

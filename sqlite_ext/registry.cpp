@@ -87,9 +87,9 @@ void prepare_process() {
   });
 }
 
-// Threads are off if SQLite was built without them, or configured so by SQLITE_CONFIG_SINGLETHREAD, which sqlite3_threadsafe() does not tell:
-// then all mutexes are one and the same dummy. A connection without a mutex of its own says nothing: the sqlite3 shell runs with
-// SQLITE_CONFIG_MULTITHREAD, and the worker has its own connection.
+// Threads are off if SQLite was built without them, or configured so by SQLITE_CONFIG_SINGLETHREAD, which
+// sqlite3_threadsafe() does not tell: then all mutexes are one and the same dummy. A connection without a mutex of its
+// own says nothing: the sqlite3 shell runs with SQLITE_CONFIG_MULTITHREAD, and the worker has its own connection.
 bool has_threads() {
   if (sqlite3_threadsafe() == 0) return false;
   sqlite3_mutex* one = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);

@@ -30,8 +30,7 @@ CREATE TABLE rowmesh_published(id INTEGER PRIMARY KEY, time_ms INTEGER, status T
 
 constexpr const char* table_names[] = {"rowmesh_published", "rowmesh_request", "rowmesh_conflict", "rowmesh_side",
                                        "rowmesh_history",   "rowmesh_log",     "rowmesh_server",   "rowmesh_column",
-                                       "rowmesh_reference",
-                                       "rowmesh_table",     "rowmesh_state"};
+                                       "rowmesh_reference", "rowmesh_table",   "rowmesh_state"};
 
 Direction direction_from(const std::string& text) {
   if (text == "push") return Direction::push;

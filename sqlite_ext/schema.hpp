@@ -3,13 +3,13 @@
 // rowmesh_conflicts, ...) and rowmesh_status belong to what people query.
 //
 //   rowmesh_state(key, value)     'version', 'node', 'origin' (hex), 'name', 'generation', 'clock', 'all_tables',
-//   'place' (place.hpp), 'setting.<name>' rowmesh_table                 replicated tables: id, name (as the file spells it), wire_name,
-//   merge, on_key_collision, suspended, rebuilt_ms rowmesh_column                (table_id, idx, name): the number of a column in masks
-//   of the log; never given twice rowmesh_server                id, name, url, secret, old_secret, direction, enabled, start_state,
-//   options (JSON) rowmesh_log                   what the capture triggers write; empty whenever the worker has read it
-//   (capture.hpp) rowmesh_history               sequence, kind (0 cut, 1 applied, 2 folded log entries: the store's
-//   own), marker, state, data rowmesh_side                  quarantined, hidden and held rows: id, table_id, key,
-//   packed, kind, reason, code, key_text,
+//   'place' (place.hpp), 'setting.<name>' rowmesh_table                 replicated tables: id, name (as the file spells
+//   it), wire_name, merge, on_key_collision, suspended, rebuilt_ms rowmesh_column                (table_id, idx, name):
+//   the number of a column in masks of the log; never given twice rowmesh_server                id, name, url, secret,
+//   old_secret, direction, enabled, start_state, options (JSON) rowmesh_log                   what the capture triggers
+//   write; empty whenever the worker has read it (capture.hpp) rowmesh_history               sequence, kind (0 cut, 1
+//   applied, 2 folded log entries: the store's own), marker, state, data rowmesh_side                  quarantined,
+//   hidden and held rows: id, table_id, key, packed, kind, reason, code, key_text,
 //                                 payload, origin, since_ms
 //   rowmesh_conflict              id and the fields of ConflictRow; the newest 100000
 //   rowmesh_request               id, kind, argument: what a person asked for

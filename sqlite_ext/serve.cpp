@@ -133,7 +133,8 @@ void Worker::serve_loop(Session& session) {
   }
 }
 
-// The setting may name an address that is taken for a moment: tried again, and said. Files with certificates are renewed in place.
+// The setting may name an address that is taken for a moment: tried again, and said. Files with certificates are
+// renewed in place.
 void Worker::listen_as_set(Session& session) {
   auto now = Clock::now();
   if (!session.settings_changed && now < session.listen_retry_at) return;

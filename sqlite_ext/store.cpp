@@ -76,8 +76,8 @@ SqliteStore::Impl::~Impl() {
   sqlite3_close(db);
 }
 
-// A commit that is FULL is shown only when the disk has it, so that readers wait for the disk with us. In a write-ahead log NORMAL shows it
-// at once, and sync() does the rest. (Nobody can take the file out of WAL while we are connected.)
+// A commit that is FULL is shown only when the disk has it, so that readers wait for the disk with us. In a write-ahead
+// log NORMAL shows it at once, and sync() does the rest. (Nobody can take the file out of WAL while we are connected.)
 void SqliteStore::Impl::show_before_sync() {
   Statement mode(db, "PRAGMA main.journal_mode");
   if (!mode.step() || mode.text(0) != "wal" || !write_ahead_log()) return;
@@ -91,14 +91,15 @@ sqlite3_file* SqliteStore::Impl::write_ahead_log() {
   return log && log->pMethods ? log : nullptr;
 }
 
-// Brings to disk what we committed, and what the application committed before it, whatever setting it uses: nothing is shipped or confirmed
-// that a crash could undo.
+// Brings to disk what we committed, and what the application committed before it, whatever setting it uses: nothing is
+// shipped or confirmed that a crash could undo.
 void SqliteStore::Impl::sync() {
   if (!unsynced) return;
   if (syncs_itself) {
     sqlite3_file* log = write_ahead_log();
     int code = log ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : SQLITE_IOERR_FSYNC;
-    if (code != SQLITE_OK) throw Error(ErrorKind::transient, code_name(code), "the write-ahead log could not be brought to disk");
+    if (code != SQLITE_OK)
+      throw Error(ErrorKind::transient, code_name(code), "the write-ahead log could not be brought to disk");
   }
   unsynced = false;
 }

@@ -34,7 +34,8 @@ void native_row(const Layout& layout, const Statement& query, Row& row) {
 
 void wire_row(const Layout& layout, const Row& native, Row& row) {
   row.clear();
-  for (std::size_t i = 0; i < native.size(); i++) row.push_back(layout.dropped(i) ? Value::of_omitted() : to_wire(native[i], layout.table.columns[i].type));
+  for (std::size_t i = 0; i < native.size(); i++)
+    row.push_back(layout.dropped(i) ? Value::of_omitted() : to_wire(native[i], layout.table.columns[i].type));
 }
 
 // What a STRICT table, or an INTEGER PRIMARY KEY, does not take.
@@ -185,7 +186,8 @@ OwnedRow SqliteStore::as_stored(const Table& table, const std::vector<ColumnType
   for (std::size_t i = 0; i < row.size(); i++) {
     if (layout.dropped(i) || row[i].kind == ValueKind::omitted) continue;
     Scratch scratch;
-    StoredValue value = to_stored(row[i], i < types.size() ? types[i] : layout.table.columns[i].type, layout.column(i).affinity, impl_->fraction(), scratch);
+    StoredValue value = to_stored(row[i], i < types.size() ? types[i] : layout.table.columns[i].type,
+                                  layout.column(i).affinity, impl_->fraction(), scratch);
     if (value.reason.empty()) stored.set(i, to_wire(value.value, layout.table.columns[i].type));
   }
   return stored;
@@ -211,7 +213,8 @@ std::optional<Key> SqliteStore::find_unique(const Table& table, std::size_t uniq
 std::vector<Key> SqliteStore::find_referencing(const Table& table, ColumnIndex column, std::int64_t number) {
   impl_->need(Impl::Open::write, "find_referencing");
   const Layout& layout = impl_->layout_of(table);
-  Statement& query = impl_->cached("SELECT " + column_list(layout) + from(layout) + " WHERE " + quoted_name(layout.column(column).name) + "=?1");
+  Statement& query = impl_->cached("SELECT " + column_list(layout) + from(layout) + " WHERE " +
+                                   quoted_name(layout.column(column).name) + "=?1");
   Resetter reset(query);
   query.bind(1, number);
   std::vector<Key> keys;
@@ -227,7 +230,8 @@ std::vector<Key> SqliteStore::find_referencing(const Table& table, ColumnIndex c
 std::int64_t SqliteStore::next_free_key(const Table& table) {
   impl_->need(Impl::Open::write, "next_free_key");
   const Layout& layout = impl_->layout_of(table);
-  std::int64_t last = query_integer(impl_->db, "SELECT coalesce(max(" + quoted_name(layout.key_column(0).name) + "),0)" + from(layout));
+  std::int64_t last =
+      query_integer(impl_->db, "SELECT coalesce(max(" + quoted_name(layout.key_column(0).name) + "),0)" + from(layout));
   // AUTOINCREMENT never gives a number again, also when its row is gone.
   if (query_integer(impl_->db, "SELECT count(*) FROM main.sqlite_master WHERE name='sqlite_sequence'"))
     last = std::max(last, query_integer(impl_->db, "SELECT coalesce((SELECT seq FROM main.sqlite_sequence WHERE name=" +

@@ -124,7 +124,8 @@ TEST(StoreHistory, PrunesEntriesWithTheirCut) {
   std::int64_t upto = file.store().append_history({&applied, 1});
   file.store().commit();
   file.store().prune_history(upto);
-  EXPECT_EQ(file.rows("SELECT kind FROM rowmesh_history"), "2 1") << "the second cut is not written yet; the newest state stays";
+  EXPECT_EQ(file.rows("SELECT kind FROM rowmesh_history"), "2 1")
+      << "the second cut is not written yet; the newest state stays";
   append(file.store(), cut_record("two"));
   EXPECT_GT(query_integer(file.db(), "SELECT max(sequence) FROM rowmesh_history"), upto);
 }

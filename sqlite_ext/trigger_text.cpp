@@ -139,7 +139,8 @@ void displaced_triggers(const Layout& layout, std::vector<Trigger>& triggers) {
   triggers.push_back({name, create(name, "BEFORE INSERT ON " + quoted_name(layout.info.name), inserts)});
 }
 
-// REPLACE over a row with the same key fires no delete trigger either. Whether it is one is seen when the log is read: the key's insert follows.
+// REPLACE over a row with the same key fires no delete trigger either. Whether it is one is seen when the log is read:
+// the key's insert follows.
 std::string replaces(const Layout& layout) {
   std::string same;
   for (std::size_t i = 0; i < layout.table.key.size(); i++) {
@@ -151,7 +152,8 @@ std::string replaces(const Layout& layout) {
 
 std::string key_columns(const Layout& layout) {
   std::string text;
-  for (std::size_t i = 0; i < layout.table.key.size(); i++) text += (i ? "," : "") + quoted_name(layout.key_column(i).name);
+  for (std::size_t i = 0; i < layout.table.key.size(); i++)
+    text += (i ? "," : "") + quoted_name(layout.key_column(i).name);
   return text;
 }
 
@@ -167,7 +169,9 @@ std::vector<Trigger> capture_triggers(const Layout& layout) {
   };
   displaced_triggers(layout, triggers);
   add("replaced", "BEFORE INSERT" + on + " WHEN " + replaces(layout), note(layout, 0, "-4", "NEW"));
-  add("replaced_key", "BEFORE UPDATE OF " + key_columns(layout) + on + " WHEN (" + key_differs(layout, "NEW", "OLD") + ") AND " + replaces(layout),
+  add("replaced_key",
+      "BEFORE UPDATE OF " + key_columns(layout) + on + " WHEN (" + key_differs(layout, "NEW", "OLD") + ") AND " +
+          replaces(layout),
       note(layout, 0, "-4", "NEW"));
   add("insert", "AFTER INSERT" + on, note(layout, 0, "-1", "NEW"));
   add("delete", "AFTER DELETE" + on, note(layout, 0, "-2", "OLD"));

@@ -1,5 +1,5 @@
-// The whole extension in one process, as an application loads it: two files, their workers' threads, writers and askers at the same time.
-// What it is for is above all the sanitizers (./dev check address thread).
+// The whole extension in one process, as an application loads it: two files, their workers' threads, writers and askers
+// at the same time. What it is for is above all the sanitizers (./dev check address thread).
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -30,11 +30,13 @@ class Connection {
   std::string run(const std::string& sql) {
     std::string text;
     auto collect = [](void* out, int columns, char** values, char**) {
-      for (int i = 0; i < columns; i++) *static_cast<std::string*>(out) += std::string(values[i] ? values[i] : "null") + "|";
+      for (int i = 0; i < columns; i++)
+        *static_cast<std::string*>(out) += std::string(values[i] ? values[i] : "null") + "|";
       return 0;
     };
     char* message = nullptr;
-    EXPECT_EQ(sqlite3_exec(db_, sql.c_str(), collect, &text, &message), SQLITE_OK) << sql << ": " << (message ? message : "");
+    EXPECT_EQ(sqlite3_exec(db_, sql.c_str(), collect, &text, &message), SQLITE_OK)
+        << sql << ": " << (message ? message : "");
     sqlite3_free(message);
     return text;
   }
@@ -56,7 +58,8 @@ void set_up(Connection& node, int port, int other_port) {
   node.run("CREATE TABLE item(id INTEGER PRIMARY KEY, v TEXT, n INTEGER)");
   node.run("SELECT rowmesh_add_table('*')");
   node.run("SELECT rowmesh_config('listen', '127.0.0.1:" + std::to_string(port) + "')");
-  node.run("SELECT rowmesh_add_server('other', 'http://127.0.0.1:" + std::to_string(other_port) + "', 'a secret of both')");
+  node.run("SELECT rowmesh_add_server('other', 'http://127.0.0.1:" + std::to_string(other_port) +
+           "', 'a secret of both')");
   node.run("SELECT rowmesh_start()");
 }
 
@@ -65,7 +68,8 @@ void write_much(const std::string& path, int writer) {
   for (int i = 0; i < statements; i++) {
     int id = writer * 100000 + i;
     plain.run("INSERT INTO item VALUES(" + std::to_string(id) + ", 'text', 0)");
-    plain.run("UPDATE item SET n = n + 1 WHERE id % 7 = " + std::to_string(i % 7) + " AND id / 100000 = " + std::to_string(writer));
+    plain.run("UPDATE item SET n = n + 1 WHERE id % 7 = " + std::to_string(i % 7) +
+              " AND id / 100000 = " + std::to_string(writer));
     if (i % 10 == 9) plain.run("DELETE FROM item WHERE id = " + std::to_string(id - 5));
   }
 }
@@ -84,8 +88,10 @@ TEST(Worker, TwoFilesInOneProcessUnderLoad) {
   std::thread asker([&] {
     Connection third(left_file.path(), true);
     while (writing) {
-      for (const char* question : {"SELECT * FROM rowmesh_status", "SELECT rowmesh_health()", "SELECT rowmesh_queue_size()", "SELECT rowmesh_id()",
-                                   "SELECT rowmesh_wait(json_object('timeout_ms', 50))", "SELECT rowmesh_node()", "SELECT * FROM rowmesh_conflicts"})
+      for (const char* question :
+           {"SELECT * FROM rowmesh_status", "SELECT rowmesh_health()", "SELECT rowmesh_queue_size()",
+            "SELECT rowmesh_id()", "SELECT rowmesh_wait(json_object('timeout_ms', 50))", "SELECT rowmesh_node()",
+            "SELECT * FROM rowmesh_conflicts"})
         third.run(question);
       std::this_thread::sleep_for(std::chrono::milliseconds(30));
     }

@@ -12,7 +12,8 @@ constexpr std::uint8_t not_in_alphabet = 255;
 constexpr std::array<std::uint8_t, 256> make_inverse() {
   std::array<std::uint8_t, 256> inverse{};
   inverse.fill(not_in_alphabet);
-  for (std::size_t i = 0; i < alphabet.size(); i++) inverse[static_cast<unsigned char>(alphabet[i])] = static_cast<std::uint8_t>(i);
+  for (std::size_t i = 0; i < alphabet.size(); i++)
+    inverse[static_cast<unsigned char>(alphabet[i])] = static_cast<std::uint8_t>(i);
   return inverse;
 }
 constexpr std::array<std::uint8_t, 256> inverse = make_inverse();
@@ -26,7 +27,8 @@ char* encode_base64(char* out, std::string_view bytes) {
     for (int i = 0; i < characters; i++) *out++ = alphabet[group >> (18 - 6 * i) & 63];
   };
   std::size_t at = 0;
-  for (; at + 3 <= bytes.size(); at += 3) put(byte(bytes, at) << 16 | byte(bytes, at + 1) << 8 | byte(bytes, at + 2), 4);
+  for (; at + 3 <= bytes.size(); at += 3)
+    put(byte(bytes, at) << 16 | byte(bytes, at + 1) << 8 | byte(bytes, at + 2), 4);
   std::size_t left = bytes.size() - at;
   if (left == 1) {
     put(byte(bytes, at) << 16, 2);

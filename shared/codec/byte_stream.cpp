@@ -16,7 +16,9 @@ constexpr std::size_t chunk_bytes = 256 << 10;
 constexpr int compression_level = 1;  // 3 was slower and not smaller on row lines
 constexpr int window_log_max = 23;    // 8 MB; level 1 needs 512 KB
 
-[[noreturn]] void refuse(const std::string& code, const std::string& text) { throw Error(ErrorKind::protocol, code, text); }
+[[noreturn]] void refuse(const std::string& code, const std::string& text) {
+  throw Error(ErrorKind::protocol, code, text);
+}
 
 }  // namespace
 
@@ -88,10 +90,12 @@ std::size_t ByteSource::decompress(char* out, std::size_t room) {
     bool no_more_input = in_size_ == 0;
     ZSTD_inBuffer source{in_.get(), in_size_, in_used_};
     std::size_t left = ZSTD_decompressStream(zstd_, &target, &source);
-    if (ZSTD_isError(left)) refuse("bad_zstd", std::string("the compressed document is damaged: ") + ZSTD_getErrorName(left));
+    if (ZSTD_isError(left))
+      refuse("bad_zstd", std::string("the compressed document is damaged: ") + ZSTD_getErrorName(left));
     in_used_ = source.pos;
     frame_ended_ = left == 0;
-    if (no_more_input && target.pos == 0 && !frame_ended_) refuse("truncated", "the compressed document ends too early");
+    if (no_more_input && target.pos == 0 && !frame_ended_)
+      refuse("truncated", "the compressed document ends too early");
   }
   return target.pos;
 }
@@ -117,7 +121,8 @@ bool LineSource::next(std::string_view& line) {
 bool LineSource::fill() {
   if (use_ && begin_ > taken_) use_(context_, {buffer_.get() + taken_, begin_ - taken_});
   std::size_t kept = end_ - begin_;
-  // Only a row, "[0,...", may be as long as a value can be: else a few packed kilobytes could take gigabytes of memory before anybody looks.
+  // Only a row, "[0,...", may be as long as a value can be: else a few packed kilobytes could take gigabytes of memory
+  // before anybody looks.
   const char* begun = buffer_.get() + begin_;
   bool row = dropped_ + begin_ > 0 && kept > 1 && begun[0] == '[' && begun[1] >= '0' && begun[1] <= '9';
   std::size_t most = row ? limits::line_bytes : limits::header_line_bytes;

@@ -1,4 +1,5 @@
-// Bytes of a document on their way into and out of a Body, compressed with zstd or not. Never the whole document in memory.
+// Bytes of a document on their way into and out of a Body, compressed with zstd or not. Never the whole document in
+// memory.
 #pragma once
 #include <cstdint>
 #include <memory>

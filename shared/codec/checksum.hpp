@@ -1,5 +1,5 @@
-// The document's checksum: XXH64 (seed 0) over a stream. It finds damage, not malice: requests are signed for that. libzstd has
-// the same function but does not export it.
+// The document's checksum: XXH64 (seed 0) over a stream. It finds damage, not malice: requests are signed for that.
+// libzstd has the same function but does not export it.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -33,7 +33,8 @@ class Checksum {
     }
     sum += total_;
     std::size_t at = 0;
-    for (; at + 8 <= held_; at += 8) sum = std::rotl(sum ^ round(0, load<std::uint64_t>(buffer_ + at)), 27) * prime1 + prime4;
+    for (; at + 8 <= held_; at += 8)
+      sum = std::rotl(sum ^ round(0, load<std::uint64_t>(buffer_ + at)), 27) * prime1 + prime4;
     if (at + 4 <= held_) {
       sum = std::rotl(sum ^ load<std::uint32_t>(buffer_ + at) * prime1, 23) * prime2 + prime3;
       at += 4;
@@ -55,7 +56,9 @@ class Checksum {
     std::memcpy(&number, at, sizeof number);
     return number;
   }
-  static std::uint64_t round(std::uint64_t lane, std::uint64_t input) { return std::rotl(lane + input * prime2, 31) * prime1; }
+  static std::uint64_t round(std::uint64_t lane, std::uint64_t input) {
+    return std::rotl(lane + input * prime2, 31) * prime1;
+  }
 
   void hold(std::string_view bytes) {
     if (bytes.empty()) return;

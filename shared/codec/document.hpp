@@ -1,15 +1,17 @@
-// The wire document (docs/protocol.md): NDJSON, a header line, then table, version and row lines, then a trailer with count
-// and checksum. One document is one snapshot of the sender and one transaction of the receiver.
+// The wire document (docs/protocol.md): NDJSON, a header line, then table, version and row lines, then a trailer with
+// count and checksum. One document is one snapshot of the sender and one transaction of the receiver.
 //
 // Lines after the header, all arrays but the table line:
 //   {"table":0,"name":"items","columns":[["id","integer"],...],"key":[0],"integer_key":true}   describes table 0
 //   ["v",hlc,"origin hex"]             the next version number: the first such line is version 1; 0 is "settled"
-//   [0,table,birth,columns,[values]]   a row with one life, which lives: `columns` is a version number, or an array of one per column
-//   [1,table,[key],birth,removed]      a row with one life, which is dead
-//   [2,table,[key],[life,...]]         anything else; life = [birth,removed,move|null,columns,[values]|null],
+//   [0,table,birth,columns,[values]]   a row with one life, which lives: `columns` is a version number, or an array of
+//   one per column [1,table,[key],birth,removed]      a row with one life, which is dead [2,table,[key],[life,...]]
+//   anything else; life = [birth,removed,move|null,columns,[values]|null],
 //                                      move = [version,[key],birth,columns]
-//   {"end":lines,"sum":"16 hex digits"}  number of row lines ([0..2]); XXH-like 64-bit checksum over all bytes before this line
-// Values: null, true, false, numbers (a double always has '.' or 'e' in it), strings; {"b":"base64"} for bytes, {"f":"NaN"|"Infinity"|"-Infinity"},
+//   {"end":lines,"sum":"16 hex digits"}  number of row lines ([0..2]); XXH-like 64-bit checksum over all bytes before
+//   this line
+// Values: null, true, false, numbers (a double always has '.' or 'e' in it), strings; {"b":"base64"} for bytes,
+// {"f":"NaN"|"Infinity"|"-Infinity"},
 // {"t":"base64"} for text that is not UTF-8 or holds NUL (text, bytes as they are), {"x":1} for omitted.
 #pragma once
 #include <cstdint>
@@ -32,7 +34,7 @@ struct OriginMeta {
   Hlc watermark = 0;
   Hlc horizon = 0;
   std::map<Origin, Hlc> received;  // R: the watermark it has of each other origin
-  Hlc newest = 0;                  // the newest version that it gave itself, up to this position; it must know it again (identity.cpp)
+  Hlc newest = 0;  // the newest version that it gave itself, up to this position; it must know it again (identity.cpp)
 
   bool operator==(const OriginMeta&) const = default;
 };
@@ -40,7 +42,7 @@ struct OriginMeta {
 struct Member {
   std::string node;  // UUID
   std::string name;
-  bool left = false; // remove_server took it out: it holds nothing back any more
+  bool left = false;  // remove_server took it out: it holds nothing back any more
 
   bool operator==(const Member&) const = default;
 };
@@ -55,12 +57,14 @@ struct DocumentHeader {
   Hlc hlc = 0;
   Hlc prune_horizon = 0;  // G
   Hlc horizon = 0;        // H at the snapshot
-  Hlc newest = 0;         // no version among the changes from `from` to `to` is newer, those that no row tells of any more included
-  Vector from, to;        // copy: `to` is the sender's vector at the snapshot, `from` empty
+  Hlc newest =
+      0;  // no version among the changes from `from` to `to` is newer, those that no row tells of any more included
+  Vector from, to;  // copy: `to` is the sender's vector at the snapshot, `from` empty
   std::map<Origin, OriginMeta> metas;
   std::map<Origin, Member> members;
   std::map<std::string, Version> truncates;  // wire table name -> T
-  // Of these tables (`behind`) the document also brings the changes between two vectors of their own: the receiver had to leave them out before.
+  // Of these tables (`behind`) the document also brings the changes between two vectors of their own: the receiver had
+  // to leave them out before.
   bool partial = false;  // some tables are left out on purpose: whoever gets it hands it on to nobody
   struct Span {
     Vector from, to;
@@ -98,9 +102,9 @@ struct WireLife {
 // One row line. The views live until the next call of DocumentReader::next.
 struct WireRow {
   std::uint32_t table = 0;
-  Row key;                       // in the order of WireTable::key
-  std::vector<WireLife> lives;   // at least one; re-used between rows so that nothing is allocated per row: see `count`
-  std::size_t count = 0;         // lives that count
+  Row key;                      // in the order of WireTable::key
+  std::vector<WireLife> lives;  // at least one; re-used between rows so that nothing is allocated per row: see `count`
+  std::size_t count = 0;        // lives that count
 };
 
 class DocumentWriter {
@@ -114,7 +118,8 @@ class DocumentWriter {
   void add_row(std::uint32_t table, Version birth, const ColumnVersions& versions, RowView row);
   void add_removed(std::uint32_t table, KeyView key, Version birth, Version removed);
   // Several lives, or a moved one. `rows[i]`: the values of lives[i], empty if none are to be sent.
-  void add_lives(std::uint32_t table, KeyView key, const std::vector<const Life*>& lives, const std::vector<RowView>& rows);
+  void add_lives(std::uint32_t table, KeyView key, const std::vector<const Life*>& lives,
+                 const std::vector<RowView>& rows);
   std::uint64_t rows() const;
   std::uint64_t raw_bytes() const;  // before compression
   std::shared_ptr<Body> finish();   // writes the trailer
@@ -124,8 +129,9 @@ class DocumentWriter {
   std::unique_ptr<State> state_;
 };
 
-// Strict and bounded: every line is checked before it is given out; whatever does not fit throws Error(protocol). The trailer is
-// checked by next() before it returns null, so a truncated or altered document always throws before its end is reported.
+// Strict and bounded: every line is checked before it is given out; whatever does not fit throws Error(protocol). The
+// trailer is checked by next() before it returns null, so a truncated or altered document always throws before its end
+// is reported.
 class DocumentReader {
  public:
   // `compressed`: as the Content-Encoding header said ("zstd").
@@ -141,11 +147,13 @@ class DocumentReader {
   std::unique_ptr<State> state_;
 };
 
-// The parser's own static objects are made at its first use, and destroyed at exit in the reverse order: a program that reads documents in a thread
-// which an exit handler of its own ends calls this before it registers the handler ("pure virtual method called" at exit otherwise).
+// The parser's own static objects are made at its first use, and destroyed at exit in the reverse order: a program that
+// reads documents in a thread which an exit handler of its own ends calls this before it registers the handler ("pure
+// virtual method called" at exit otherwise).
 void prepare_document_parser();
 
-// Reads the whole document once without keeping anything: throws what next() would throw. A document is checked before its transaction begins.
+// Reads the whole document once without keeping anything: throws what next() would throw. A document is checked before
+// its transaction begins.
 void check_document(std::shared_ptr<const Body> body, bool compressed);
 
 // One value, one row as JSON text for views: {"column": value, ...}.

@@ -49,7 +49,8 @@ array as_array(element value) {
 
 std::uint64_t as_number(element value) {
   std::uint64_t number;
-  if (value.type() == element_type::DOUBLE || value.get(number)) throw "a field that should be a natural number is none";
+  if (value.type() == element_type::DOUBLE || value.get(number))
+    throw "a field that should be a natural number is none";
   return number;
 }
 
@@ -110,7 +111,8 @@ struct DocumentReader::State {
       if (std::string_view more; lines.next(more)) throw "bytes follow the document's last line";
       return true;
     }
-    if (object.table_number != tables.size() || tables.size() == most_tables) throw "a table's number is not the next one";
+    if (object.table_number != tables.size() || tables.size() == most_tables)
+      throw "a table's number is not the next one";
     if (!table_names.insert(object.table.name).second) throw "a table is described twice";
     tables.push_back(std::move(object.table));
     return false;
@@ -119,9 +121,11 @@ struct DocumentReader::State {
   // True: a row; false: a version.
   bool read_array(std::string_view line) {
     if (line.size() > parser.capacity() && parser.allocate(line.size() + line.size() / 2, limits::json_depth))
-      throw Error(ErrorKind::transient, "out_of_memory", "no memory for a row of " + std::to_string(line.size() >> 20) + " MB");
+      throw Error(ErrorKind::transient, "out_of_memory",
+                  "no memory for a row of " + std::to_string(line.size() >> 20) + " MB");
     array elements;
-    if (auto failed = parser.parse(line.data(), line.size(), false).get(elements)) throw simdjson::error_message(failed);
+    if (auto failed = parser.parse(line.data(), line.size(), false).get(elements))
+      throw simdjson::error_message(failed);
     Fields fields(elements);
     element kind = fields.next();
     if (kind.type() == element_type::STRING) {
@@ -304,8 +308,8 @@ struct DocumentReader::State {
 
   [[noreturn]] void refuse(const char* what) const {
     throw Error(ErrorKind::protocol, "bad_document",
-                "the received document is refused near byte " + std::to_string(lines.offset()) + ", after " + std::to_string(rows) +
-                    " rows: " + what);
+                "the received document is refused near byte " + std::to_string(lines.offset()) + ", after " +
+                    std::to_string(rows) + " rows: " + what);
   }
 };
 

@@ -18,7 +18,8 @@ constexpr Version first{100 << 16, 0xabc}, second{200 << 16, 0xdef}, third{300 <
 Table two_columns() {
   Table table;
   table.wire_name = "items";
-  table.columns = {{"id", ColumnType::integer, "bigint", true, false}, {"name", ColumnType::text, "text", false, false}};
+  table.columns = {{"id", ColumnType::integer, "bigint", true, false},
+                   {"name", ColumnType::text, "text", false, false}};
   table.key = {0};
   table.integer_key = true;
   return table;
@@ -129,16 +130,20 @@ TEST(DocumentTest, CopyHeaderComesBack) {
 Row every_kind_of_value(const std::string& all_bytes) {
   using Int = std::numeric_limits<std::int64_t>;
   using Real = std::numeric_limits<double>;
-  Row row = {Value::of_integer(0), Value::of_null(), Value::of_boolean(true), Value::of_boolean(false), Value::of_omitted()};
-  for (std::int64_t number : {Int::min(), Int::max(), std::int64_t{-1}, std::int64_t{1} << 53}) row.push_back(Value::of_integer(number));
-  for (double number : {0.0, -0.0, 1.0, 0.1, -2.5e-300, 1e22, 1e300, Real::min(), Real::max(), Real::denorm_min(), Real::infinity(),
-                        -Real::infinity(), Real::quiet_NaN(), 123456789.0, 1.0 / 3})
+  Row row = {Value::of_integer(0), Value::of_null(), Value::of_boolean(true), Value::of_boolean(false),
+             Value::of_omitted()};
+  for (std::int64_t number : {Int::min(), Int::max(), std::int64_t{-1}, std::int64_t{1} << 53})
+    row.push_back(Value::of_integer(number));
+  for (double number : {0.0, -0.0, 1.0, 0.1, -2.5e-300, 1e22, 1e300, Real::min(), Real::max(), Real::denorm_min(),
+                        Real::infinity(), -Real::infinity(), Real::quiet_NaN(), 123456789.0, 1.0 / 3})
     row.push_back(Value::of_real(number));
   using namespace std::string_view_literals;
-  for (std::string_view text : {""sv, "plain"sv, "\"\\/\b\f\n\r\t\x01\x1f\x7f"sv, "äöü€𝄞 日本"sv, "with\0nul"sv, "bad \xff\xc3"sv, "\xed\xa0\x80"sv,
-                                "12345678\"9"sv, "1234567\\"sv, "\\u0000"sv, "{\"b\":\"x\"}"sv})
+  for (std::string_view text :
+       {""sv, "plain"sv, "\"\\/\b\f\n\r\t\x01\x1f\x7f"sv, "äöü€𝄞 日本"sv, "with\0nul"sv, "bad \xff\xc3"sv,
+        "\xed\xa0\x80"sv, "12345678\"9"sv, "1234567\\"sv, "\\u0000"sv, "{\"b\":\"x\"}"sv})
     row.push_back(Value::of_text(text));
-  for (std::size_t length : {0, 1, 2, 3, 4, 255}) row.push_back(Value::of_bytes(std::string_view(all_bytes).substr(0, length)));
+  for (std::size_t length : {0, 1, 2, 3, 4, 255})
+    row.push_back(Value::of_bytes(std::string_view(all_bytes).substr(0, length)));
   row.push_back(Value::of_text(all_bytes));
   return row;
 }
@@ -150,7 +155,8 @@ TEST(DocumentTest, EveryValueComesBack) {
   Table table;
   table.wire_name = "wide";
   table.key = {0};
-  for (std::size_t i = 0; i < row.size(); i++) table.columns.push_back({"c" + std::to_string(i), ColumnType::any, "", false, false});
+  for (std::size_t i = 0; i < row.size(); i++)
+    table.columns.push_back({"c" + std::to_string(i), ColumnType::any, "", false, false});
   for (bool compress : {false, true}) {
     DocumentWriter writer(a_header(), compress);
     writer.add_row(writer.add_table(table), first, all_of(first), row);
@@ -160,8 +166,10 @@ TEST(DocumentTest, EveryValueComesBack) {
     ASSERT_EQ(read->lives[0].values.size(), row.size());
     for (std::size_t i = 0; i < row.size(); i++) {
       const Value& value = read->lives[0].values[i];
-      if (row[i].kind == ValueKind::real && std::isnan(row[i].real)) EXPECT_TRUE(std::isnan(value.real));
-      else EXPECT_TRUE(same_value(value, row[i])) << i;
+      if (row[i].kind == ValueKind::real && std::isnan(row[i].real))
+        EXPECT_TRUE(std::isnan(value.real));
+      else
+        EXPECT_TRUE(same_value(value, row[i])) << i;
     }
     EXPECT_EQ(reader.next(), nullptr);
   }
@@ -215,7 +223,8 @@ TEST(DocumentTest, ManyVersionsComeBack) {
   std::uint32_t table = writer.add_table(two_columns());
   auto version = [](std::uint64_t i) { return Version{(i * 7919 % 3000 + 1) << 16, i % 3 + 1}; };
   for (std::uint64_t i = 0; i < 20000; i++)
-    writer.add_row(table, version(i), all_of(version(i + 5)), Row{Value::of_integer(static_cast<std::int64_t>(i)), Value::of_null()});
+    writer.add_row(table, version(i), all_of(version(i + 5)),
+                   Row{Value::of_integer(static_cast<std::int64_t>(i)), Value::of_null()});
   DocumentReader reader(writer.finish(), true);
   for (std::uint64_t i = 0; i < 20000; i++) {
     const WireRow* row = reader.next();
@@ -301,7 +310,8 @@ TEST(DocumentTest, AlteredCompressedBytesNeverChangeTheContent) {
 TEST(DocumentTest, BytesAfterTheEndAreRefused) {
   for (bool compress : {false, true}) {
     std::string whole = bytes_of(*some_document(compress));
-    for (const std::string& more : {std::string("\n"), std::string("x"), whole}) EXPECT_NE(refusal(whole + more, compress), "");
+    for (const std::string& more : {std::string("\n"), std::string("x"), whole})
+      EXPECT_NE(refusal(whole + more, compress), "");
   }
 }
 
@@ -316,47 +326,105 @@ TEST(DocumentTest, WrongCountOrSumIsRefused) {
 }
 
 TEST(DocumentTest, MalformedRowsAreRefused) {
-  for (const char* line : {
-           "[0,0,1,1,[5]]", "[0,0,1,1,[5,1,1]]", "[0,0,1,[1],[5,1]]", "[0,0,1,[1,1,1],[5,1]]", "[0,0,2,1,[5,1]]", "[0,0,1,2,[5,1]]",
-           "[0,1,1,1,[5,1]]", "[3,0,1,1,[5,1]]", "[0,0,1,1]", "[0,0,1,1,[5,1],0]", "[0,0,-1,1,[5,1]]", "[0,0,1.0,1,[5,1]]",
-           "[0,0,\"1\",1,[5,1]]", "[0,0,1,1,[null,1]]", "[0,0,1,1,[{\"x\":1},1]]", "[0,0,1,1,{}]", "[0,0,1,1,null]", "[]", "[null]", "17", "",
-           "[0,0,1,1,[5,[]]]", "[0,0,1,1,[5,{}]]", "[0,0,1,1,[5,{\"q\":1}]]", "[0,0,1,1,[5,{\"b\":\"A\"}]]", "[0,0,1,1,[5,{\"b\":\"A===\"}]]",
-           "[0,0,1,1,[5,{\"b\":\"AB==\"}]]", "[0,0,1,1,[5,{\"b\":\"====\"}]]", "[0,0,1,1,[5,{\"b\":1}]]", "[0,0,1,1,[5,{\"x\":2}]]",
-           "[0,0,1,1,[5,{\"f\":\"nan\"}]]", "[0,0,1,1,[5,{\"b\":\"\",\"b\":\"\"}]]", "[0,0,1,1,[5,1e400]]", "[0,0,1,1,[5,9223372036854775808]]",
-           "[0,0,1,1,[5,-9223372036854775809]]", "[0,0,1,1,[5,123456789012345678901234567890]]", "[0,0,1,1,[5,\"\xff\"]]",
-           "[0,0,1,1,[5,\"\\ud800\"]]", "[0,0,1,1,[5,tru]]", "[0,0,1,1,[5,1],]", "[0,0,1,1,[5,1]] ]", "[0,0,1,1,[05,1]]", "[0,0,1,1,[5,.5]]",
-           "[1,0,[5],1]", "[1,0,[],1,1]", "[1,0,[5,5],1,1]", "[1,0,[null],1,1]", "[1,0,5,1,1]", "[1,0,[5],1,9]", "[2,0,[5],[]]", "[2,0,[5],[[]]]",
-           "[2,0,[5],[[1,0,null,1]]]", "[2,0,[5],[[1,0,[1,[],1,1],1,null]]]", "[2,0,[5],[[1,0,[1,[5],1,[1]],1,null]]]",
-           "[2,0,[5],[[1,0,null,1,[5]]]]", "[2,0,[5],[[1,0,null,1,null,0]]]", "[\"v\",1]", "[\"v\",0,\"1\"]", "[\"v\",1,\"xyz\"]", "[\"v\",1,1]",
-           "[\"w\",1,\"1\"]", "[\"v\",1,\"1\",1]", "[\"v\",-1,\"1\"]", "[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]"})
+  for (const char* line : {"[0,0,1,1,[5]]",
+                           "[0,0,1,1,[5,1,1]]",
+                           "[0,0,1,[1],[5,1]]",
+                           "[0,0,1,[1,1,1],[5,1]]",
+                           "[0,0,2,1,[5,1]]",
+                           "[0,0,1,2,[5,1]]",
+                           "[0,1,1,1,[5,1]]",
+                           "[3,0,1,1,[5,1]]",
+                           "[0,0,1,1]",
+                           "[0,0,1,1,[5,1],0]",
+                           "[0,0,-1,1,[5,1]]",
+                           "[0,0,1.0,1,[5,1]]",
+                           "[0,0,\"1\",1,[5,1]]",
+                           "[0,0,1,1,[null,1]]",
+                           "[0,0,1,1,[{\"x\":1},1]]",
+                           "[0,0,1,1,{}]",
+                           "[0,0,1,1,null]",
+                           "[]",
+                           "[null]",
+                           "17",
+                           "",
+                           "[0,0,1,1,[5,[]]]",
+                           "[0,0,1,1,[5,{}]]",
+                           "[0,0,1,1,[5,{\"q\":1}]]",
+                           "[0,0,1,1,[5,{\"b\":\"A\"}]]",
+                           "[0,0,1,1,[5,{\"b\":\"A===\"}]]",
+                           "[0,0,1,1,[5,{\"b\":\"AB==\"}]]",
+                           "[0,0,1,1,[5,{\"b\":\"====\"}]]",
+                           "[0,0,1,1,[5,{\"b\":1}]]",
+                           "[0,0,1,1,[5,{\"x\":2}]]",
+                           "[0,0,1,1,[5,{\"f\":\"nan\"}]]",
+                           "[0,0,1,1,[5,{\"b\":\"\",\"b\":\"\"}]]",
+                           "[0,0,1,1,[5,1e400]]",
+                           "[0,0,1,1,[5,9223372036854775808]]",
+                           "[0,0,1,1,[5,-9223372036854775809]]",
+                           "[0,0,1,1,[5,123456789012345678901234567890]]",
+                           "[0,0,1,1,[5,\"\xff\"]]",
+                           "[0,0,1,1,[5,\"\\ud800\"]]",
+                           "[0,0,1,1,[5,tru]]",
+                           "[0,0,1,1,[5,1],]",
+                           "[0,0,1,1,[5,1]] ]",
+                           "[0,0,1,1,[05,1]]",
+                           "[0,0,1,1,[5,.5]]",
+                           "[1,0,[5],1]",
+                           "[1,0,[],1,1]",
+                           "[1,0,[5,5],1,1]",
+                           "[1,0,[null],1,1]",
+                           "[1,0,5,1,1]",
+                           "[1,0,[5],1,9]",
+                           "[2,0,[5],[]]",
+                           "[2,0,[5],[[]]]",
+                           "[2,0,[5],[[1,0,null,1]]]",
+                           "[2,0,[5],[[1,0,[1,[],1,1],1,null]]]",
+                           "[2,0,[5],[[1,0,[1,[5],1,[1]],1,null]]]",
+                           "[2,0,[5],[[1,0,null,1,[5]]]]",
+                           "[2,0,[5],[[1,0,null,1,null,0]]]",
+                           "[\"v\",1]",
+                           "[\"v\",0,\"1\"]",
+                           "[\"v\",1,\"xyz\"]",
+                           "[\"v\",1,1]",
+                           "[\"w\",1,\"1\"]",
+                           "[\"v\",1,\"1\",1]",
+                           "[\"v\",-1,\"1\"]",
+                           "[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]"})
     EXPECT_NE(refusal_of_rows(std::string(line) + "\n", std::string_view(line).starts_with("[\"") ? 0 : 1), "") << line;
   EXPECT_EQ(refusal_of_rows("[2,0,[5],[[1,0,[1,[5],1,[1,0]],[1,0],null],[1,1,null,0,[5,\"\\u0000\"]]]]\n"), "");
 }
 
 TEST(DocumentTest, MalformedTablesAreRefused) {
   auto refused = [](const std::string& line) { return !refusal(document_of(line + "\n", 0)).empty(); };
-  EXPECT_FALSE(refused(R"({"table":0,"name":"t","columns":[["a","integer"],["b","no such type"]],"key":[1,0],"integer_key":false})"));
+  EXPECT_FALSE(refused(
+      R"({"table":0,"name":"t","columns":[["a","integer"],["b","no such type"]],"key":[1,0],"integer_key":false})"));
   for (const char* line :
-       {R"({"table":1,"name":"t","columns":[["a","text"]],"key":[0],"integer_key":false})", R"({"table":0,"name":"","columns":[["a","text"]],"key":[0],"integer_key":false})",
-        R"({"table":0,"name":"t","columns":[],"key":[0],"integer_key":false})", R"({"table":0,"name":"t","columns":[["a","text"]],"key":[],"integer_key":false})",
-        R"({"table":0,"name":"t","columns":[["a","text"]],"key":[1],"integer_key":false})", R"({"table":0,"name":"t","columns":[["a","text"]],"key":[0,0],"integer_key":false})",
-        R"({"table":0,"name":"t","columns":[["a","text"],["a","text"]],"key":[0],"integer_key":false})", R"({"table":0,"name":"t","columns":[["a"]],"key":[0],"integer_key":false})",
-        R"({"table":0,"name":"t","columns":[["a","text"]],"key":[-1],"integer_key":false})", R"({"table":0,"name":"t","columns":[["a","text"]],"key":[0]})", R"({})", R"({"table":0)"})
+       {R"({"table":1,"name":"t","columns":[["a","text"]],"key":[0],"integer_key":false})",
+        R"({"table":0,"name":"","columns":[["a","text"]],"key":[0],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[],"key":[0],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[["a","text"]],"key":[],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[["a","text"]],"key":[1],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[["a","text"]],"key":[0,0],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[["a","text"],["a","text"]],"key":[0],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[["a"]],"key":[0],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[["a","text"]],"key":[-1],"integer_key":false})",
+        R"({"table":0,"name":"t","columns":[["a","text"]],"key":[0]})", R"({})", R"({"table":0)"})
     EXPECT_TRUE(refused(line)) << line;
   std::string once = table_text;
   EXPECT_TRUE(refused(once + R"({"table":1,"name":"items","columns":[["a","text"]],"key":[0],"integer_key":false})"));
 }
 
 TEST(DocumentTest, MalformedHeadersAreRefused) {
-  for (const char* header : {"{}", "[]", "null", "x", "{\"protocol\":1}", "{\"protocol\":2}"}) EXPECT_NE(refusal(std::string(header) + "\n"), "") << header;
+  for (const char* header : {"{}", "[]", "null", "x", "{\"protocol\":1}", "{\"protocol\":2}"})
+    EXPECT_NE(refusal(std::string(header) + "\n"), "") << header;
   std::string deep(100000, '[');
   EXPECT_NE(refusal(deep + "\n"), "");
   std::string long_line(limits::header_line_bytes + 1, ' ');
   EXPECT_NE(refusal("{" + long_line + "}\n"), "");
 }
 
-// Symptom: a request of some kilobytes took gigabytes of memory. Mechanism: a line was unpacked up to the length of the longest row before
-// anybody looked what it is. Mend: only what begins as a row may be so long.
+// Symptom: a request of some kilobytes took gigabytes of memory. Mechanism: a line was unpacked up to the length of the
+// longest row before anybody looked what it is. Mend: only what begins as a row may be so long.
 TEST(DocumentTest, PackedZerosAreRefusedAfterFourMegabytes) {
   std::string header = bytes_of(*some_document(false));
   header.resize(header.find('\n') + 1);
@@ -378,7 +446,8 @@ TEST(DocumentTest, LongDocumentsGoThroughAFile) {
   DocumentWriter writer(a_header(), false);
   std::uint32_t table = writer.add_table(two_columns());
   std::string text(1 << 20, 'x');
-  for (int i = 0; i < 40; i++) writer.add_row(table, first, all_of(first), Row{Value::of_integer(i), Value::of_text(text)});
+  for (int i = 0; i < 40; i++)
+    writer.add_row(table, first, all_of(first), Row{Value::of_integer(i), Value::of_text(text)});
   std::shared_ptr<Body> body = writer.finish();
   EXPECT_TRUE(body->in_memory().empty());
   EXPECT_GT(body->size(), limits::body_memory_bytes);

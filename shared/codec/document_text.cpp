@@ -22,7 +22,11 @@ Json to_json(const Vector& vector) {
 Json to_json(const OriginMeta& meta) {
   Json received = Json::object();
   for (const auto& [origin, hlc] : meta.received) received[to_hex(origin)] = hlc;
-  return {{"position", meta.position}, {"watermark", meta.watermark}, {"horizon", meta.horizon}, {"received", received}, {"newest", meta.newest}};
+  return {{"position", meta.position},
+          {"watermark", meta.watermark},
+          {"horizon", meta.horizon},
+          {"received", received},
+          {"newest", meta.newest}};
 }
 
 std::string dump(const Json& json) {
@@ -71,7 +75,11 @@ Vector vector_from(const Json& json) {
 }
 
 OriginMeta meta_from(const Json& json) {
-  OriginMeta meta{number(json, "position"), number(json, "watermark"), number(json, "horizon"), {}, json.contains("newest") ? number(json, "newest") : 0};
+  OriginMeta meta{number(json, "position"),
+                  number(json, "watermark"),
+                  number(json, "horizon"),
+                  {},
+                  json.contains("newest") ? number(json, "newest") : 0};
   for (const auto& [origin, hlc] : object(json, "received").items()) meta.received[from_hex(origin)] = number(hlc);
   return meta;
 }
@@ -80,7 +88,8 @@ DocumentHeader header_from(const Json& json) {
   DocumentHeader header;
   std::uint64_t protocol = number(json, "protocol");
   if (protocol != 1)
-    refuse("the document has protocol " + std::to_string(protocol) + ", this node understands 1: bring both to one version of rowmesh");
+    refuse("the document has protocol " + std::to_string(protocol) +
+           ", this node understands 1: bring both to one version of rowmesh");
   std::string kind = text(json.at("kind"));
   if (kind != "changes" && kind != "copy") refuse("a document of an unknown kind");
   header.kind = kind == "copy" ? DocumentKind::copy : DocumentKind::changes;
@@ -94,7 +103,8 @@ DocumentHeader header_from(const Json& json) {
   header.to = vector_from(object(json, "to"));
   for (const auto& [origin, meta] : object(json, "metas").items()) header.metas[from_hex(origin)] = meta_from(meta);
   for (const auto& [origin, member] : object(json, "members").items())
-    header.members[from_hex(origin)] = {text(member.at("node")), text(member.at("name")), member.at("left").get<bool>()};
+    header.members[from_hex(origin)] = {text(member.at("node")), text(member.at("name")),
+                                        member.at("left").get<bool>()};
   for (const auto& [table, version] : object(json, "truncates").items())
     header.truncates[table] = {number(version.at(0)), hex(version.at(1))};
   if (json.contains("partial")) header.partial = json.at("partial").get<bool>();
@@ -127,7 +137,8 @@ WireTable table_from(const Json& json) {
   std::set<std::uint64_t> key;
   for (const Json& column : json.at("key")) {
     std::uint64_t at = number(column);
-    if (at >= columns.size() || !key.insert(at).second) refuse("the key of table " + table.name + " names no column of it");
+    if (at >= columns.size() || !key.insert(at).second)
+      refuse("the key of table " + table.name + " names no column of it");
     table.key.push_back(static_cast<std::uint32_t>(at));
   }
   if (key.empty()) refuse("table " + table.name + " has no key");
@@ -167,7 +178,8 @@ std::string header_line(const DocumentHeader& header) {
                {"members", members},
                {"truncates", truncates}};
   if (header.partial) json["partial"] = true;
-  for (const auto& [table, span] : header.behind) json["behind"][table] = {{"from", to_json(span.from)}, {"to", to_json(span.to)}};
+  for (const auto& [table, span] : header.behind)
+    json["behind"][table] = {{"from", to_json(span.from)}, {"to", to_json(span.to)}};
   for (const auto& [table, covered] : header.parked) json["parked"][table] = to_json(covered);
   if (header.kind == DocumentKind::copy)
     json["copy"] = {{"table", header.copy_table}, {"more", header.copy_more}, {"total", header.copy_total}};

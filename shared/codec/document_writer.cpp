@@ -122,7 +122,8 @@ struct DocumentWriter::State {
 
   // Before anything of the row is written, so that the document stays whole if it is refused.
   void check_row(std::uint32_t table, RowView row) const {
-    if (row.size() != widths.at(table)) throw Error(ErrorKind::bug, "bad_row", "a row has not as many values as its table has columns");
+    if (row.size() != widths.at(table))
+      throw Error(ErrorKind::bug, "bad_row", "a row has not as many values as its table has columns");
     std::size_t bytes = 0;
     for (const Value& value : row) bytes += value.text.size();
     if (bytes < surely_fits_bytes) return;
@@ -131,12 +132,14 @@ struct DocumentWriter::State {
       if (!value.text.empty()) written += json_text_size(value);
     if (written > limits::line_bytes)
       throw Error(ErrorKind::permanent, "row_too_long",
-                  "a row of table " + tables[table] + " needs " + std::to_string(written >> 20) + " MB on the wire, more than the " +
-                      std::to_string(limits::line_bytes >> 20) + " MB that travel: make its values shorter");
+                  "a row of table " + tables[table] + " needs " + std::to_string(written >> 20) +
+                      " MB on the wire, more than the " + std::to_string(limits::line_bytes >> 20) +
+                      " MB that travel: make its values shorter");
   }
 };
 
-DocumentWriter::DocumentWriter(const DocumentHeader& header, bool compress) : state_(std::make_unique<State>(compress)) {
+DocumentWriter::DocumentWriter(const DocumentHeader& header, bool compress)
+    : state_(std::make_unique<State>(compress)) {
   state_->out += header_line(header);
   state_->out += '\n';
 }

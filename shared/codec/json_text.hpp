@@ -1,8 +1,8 @@
 // Values as JSON text, appended to a buffer that the caller reuses: the fast half of the document writer.
 #pragma once
 #include <cstdint>
-#include <string_view>
 #include <functional>
+#include <string_view>
 
 #include "shared/codec/document.hpp"
 

@@ -13,7 +13,17 @@ namespace {
   throw Error(ErrorKind::corrupt, "bad_record", std::string("a stored record of rowmesh does not decode: ") + what);
 }
 
-enum LifeFlag : unsigned { has_birth = 1, has_removed = 2, has_columns = 4, has_moved = 8, has_side_values = 16, has_applied = 32, applied_now = 64, absent = 128, has_meant = 256 };
+enum LifeFlag : unsigned {
+  has_birth = 1,
+  has_removed = 2,
+  has_columns = 4,
+  has_moved = 8,
+  has_side_values = 16,
+  has_applied = 32,
+  applied_now = 64,
+  absent = 128,
+  has_meant = 256
+};
 enum VersionForm : unsigned { settled_version = 0, same_version = 1, new_version = 2 };
 
 }  // namespace

@@ -13,7 +13,7 @@ class PackedWriter {
   void number(std::uint64_t number);  // 1 byte below 128, 7 bits a byte
   void fixed64(std::uint64_t number);
   void text(std::string_view text);
-  void version(Version version);      // remembers recent ones: a repeat costs 1 byte
+  void version(Version version);  // remembers recent ones: a repeat costs 1 byte
   void columns(const ColumnVersions& versions);
   void value(const Value& value);
   void life(const Life& life, bool with_side);

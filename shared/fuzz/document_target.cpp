@@ -1,5 +1,6 @@
-// First byte: bit 0, whether the rest is taken for a zstd frame; bit 1, whether the rest is packed into one first, so that what is inside
-// can be changed byte by byte. The checksum would stop everything at the end: the last line is mended where it has the form.
+// First byte: bit 0, whether the rest is taken for a zstd frame; bit 1, whether the rest is packed into one first, so
+// that what is inside can be changed byte by byte. The checksum would stop everything at the end: the last line is
+// mended where it has the form.
 #include <memory>
 #include <string>
 
@@ -45,11 +46,13 @@ void document(std::string_view input) {
       const WireTable& table = reader.tables()[row->table];
       promise(row->count > 0 && row->count <= row->lives.size(), "a row has lives");
       for (std::size_t i = 0; i < row->count; i++)
-        if (row->lives[i].has_values) promise(row->lives[i].values.size() == table.columns.size(), "a value for each column");
+        if (row->lives[i].has_values)
+          promise(row->lives[i].values.size() == table.columns.size(), "a value for each column");
       promise(++rows < 10'000'000, "rows are bounded by the input");
     }
   } catch (const Error& error) {
-    promise(error.kind() == ErrorKind::protocol || error.kind() == ErrorKind::transient, "what is wrong with a document is a protocol error");
+    promise(error.kind() == ErrorKind::protocol || error.kind() == ErrorKind::transient,
+            "what is wrong with a document is a protocol error");
   }
 }
 

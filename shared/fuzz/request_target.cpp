@@ -1,6 +1,6 @@
-// Parts divided by 0xff: flags, URI, headers (name: value), body. Several requests in one input go to one node, so that states between them
-// are met too. Flags: 1 POST, 2 signed by a server of ours, 4 by one that was never met, 8 asked again (later), 16 a tick in between,
-// 32 a right document of a server goes first, 64 the clock moves.
+// Parts divided by 0xff: flags, URI, headers (name: value), body. Several requests in one input go to one node, so that
+// states between them are met too. Flags: 1 POST, 2 signed by a server of ours, 4 by one that was never met, 8 asked
+// again (later), 16 a tick in between, 32 a right document of a server goes first, 64 the clock moves.
 #include <memory>
 #include <string>
 
@@ -28,7 +28,8 @@ HttpRequest of(Input& in, std::uint8_t flags, bool& fits) {
   for (int i = 0; i < 4; i++) {
     std::string_view line = in.part();
     std::size_t colon = line.find(':');
-    if (colon != line.npos && line.find_first_of(std::string_view("\r\n\0", 3)) == line.npos) gate.header(line.substr(0, colon), line.substr(colon + 1));
+    if (colon != line.npos && line.find_first_of(std::string_view("\r\n\0", 3)) == line.npos)
+      gate.header(line.substr(0, colon), line.substr(colon + 1));
   }
   std::string_view body = in.part();
   fits = gate.judge(uri, request).status == 0;
@@ -54,14 +55,17 @@ void request(std::string_view input) {
     bool fits = false;
     HttpRequest request = of(in, flags, fits);
     if (!fits) continue;
-    if (flags & 6) sign_request(request, pair.uuid(flags & 2 ? 1 : 2), flags & 2 ? secret : "another secret", pair.now_ms, pair.random.next());
+    if (flags & 6)
+      sign_request(request, pair.uuid(flags & 2 ? 1 : 2), flags & 2 ? secret : "another secret", pair.now_ms,
+                   pair.random.next());
     std::uint64_t limit = 0;
     HttpResponse response = node.check(request, limit);
     if (response.status == 0 && request.body && request.body->size() > limit) continue;
     if (response.status == 0) response = node.handle(request);
     if (response.status == 0 && (flags & 8)) response = node.later(request);
     promise(response.status == 0 || (response.status >= 200 && response.status < 600), "an answer has a status");
-    if (!(flags & 6) && response.status == 200) promise(request.path == "/rowmesh/v1/ping" || request.path == "/health", "only ping is answered unsigned");
+    if (!(flags & 6) && response.status == 200)
+      promise(request.path == "/rowmesh/v1/ping" || request.path == "/health", "only ping is answered unsigned");
     if (response.status >= 400) promise(response.body != nullptr, "a refusal says why");
     answered++;
   }

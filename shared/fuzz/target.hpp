@@ -1,5 +1,7 @@
-// What a fuzz target is: a function that takes any bytes and must neither crash nor hang nor let an exception out that is not an Error.
-// `./dev fuzz NAME` builds it with libFuzzer; `./dev test` replays the kept inputs (corpus/NAME) through the same function.
+// What a fuzz target is: a function that takes any bytes and must neither crash nor hang nor let an exception out that
+// is not an Error.
+// `./dev fuzz NAME` builds it with libFuzzer; `./dev test` replays the kept inputs (corpus/NAME) through the same
+// function.
 #pragma once
 #include <cstdint>
 #include <string_view>

@@ -1,4 +1,5 @@
-// First byte: what is done with the rest. Bytes from outside are either refused or give something that is written and read again alike.
+// First byte: what is done with the rest. Bytes from outside are either refused or give something that is written and
+// read again alike.
 #include <cmath>
 #include <limits>
 #include <string>
@@ -23,7 +24,8 @@ Row row_of(Input& in) {
         double real;
         static_assert(sizeof real == sizeof bits);
         __builtin_memcpy(&real, &bits, sizeof real);
-        row.push_back(Value::of_real(std::isnan(real) ? std::numeric_limits<double>::quiet_NaN() : real));  // there is one NaN on the wire
+        row.push_back(Value::of_real(std::isnan(real) ? std::numeric_limits<double>::quiet_NaN()
+                                                      : real));  // there is one NaN on the wire
         break;
       }
       case 2: row.push_back(Value::of_boolean(in.byte() & 1)); break;
@@ -58,7 +60,8 @@ void through_a_document(Input& in) {
   DocumentReader reader(writer.finish(), compress);
   const WireRow* read = reader.next();
   promise(read && read->count == 1 && read->lives[0].values.size() == whole.size(), "a written row is read");
-  for (std::size_t i = 0; i < whole.size(); i++) promise(same_value(read->lives[0].values[i], whole[i]), "a value survives the wire");
+  for (std::size_t i = 0; i < whole.size(); i++)
+    promise(same_value(read->lives[0].values[i], whole[i]), "a value survives the wire");
   promise(!reader.next(), "one row was written");
 }
 

@@ -92,7 +92,8 @@ std::string sha256_hex(const Body& body) {
 std::string hmac_sha256_hex(std::string_view secret, std::string_view text) {
   Digest digest;
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
-  if (!HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), bytes, text.size(), digest.data(), nullptr)) fail();
+  if (!HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), bytes, text.size(), digest.data(), nullptr))
+    fail();
   return hex(digest);
 }
 
@@ -137,10 +138,12 @@ bool signed_with(const HttpRequest& head, const std::string& secret) {
   return signature && !secret.empty() && equal_constant_time(hmac_sha256_hex(secret, text_to_sign(head)), *signature);
 }
 
-AuthResult check_signature(const HttpRequest& head, const std::string& secret, std::uint64_t now_ms, ReplayGuard& guard) {
+AuthResult check_signature(const HttpRequest& head, const std::string& secret, std::uint64_t now_ms,
+                           ReplayGuard& guard) {
   const std::string* time = find(head.headers, time_header);
   const std::string* nonce = find(head.headers, nonce_header);
-  if (!time || !nonce || !find(head.headers, signature_header) || !find(head.headers, node_header) || !find(head.headers, digest_header))
+  if (!time || !nonce || !find(head.headers, signature_header) || !find(head.headers, node_header) ||
+      !find(head.headers, digest_header))
     return AuthResult::missing;
   if (!signed_with(head, secret)) return AuthResult::bad_signature;
   std::uint64_t signed_at_ms = 0;

@@ -29,7 +29,8 @@ TEST(AuthTest, KnownDigests) {
   EXPECT_EQ(sha256_hex(std::string_view("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(sha256_hex(std::string_view()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   // RFC 4231, test case 2
-  EXPECT_EQ(hmac_sha256_hex("Jefe", "what do ya want for nothing?"), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_EQ(hmac_sha256_hex("Jefe", "what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }
 
 TEST(AuthTest, ALongBodyHasTheDigestOfItsBytes) {
@@ -54,7 +55,8 @@ TEST(AuthTest, AWrongSecretIsRefused) {
 }
 
 TEST(AuthTest, EverythingThatIsSignedCounts) {
-  for (const char* name : {"x-rowmesh-node", "x-rowmesh-time", "x-rowmesh-nonce", "x-rowmesh-digest", "x-rowmesh-signature"}) {
+  for (const char* name :
+       {"x-rowmesh-node", "x-rowmesh-time", "x-rowmesh-nonce", "x-rowmesh-digest", "x-rowmesh-signature"}) {
     HttpRequest request = signed_request();
     request.headers[name].back() ^= 1;
     EXPECT_EQ(check(request), AuthResult::bad_signature) << name;

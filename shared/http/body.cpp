@@ -34,7 +34,8 @@ std::string temporary_directory() {
 }
 
 [[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorKind::transient, "disk_full", what + ": " + std::strerror(errno) + ". Make room there, or set another directory");
+  throw Error(ErrorKind::transient, "disk_full",
+              what + ": " + std::strerror(errno) + ". Make room there, or set another directory");
 }
 
 // A file that nobody else can open and that vanishes with the process.
@@ -101,14 +102,16 @@ std::size_t Body::read(std::uint64_t offset, char* out, std::size_t room) const 
     if (got > 0) return static_cast<std::size_t>(got);
     if (got < 0 && errno == EINTR) continue;
     throw Error(ErrorKind::transient, "io_error",
-                std::string("cannot read back a temporary file: ") + (got < 0 ? std::strerror(errno) : "it has become shorter"));
+                std::string("cannot read back a temporary file: ") +
+                    (got < 0 ? std::strerror(errno) : "it has become shorter"));
   }
 }
 
 std::string Body::text(std::uint64_t limit) const {
   if (size_ > limit)
-    throw Error(ErrorKind::protocol, "too_long",
-                "a body of " + std::to_string(size_) + " bytes came where at most " + std::to_string(limit) + " are allowed");
+    throw Error(
+        ErrorKind::protocol, "too_long",
+        "a body of " + std::to_string(size_) + " bytes came where at most " + std::to_string(limit) + " are allowed");
   if (!file_) return memory_;
   std::string bytes(static_cast<std::size_t>(size_), '\0');
   for (std::uint64_t offset = 0; offset < size_;)

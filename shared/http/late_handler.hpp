@@ -1,4 +1,5 @@
-// The event loop needs its handler before the node exists, which needs the loop: the node is put in later. Until then 503.
+// The event loop needs its handler before the node exists, which needs the loop: the node is put in later. Until then
+// 503.
 #pragma once
 #include "shared/http/message.hpp"
 

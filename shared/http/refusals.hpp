@@ -48,7 +48,8 @@ struct RefusalCounts {
 
 // The label in metrics and views. In the order of RefusedFor.
 inline constexpr std::array<const char*, refusal_kinds> refusal_names = {
-    "too_many_connections", "rate", "framing",  "header_size",  "body_size", "slow",     "certificate", "not_signed", "signature",
-    "unknown_node",         "old",  "replayed", "changed_body", "direction", "disabled", "not_found",   "document",   "other"};
+    "too_many_connections", "rate",       "framing",   "header_size",  "body_size", "slow",
+    "certificate",          "not_signed", "signature", "unknown_node", "old",       "replayed",
+    "changed_body",         "direction",  "disabled",  "not_found",    "document",  "other"};
 
 }  // namespace rowmesh

@@ -66,7 +66,8 @@ void EntryTable::erase(Entry& entry) {
   std::size_t hash = hash_of(*entry.key);
   Shard& shard = shards_[hash >> 58];
   std::size_t mask = shard.slots.size() - 1;
-  std::size_t hole = probe(shard, static_cast<std::uint32_t>(hash), [&](const Node& node) { return &node.entry == &entry; });
+  std::size_t hole =
+      probe(shard, static_cast<std::uint32_t>(hash), [&](const Node& node) { return &node.entry == &entry; });
   std::uint32_t number = shard.slots[hole].number;
   // Whoever was pushed past the hole moves up, so that no search stops at it.
   for (std::size_t at = (hole + 1) & mask; shard.slots[at].number != 0; at = (at + 1) & mask) {

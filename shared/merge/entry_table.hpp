@@ -1,8 +1,9 @@
 // The entries of one table, found by key. They stay at their address until they are erased.
 //
-// Entries lie in blocks in the order in which they came, so that a run of neighbouring keys is read from neighbouring memory, and a block
-// that has emptied goes back as a whole. Beside them is an open hash of 8 bytes a key, in shards that grow one by one: a single one
-// stalls for 0.2 s and more when it doubles, and a map of nodes costs two cache misses and an allocation a key (a third of what shipping took).
+// Entries lie in blocks in the order in which they came, so that a run of neighbouring keys is read from neighbouring
+// memory, and a block that has emptied goes back as a whole. Beside them is an open hash of 8 bytes a key, in shards
+// that grow one by one: a single one stalls for 0.2 s and more when it doubles, and a map of nodes costs two cache
+// misses and an allocation a key (a third of what shipping took).
 #pragma once
 #include <array>
 #include <functional>

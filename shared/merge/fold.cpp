@@ -26,13 +26,15 @@ bool plain(const RowState& state, Version truncated) {
 
 namespace {
 
-// Takes the lives that a local change of this version had not seen out of the state, for as long as the change is folded into the rest.
+// Takes the lives that a local change of this version had not seen out of the state, for as long as the change is
+// folded into the rest.
 class SeenOnly {
  public:
   SeenOnly(RowState& state, Version version) : state_(state) {
     auto unseen = [&](const Life& life) { return life.applied_at > version.hlc; };
     if (std::none_of(state.lives.begin(), state.lives.end(), unseen)) return;
-    auto first = std::stable_partition(state.lives.begin(), state.lives.end(), [&](const Life& life) { return !unseen(life); });
+    auto first =
+        std::stable_partition(state.lives.begin(), state.lives.end(), [&](const Life& life) { return !unseen(life); });
     std::move(first, state.lives.end(), std::back_inserter(unseen_));
     state.lives.erase(first, state.lives.end());
   }
@@ -70,12 +72,13 @@ void fold_insert(RowState& state, Version version, bool integer_key, Version tru
     same->in_table = true;
     return;
   }
-  // A trigger that updates the row it fires for is logged before the insert that it belongs to: the update was folded into a
-  // life that never was (measured, part 1 1.5).
+  // A trigger that updates the row it fires for is logged before the insert that it belongs to: the update was folded
+  // into a life that never was (measured, part 1 1.5).
   std::erase_if(state.lives, [&](const Life& life) {
     return life.birth.settled() && life.removed.settled() && !life.side && life.newest() == version;
   });
-  // The row of before stood where this one is now: it went without being noted (triggers switched off, TRUNCATE as replica).
+  // The row of before stood where this one is now: it went without being noted (triggers switched off, TRUNCATE as
+  // replica).
   if (state.in_table()) bury_shown(state, version, integer_key, truncated);
   state.add(Life(version));
 }
@@ -97,8 +100,8 @@ void fold_remove(RowState& state, Version version, bool integer_key, Version tru
   SeenOnly seen(state, version);
   if (state.lives.empty()) state.lives.emplace_back();
   bury_shown(state, version, integer_key, truncated);
-  // Born and dead in one transaction: nobody has heard of it. No life may be left in its place: one of birth 0 would be taken for the settled
-  // row that another server has.
+  // Born and dead in one transaction: nobody has heard of it. No life may be left in its place: one of birth 0 would be
+  // taken for the settled row that another server has.
   std::erase_if(state.lives, [&](const Life& life) { return life.birth == version && life.removed == version; });
 }
 

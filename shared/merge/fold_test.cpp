@@ -7,10 +7,10 @@ namespace {
 
 constexpr Origin here = 7;
 
-// Symptom: after a table was emptied by a session with session_replication_role = replica (or TRUNCATEd so, or with triggers switched off),
-// rows inserted under the same integer keys never reached the other servers, and the side table of each filled up. Mechanism: the life of
-// before was still taken for the one in the table, so the new one had to wait behind it. Fix: an insert finds no row in its place, so
-// whatever was thought to be there is gone.
+// Symptom: after a table was emptied by a session with session_replication_role = replica (or TRUNCATEd so, or with
+// triggers switched off), rows inserted under the same integer keys never reached the other servers, and the side table
+// of each filled up. Mechanism: the life of before was still taken for the one in the table, so the new one had to wait
+// behind it. Fix: an insert finds no row in its place, so whatever was thought to be there is gone.
 TEST(Fold, InsertWhereARowWentUnnoticed) {
   for (bool integer_key : {true, false}) {
     RowState state;

@@ -1,5 +1,5 @@
-// The holes of simpler readings (docs/model.md has the rules that close them), as far as they can be seen on one key: each is the smallest
-// history that such a reading gets wrong. Those that need several nodes are met by the simulator.
+// The holes of simpler readings (docs/model.md has the rules that close them), as far as they can be seen on one key:
+// each is the smallest history that such a reading gets wrong. Those that need several nodes are met by the simulator.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,7 +13,8 @@ constexpr Origin a = 1, b = 2;
 
 Table table(bool integer_key) {
   Table table;
-  table.columns = {{"id", integer_key ? ColumnType::integer : ColumnType::text, "", true, false}, {"v", ColumnType::text, "", false, false}};
+  table.columns = {{"id", integer_key ? ColumnType::integer : ColumnType::text, "", true, false},
+                   {"v", ColumnType::text, "", false, false}};
   table.key = {0};
   table.integer_key = integer_key;
   return table;
@@ -44,7 +45,13 @@ struct Here {
   explicit Here(bool integer_key) : table(rowmesh::table(integer_key)) {}
 
   void merge(std::vector<IncomingLife> lives) {
-    MergeContext context{table, prune_horizon, prune_horizon, truncated, truncated, false, [this](Version, Version) { return all_seen; }};
+    MergeContext context{table,
+                         prune_horizon,
+                         prune_horizon,
+                         truncated,
+                         truncated,
+                         false,
+                         [this](Version, Version) { return all_seen; }};
     std::optional<OwnedRow> desired;
     merge_lives(state, lives, shown ? shown->view() : RowView(), context, losses, desired);
     state.set_in_table(desired ? shown_life(state, table.keeps_lives_apart(), truncated) : nullptr);
@@ -61,7 +68,8 @@ struct Here {
   bool all_seen = false;
 };
 
-// An old put, met after the delete of its row was forgotten, brings nothing back: its birth lies below G and is not known here.
+// An old put, met after the delete of its row was forgotten, brings nothing back: its birth lies below G and is not
+// known here.
 TEST(Holes, H3_AStalePutDoesNotResurrect) {
   Here here(false);
   here.prune_horizon = 20;
@@ -74,7 +82,8 @@ TEST(Holes, H3_AStalePutDoesNotResurrect) {
   EXPECT_EQ(here.losses[0].type, "update_missing");
 }
 
-// Deleted and inserted again between two documents: the first life is dead, so the second is no collision and its columns are its own.
+// Deleted and inserted again between two documents: the first life is dead, so the second is no collision and its
+// columns are its own.
 TEST(Holes, H4_DeleteAndInsertInOneDocument) {
   Here here(true);
   Row first = row("first"), edited = row("edited here"), second = row("second");
@@ -93,8 +102,8 @@ TEST(Holes, H4_DeleteAndInsertInOneDocument) {
   EXPECT_EQ(here.losses.back().type, "update_deleted");
 }
 
-// Two inserts of a natural key; one life was edited and then deleted by somebody who had not seen the other. Whatever comes first: a column
-// never leaves its life.
+// Two inserts of a natural key; one life was edited and then deleted by somebody who had not seen the other. Whatever
+// comes first: a column never leaves its life.
 TEST(Holes, H5_LivesAreIndependent) {
   Row edited = row("edited"), other = row("other");
   for (bool delete_first : {false, true}) {
@@ -144,7 +153,8 @@ TEST(Holes, H14_OnlyWhatWasNotSeenIsListed) {
   }
 }
 
-// The truncate is judged before lives are matched: the delete of an old life must not hit the young one that took its place.
+// The truncate is judged before lives are matched: the delete of an old life must not hit the young one that took its
+// place.
 TEST(Holes, H15_TruncateBeforeMatching) {
   Here here(false);
   Row young = row("young");

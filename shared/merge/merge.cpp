@@ -26,7 +26,8 @@ std::optional<Row> desired_row(const Table& table, const RowState& state, Versio
       auto index = static_cast<ColumnIndex>(column);
       bool newest = true;
       for (const Life& other : state.lives)
-        if (&other != &life && !other.dead(truncated) && other.columns.of(index) > life.columns.of(index)) newest = false;
+        if (&other != &life && !other.dead(truncated) && other.columns.of(index) > life.columns.of(index))
+          newest = false;
       if (newest) row[column] = values[column];
     }
   }
@@ -55,7 +56,8 @@ class Merger {
         for (std::size_t i = 0; i < working.types.size(); i++)
           if (life.side->columns.has(static_cast<ColumnIndex>(i))) working.types[i] = life.side->types[i];
       working.was_alive = !life.dead(context.truncated);
-      working.changed = working.was_alive && life.in_table && !life.side;  // if others live now, they came by a local change
+      working.changed =
+          working.was_alive && life.in_table && !life.side;  // if others live now, they came by a local change
       working.life = life;
       lives_.push_back(std::move(working));
     }
@@ -113,7 +115,8 @@ class Merger {
     if (shown) desired = OwnedRow(shown_values(*shown, alive));
     if (shown && types) {
       *types = shown->types;
-      for (std::size_t i = 0; i < types->size(); i++) (*types)[i] = newest_of(alive, static_cast<ColumnIndex>(i)).types[i];
+      for (std::size_t i = 0; i < types->size(); i++)
+        (*types)[i] = newest_of(alive, static_cast<ColumnIndex>(i)).types[i];
       if (own_types(*types)) types->clear();
     }
     for (Working& working : lives_) after.lives.push_back(std::move(working.life));
@@ -164,7 +167,8 @@ class Merger {
     bool changed = false;
     ColumnVersions before = life.columns;
     // Only one node moves a life; should two take themselves for its heir, everybody follows the same one.
-    if (incoming.moved && (!life.moved || incoming.moved->version > life.moved->version)) life.moved = std::make_unique<Move>(*incoming.moved), changed = true;
+    if (incoming.moved && (!life.moved || incoming.moved->version > life.moved->version))
+      life.moved = std::make_unique<Move>(*incoming.moved), changed = true;
     if (incoming.removed > life.removed) life.removed = incoming.removed, changed = true;
     ColumnSet lost_mine, lost_theirs;
     Version newest_mine, newest_theirs;
@@ -204,7 +208,8 @@ class Merger {
     if (!lost_mine.empty())
       list("update_origin_differs", "apply_remote", lost_mine, before_values, mine.values, newest_mine, newest_theirs);
     if (!lost_theirs.empty() && incoming.has_values)
-      list("update_origin_differs", "keep_local", lost_theirs, incoming.values, mine.values, newest_theirs, newest_mine);
+      list("update_origin_differs", "keep_local", lost_theirs, incoming.values, mine.values, newest_theirs,
+           newest_mine);
     return changed;
   }
 
@@ -273,13 +278,13 @@ class Merger {
           lost.add(static_cast<ColumnIndex>(i));
       }
       if (lost.empty()) continue;  // of the youngest life as well: an older one's column may have the higher version
-      list("insert_exists", context_.table.keeps_lives_apart() ? "held" : "merged", lost, working->values, shown, working->life.newest(),
-           winner.life.newest());
+      list("insert_exists", context_.table.keeps_lives_apart() ? "held" : "merged", lost, working->values, shown,
+           working->life.newest(), winner.life.newest());
     }
   }
 
-  void list(const char* type, const char* resolution, const ColumnSet& columns, RowView loser, RowView winner, Version loser_version,
-            Version winner_version) {
+  void list(const char* type, const char* resolution, const ColumnSet& columns, RowView loser, RowView winner,
+            Version loser_version, Version winner_version) {
     Loss loss;
     loss.type = type;
     loss.resolution = resolution;

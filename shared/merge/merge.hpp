@@ -24,24 +24,24 @@ struct IncomingLife {
 
 // Values that lost against others that their writer had not seen.
 struct Loss {
-  std::string type;        // as in ConflictRow
+  std::string type;  // as in ConflictRow
   std::string resolution;
   ColumnSet columns;
-  OwnedRow loser;          // full row; `columns` count
-  OwnedRow winner;         // full row, empty when a delete won
+  OwnedRow loser;                         // full row; `columns` count
+  OwnedRow winner;                        // full row, empty when a delete won
   Version loser_version, winner_version;  // the newest of each
 };
 
 struct MergeContext {
   const Table& table;
-  Hlc prune_horizon = 0;         // G, mine
-  Hlc sender_horizon = 0;        // G of the sender
-  Version truncated;             // T of the table, mine, the document's already taken in
-  Version sender_truncated;      // T of the table as the document says
-  bool copy = false;             // rows of a copy are taken in although nothing is known of them
+  Hlc prune_horizon = 0;     // G, mine
+  Hlc sender_horizon = 0;    // G of the sender
+  Version truncated;         // T of the table, mine, the document's already taken in
+  Version sender_truncated;  // T of the table as the document says
+  bool copy = false;         // rows of a copy are taken in although nothing is known of them
   // Had the writer of `winner` seen `loser`? (H14)
   std::function<bool(Version winner, Version loser)> had_seen;
-  bool take_unknown = false;     // rows that live, have settled at the sender and were never here are taken in as well
+  bool take_unknown = false;  // rows that live, have settled at the sender and were never here are taken in as well
   std::span<const ColumnType> types = {};  // of the document's values, per column; empty: the table's own
 };
 
@@ -50,12 +50,13 @@ Row life_values(const Table& table, const Life& life, RowView table_row);
 // What the table ought to show of the key: nullopt is nothing. `table_row` may be empty when the table has none.
 std::optional<Row> desired_row(const Table& table, const RowState& state, Version truncated, RowView table_row);
 
-// Merges into `state`, which holds a life with settled birth if the table has a row of which nothing else is known. Afterwards
-// every life that the table is not to show plainly has its values in `side` (views of `table_row` and of the document are
-// copied); the shown life has no side: the caller writes desired_row() to the table, or marks it hidden or quarantined.
-// `desired` receives that row; its texts belong to `state`, `table_row` or the document. `types`: of its values, empty: the table's own.
-// Life::in_table stays as it was: the caller moves it when the table was written.
-// Returns true if the state changed. With nothing incoming: what the table ought to show of a state that local changes made.
+// Merges into `state`, which holds a life with settled birth if the table has a row of which nothing else is known.
+// Afterwards every life that the table is not to show plainly has its values in `side` (views of `table_row` and of the
+// document are copied); the shown life has no side: the caller writes desired_row() to the table, or marks it hidden or
+// quarantined. `desired` receives that row; its texts belong to `state`, `table_row` or the document. `types`: of its
+// values, empty: the table's own. Life::in_table stays as it was: the caller moves it when the table was written.
+// Returns true if the state changed. With nothing incoming: what the table ought to show of a state that local changes
+// made.
 bool merge_lives(RowState& state, std::span<IncomingLife> incoming, RowView table_row, const MergeContext& context,
                  std::vector<Loss>& losses, std::optional<OwnedRow>& desired, std::vector<ColumnType>* types = nullptr);
 

@@ -1,5 +1,5 @@
-// The unsettled metadata of one key: its lives (docs/model.md 1.1). A key without any has one implicit life: birth 0, all
-// columns settled.
+// The unsettled metadata of one key: its lives (docs/model.md 1.1). A key without any has one implicit life: birth 0,
+// all columns settled.
 #pragma once
 #include <algorithm>
 #include <memory>
@@ -70,15 +70,15 @@ enum class SideKind : std::uint8_t {
 
 struct Side {
   SideKind kind = SideKind::held;
-  ColumnSet columns;   // which values count: all, or for a refused update those that the table does not have
-  OwnedRow values;     // in the table's column order
+  ColumnSet columns;              // which values count: all, or for a refused update those that the table does not have
+  OwnedRow values;                // in the table's column order
   std::vector<ColumnType> types;  // on the wire, per column; empty: the table's own
   std::string code, reason;
   std::uint64_t since_ms = 0;
 };
 
-// A reference column that this node wrote, and the life that it means, since the table has come to show another one under that number. It
-// follows that life when it moves.
+// A reference column that this node wrote, and the life that it means, since the table has come to show another one
+// under that number. It follows that life when it moves.
 struct Meant {
   ColumnIndex column = 0;
   std::int64_t number = 0;
@@ -91,17 +91,18 @@ struct Meant {
 };
 
 struct Life {
-  Version birth;             // settled: it was there before anything that is still told apart
-  Version removed;           // highest delete that named this life; settled: none
+  Version birth;    // settled: it was there before anything that is still told apart
+  Version removed;  // highest delete that named this life; settled: none
   ColumnVersions columns;
   std::unique_ptr<Move> moved;
   std::unique_ptr<Side> side;  // null: its values are the table's row, if it is in the table
-  // The table's row is this life's: at most one life of a key. With a side it is an older image (quarantined) or the row of several lives
-  // together (merged). The table may lag behind what the state shows, until Applier::reconcile: also a dead life can be in it.
+  // The table's row is this life's: at most one life of a key. With a side it is an older image (quarantined) or the
+  // row of several lives together (merged). The table may lag behind what the state shows, until Applier::reconcile:
+  // also a dead life can be in it.
   bool in_table = true;
   std::vector<Meant> meant;
-  // When it was made here by an apply, in this node's clock; 0: it was born here, or was always there. A local change that is read from
-  // the log only now, but is older than this, had not seen the life.
+  // When it was made here by an apply, in this node's clock; 0: it was born here, or was always there. A local change
+  // that is read from the log only now, but is older than this, had not seen the life.
   Hlc applied_at = 0;
   static constexpr Hlc being_applied = ~Hlc{0};  // until the apply knows its time
 

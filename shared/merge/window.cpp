@@ -73,12 +73,14 @@ void Window::index(Batch& added) {
   }
 }
 
-// Found by halving: a server that was away for hours has millions of them before it, and is asked about ten times a second.
+// Found by halving: a server that was away for hours has millions of them before it, and is asked about ten times a
+// second.
 std::pair<Window::EndedAt, Window::EndedAt> Window::after(Origin origin, PositionNumber from) const {
   auto of = by_origin_.find(origin);
   if (of == by_origin_.end()) return {};
   auto& batches = of->second.batches;
-  auto first = std::upper_bound(batches.begin(), batches.end(), from, [](PositionNumber wanted, const Ended& ended) { return wanted < ended.end; });
+  auto first = std::upper_bound(batches.begin(), batches.end(), from,
+                                [](PositionNumber wanted, const Ended& ended) { return wanted < ended.end; });
   return {first, batches.end()};
 }
 
@@ -141,8 +143,11 @@ void Window::settle(Entry& entry, Hlc horizon) {
   auto old = [horizon](Version version) { return version.hlc <= horizon; };
   auto& lives = entry.state.lives;
   for (Life& life : lives) std::erase_if(life.meant, [&](const Meant& meant) { return meant.since <= horizon; });
-  // A key that is hidden, held, quarantined or has several lives keeps what it has, except for lives that everybody buried.
-  bool some = std::erase_if(lives, [&](const Life& life) { return !life.death().settled() && old(life.death()) && !life.in_table; }) > 0;
+  // A key that is hidden, held, quarantined or has several lives keeps what it has, except for lives that everybody
+  // buried.
+  bool some = std::erase_if(lives, [&](const Life& life) {
+                return !life.death().settled() && old(life.death()) && !life.in_table;
+              }) > 0;
   if (some && entry.side_stored && on_side_change) on_side_change(entry);
   if (lives.size() == 1 && lives.front().death().settled() && !lives.front().side && lives.front().meant.empty()) {
     Life& life = lives.front();

@@ -1,5 +1,5 @@
-// The unsettled window: for every key that somebody may not have heard of yet, its lives and versions; and, per origin, which
-// keys each position touched. In memory, rebuilt from the history at start. An untouched row costs nothing.
+// The unsettled window: for every key that somebody may not have heard of yet, its lives and versions; and, per origin,
+// which keys each position touched. In memory, rebuilt from the history at start. An untouched row costs nothing.
 //
 // One thread. Entries stay at their address until they are pruned.
 #pragma once
@@ -26,7 +26,7 @@ struct Batch {
 class Window {
  public:
   Entry* find(TableId table, KeyView key);
-  Entry& get(TableId table, KeyView key);  // makes it if it is not there
+  Entry& get(TableId table, KeyView key);   // makes it if it is not there
   Entry& edit(TableId table, KeyView key);  // get() and touch()
 
   // What changes after begin_changes can be taken back as a whole. touch() before an entry is changed.
@@ -37,11 +37,11 @@ class Window {
   bool changing() const { return changing_; }
 
   void keep_once(std::vector<Entry*>& entries);  // their order stays
-  void add_batch(Batch batch);  // takes a reference on each entry
+  void add_batch(Batch batch);                   // takes a reference on each entry
   // Keys of all positions of `origins` after `from` (origin -> position), each once; sorted by table and key.
   std::vector<Entry*> gather(const std::map<Origin, PositionNumber>& from);
-  std::size_t count_after(Origin origin, PositionNumber from) const;  // changes, not keys: for queue lengths
-  Hlc oldest_after(Origin origin, PositionNumber from) const;         // `newest` of the first such batch; 0: none
+  std::size_t count_after(Origin origin, PositionNumber from) const;     // changes, not keys: for queue lengths
+  Hlc oldest_after(Origin origin, PositionNumber from) const;            // `newest` of the first such batch; 0: none
   Hlc newest_after(const std::map<Origin, PositionNumber>& from) const;  // of all that gather() looks at; 0: nothing
 
   // Forgets what is settled below G (model 1.5). Reports per origin how far its log is gone now.
@@ -51,8 +51,8 @@ class Window {
   // The same while the history is loaded: entries stay, though empty, and those for which `skip` holds as they are.
   void drop_born_before(TableId table, Version truncated, const std::function<bool(const Entry&)>& skip);
   void forget_if_empty(Entry& entry);
-  // Own batches of `before` with something newer than `fork` become `after`'s, all with this one position; `back`: their versions go back
-  // by so much. The entries are the caller's.
+  // Own batches of `before` with something newer than `fork` become `after`'s, all with this one position; `back`:
+  // their versions go back by so much. The entries are the caller's.
   static constexpr PositionNumber renamed_position = 1;
   void rename_batches(Origin before, Hlc fork, Origin after, Hlc back);
 
@@ -62,7 +62,7 @@ class Window {
   Batch* newest_batch() { return batches_.empty() ? nullptr : &batches_.back(); }
   std::list<Batch>& batches() { return batches_; }
   std::function<void(Entry&)> on_side_change;  // lives of an entry were forgotten that the side table still has
-  std::function<void(Entry&)> on_erase;  // whoever keeps pointers to entries must let go of this one
+  std::function<void(Entry&)> on_erase;        // whoever keeps pointers to entries must let go of this one
 
  private:
   void index(Batch& added);

@@ -22,9 +22,9 @@ class Random {
 class VersionClock {
  public:
   virtual ~VersionClock() = default;
-  virtual Hlc tick() = 0;             // greater than every earlier tick() and observe() of this node
-  virtual Hlc now() = 0;              // the last value given or observed; does not move the clock
-  virtual void observe(Hlc seen) = 0; // never goes back
+  virtual Hlc tick() = 0;              // greater than every earlier tick() and observe() of this node
+  virtual Hlc now() = 0;               // the last value given or observed; does not move the clock
+  virtual void observe(Hlc seen) = 0;  // never goes back
 };
 
 // max(wall time, last + 1). One thread.

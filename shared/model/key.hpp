@@ -7,9 +7,9 @@
 
 namespace rowmesh {
 
-// Canonical within one node: two keys are the same row exactly if the bytes are equal. A run of integer keys sorts by number.
-// Each store gives the values in the form its engine compares by (a `numeric` without trailing zeros, a timestamp in one
-// format, ...), so rows that the engine holds for equal never get two keys.
+// Canonical within one node: two keys are the same row exactly if the bytes are equal. A run of integer keys sorts by
+// number. Each store gives the values in the form its engine compares by (a `numeric` without trailing zeros, a
+// timestamp in one format, ...), so rows that the engine holds for equal never get two keys.
 using Key = std::string;
 using KeyView = std::string_view;
 

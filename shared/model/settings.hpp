@@ -1,5 +1,5 @@
-// Every setting of both databases: PostgreSQL knows it as rowmesh.NAME, SQLite by rowmesh_config('NAME'). docs/settings.md lists the same;
-// a test compares them.
+// Every setting of both databases: PostgreSQL knows it as rowmesh.NAME, SQLite by rowmesh_config('NAME').
+// docs/settings.md lists the same; a test compares them.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -4,8 +4,9 @@
 
 namespace rowmesh {
 namespace {
-constexpr std::array<const char*, 14> type_names = {"any",  "integer", "real",      "boolean",     "numeric", "text", "bytes",
-                                                    "date", "time",    "timestamp", "timestamptz", "uuid",    "json", "other"};
+constexpr std::array<const char*, 14> type_names = {"any",         "integer", "real", "boolean", "numeric",
+                                                    "text",        "bytes",   "date", "time",    "timestamp",
+                                                    "timestamptz", "uuid",    "json", "other"};
 }
 
 // cppcheck-suppress CastIntegerToAddressAtReturn

@@ -12,7 +12,20 @@ using ColumnIndex = std::uint16_t;
 
 // The type as named on the wire. `any`: SQLite columns whose declared type says nothing more.
 enum class ColumnType : std::uint8_t {
-  any, integer, real, boolean, numeric, text, bytes, date, time, timestamp, timestamptz, uuid, json, other,
+  any,
+  integer,
+  real,
+  boolean,
+  numeric,
+  text,
+  bytes,
+  date,
+  time,
+  timestamp,
+  timestamptz,
+  uuid,
+  json,
+  other,
 };
 const char* to_string(ColumnType type);
 ColumnType column_type_from(std::string_view name);  // unknown names become `other`
@@ -20,7 +33,7 @@ ColumnType column_type_from(std::string_view name);  // unknown names become `ot
 struct Column {
   std::string name;  // empty: the place of a column that was dropped
   ColumnType type = ColumnType::any;
-  std::string type_name;    // as the engine spells it, for messages and fingerprints
+  std::string type_name;  // as the engine spells it, for messages and fingerprints
   bool not_null = false;
   bool has_default = false;
 
@@ -39,23 +52,26 @@ struct Reference {
 };
 
 enum class MergePolicy : std::uint8_t { column, row };
-// Two inserts under one integer key (docs/model.md): the younger row moves to a free key; they are one row; the younger one waits for a person.
+// Two inserts under one integer key (docs/model.md): the younger row moves to a free key; they are one row; the younger
+// one waits for a person.
 enum class KeyCollision : std::uint8_t { renumber, merge, hold };
 
 struct Table {
   TableId id = 0;
   std::string wire_name;   // how nodes call it among each other
   std::string local_name;  // for messages: schema.table in PostgreSQL
-  // Without generated ones. A column keeps its index for ever, also under another name: versions and values that wait are kept by it. The places
-  // of dropped columns stay, their values are always omitted.
+  // Without generated ones. A column keeps its index for ever, also under another name: versions and values that wait
+  // are kept by it. The places of dropped columns stay, their values are always omitted.
   std::vector<Column> columns;
   std::vector<ColumnIndex> key;
   std::vector<UniqueIndex> uniques;  // other than the key
   MergePolicy merge = MergePolicy::column;
-  // One integer column is the key: two inserts under one number are then two different things (model, rule 5), unless the policy is `merge`.
+  // One integer column is the key: two inserts under one number are then two different things (model, rule 5), unless
+  // the policy is `merge`.
   bool integer_key = false;
   KeyCollision on_key_collision = KeyCollision::renumber;
-  std::vector<Reference> references;  // declared foreign keys and add_reference, to replicated tables with an integer key
+  std::vector<Reference>
+      references;  // declared foreign keys and add_reference, to replicated tables with an integer key
   bool keeps_lives_apart() const { return integer_key && on_key_collision != KeyCollision::merge; }
 
   const Column* find_column(std::string_view name) const;
@@ -66,7 +82,11 @@ struct Table {
 // Which columns a change touched. Grows as needed; `all()` is every column there is.
 class ColumnSet {
  public:
-  static ColumnSet all() { ColumnSet set; set.all_ = true; return set; }
+  static ColumnSet all() {
+    ColumnSet set;
+    set.all_ = true;
+    return set;
+  }
   void add(ColumnIndex column);
   bool has(ColumnIndex column) const;
   void merge(const ColumnSet& other);
@@ -76,7 +96,7 @@ class ColumnSet {
 
  private:
   bool all_ = false;
-  std::uint64_t first_ = 0;           // columns 0 to 63: nearly every table
+  std::uint64_t first_ = 0;  // columns 0 to 63: nearly every table
   std::vector<std::uint64_t> more_;
 };
 

@@ -40,7 +40,7 @@ struct Value {
 // Equal in kind and to the bit (so 1 is not 1.0, and -0.0 is not 0.0): what "nothing changed" means.
 bool same_value(const Value& left, const Value& right);
 
-using Row = std::vector<Value>;         // one value per column of the Table, in its order
+using Row = std::vector<Value>;  // one value per column of the Table, in its order
 using RowView = std::span<const Value>;
 
 // A row that owns its texts. Moving keeps the views valid; copying copies the texts.

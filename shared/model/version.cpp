@@ -16,7 +16,8 @@ std::uint64_t from_hex(const std::string& text) {
   std::uint64_t number = 0;
   auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number, 16);
   if (failure != std::errc() || end != text.data() + text.size() || text.size() > 16)
-    throw Error(ErrorKind::protocol, "bad_number", "'" + text.substr(0, 32) + "' is not a number of up to 16 hex digits");
+    throw Error(ErrorKind::protocol, "bad_number",
+                "'" + text.substr(0, 32) + "' is not a number of up to 16 hex digits");
   return number;
 }
 

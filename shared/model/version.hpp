@@ -6,11 +6,12 @@
 
 namespace rowmesh {
 
-// One incarnation of one node: a random non-zero 64-bit number. A node that was cloned or restored takes a new one, so two
-// different changes can never bear the same version (model, H11).
+// One incarnation of one node: a random non-zero 64-bit number. A node that was cloned or restored takes a new one, so
+// two different changes can never bear the same version (model, H11).
 using Origin = std::uint64_t;
 
-// 48 bits of milliseconds since 1970, 16 bits of counter. 0 means "settled": older than everything that is still told apart.
+// 48 bits of milliseconds since 1970, 16 bits of counter. 0 means "settled": older than everything that is still told
+// apart.
 using Hlc = std::uint64_t;
 
 // A commit-safe point in the log of one origin. Numbers of one origin only grow and never repeat; 0 is "nothing".

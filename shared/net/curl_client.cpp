@@ -28,7 +28,8 @@ void start_curl_once() {
 }
 
 std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\r' || text.back() == '\n' || text.back() == '\t')) text.remove_suffix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\r' || text.back() == '\n' || text.back() == '\t'))
+    text.remove_suffix(1);
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   return text;
 }
@@ -201,7 +202,9 @@ std::string certificate_sentence(long verdict, const std::string& url) {
   std::size_t scheme = url.find("://");
   std::string host = scheme == url.npos ? url : url.substr(scheme + 3, url.find('/', scheme + 3) - scheme - 3);
   switch (verdict) {
-    case X509_V_OK: return "its certificate is for another name than " + host + ": use the name that is in the certificate as the URL's, or give it one for this name";
+    case X509_V_OK:
+      return "its certificate is for another name than " + host +
+             ": use the name that is in the certificate as the URL's, or give it one for this name";
     case X509_V_ERR_CERT_HAS_EXPIRED: return "its certificate has expired: renew it there";
     case X509_V_ERR_CERT_NOT_YET_VALID: return "its certificate is not valid yet: look at the clocks of both servers";
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
@@ -209,7 +212,8 @@ std::string certificate_sentence(long verdict, const std::string& url) {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-      return "its certificate was signed by a CA that is not known here: set tls_ca_file to the file with that CA's certificate";
+      return "its certificate was signed by a CA that is not known here: set tls_ca_file to the file with that CA's "
+             "certificate";
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH: return certificate_sentence(X509_V_OK, url);
     default: return "";
@@ -218,8 +222,8 @@ std::string certificate_sentence(long verdict, const std::string& url) {
 
 }  // namespace
 
-void CurlClient::send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_limit,
-                      HttpClient::Done done) {
+void CurlClient::send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms,
+                      std::uint64_t answer_limit, HttpClient::Done done) {
   auto transfer = std::make_unique<Transfer>();
   Transfer& t = *transfer;
   t.request = std::move(request);
@@ -243,7 +247,8 @@ void CurlClient::send(const std::string& url_base, HttpRequest request, std::uin
   curl_easy_setopt(t.easy, CURLOPT_HEADERDATA, &t);
   auto add_header = [&](const std::string& line) { t.header_list = curl_slist_append(t.header_list, line.c_str()); };
   add_header("Expect:");  // would cost a round trip, or a second against a server that does not know it
-  if (t.request.body && t.request.headers.count("content-type") == 0) add_header("Content-Type: application/octet-stream");
+  if (t.request.body && t.request.headers.count("content-type") == 0)
+    add_header("Content-Type: application/octet-stream");
   for (const auto& [name, value] : t.request.headers) add_header(value.empty() ? name + ";" : name + ": " + value);
   curl_easy_setopt(t.easy, CURLOPT_HTTPHEADER, t.header_list);
 
@@ -261,15 +266,18 @@ void CurlClient::send(const std::string& url_base, HttpRequest request, std::uin
       curl_easy_setopt(t.easy, CURLOPT_SEEKDATA, &t);
     }
   }
-  if (t.request.method == "HEAD") curl_easy_setopt(t.easy, CURLOPT_NOBODY, 1L);
-  else if (t.request.method != "GET" && t.request.method != "POST") curl_easy_setopt(t.easy, CURLOPT_CUSTOMREQUEST, t.request.method.c_str());
+  if (t.request.method == "HEAD")
+    curl_easy_setopt(t.easy, CURLOPT_NOBODY, 1L);
+  else if (t.request.method != "GET" && t.request.method != "POST")
+    curl_easy_setopt(t.easy, CURLOPT_CUSTOMREQUEST, t.request.method.c_str());
 
   CURL* easy = t.easy;
   transfers_[easy] = std::move(transfer);
   CURLMcode failed = curl_multi_add_handle(multi_, easy);
   if (failed != CURLM_OK) return finish(easy, CURLE_FAILED_INIT);
   int running = 0;
-  curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);  // begin at once, not at the next turn of the loop
+  curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0,
+                           &running);  // begin at once, not at the next turn of the loop
   collect();
 }
 
@@ -311,26 +319,34 @@ void CurlClient::finish(void* easy, int code) {
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &system_error);
     t->response = HttpResponse();
     t->response.error = !t->refused.empty() ? t->refused : t->curl_text[0] ? t->curl_text : text;
-    t->response.tls_failed = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CERTPROBLEM ||
-                             code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CIPHER;
+    t->response.tls_failed = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR ||
+                             code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE ||
+                             code == CURLE_SSL_CIPHER;
     if (code == CURLE_PEER_FAILED_VERIFICATION) {
       long verdict = 0;
       char* url = nullptr;
       curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verdict);
       curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
-      if (std::string_view(t->curl_text).find("subject name") != std::string_view::npos) verdict = X509_V_OK;  // libcurl compares names itself
-      if (std::string sentence = certificate_sentence(verdict, url ? url : ""); !sentence.empty()) t->response.error = sentence;
+      if (std::string_view(t->curl_text).find("subject name") != std::string_view::npos)
+        verdict = X509_V_OK;  // libcurl compares names itself
+      if (std::string sentence = certificate_sentence(verdict, url ? url : ""); !sentence.empty())
+        t->response.error = sentence;
     } else if (code == CURLE_SSL_CONNECT_ERROR && t->response.error.find("wrong version number") != std::string::npos) {
-      t->response.error = "it does not speak TLS there: write the URL with http://, or set tls_cert_file and tls_key_file there";
+      t->response.error =
+          "it does not speak TLS there: write the URL with http://, or set tls_cert_file and tls_key_file there";
     } else if (code == CURLE_GOT_NOTHING) {
-      t->response.error = "it closed the connection without an answer: if it has tls_cert_file set, write the URL with https://";
+      t->response.error =
+          "it closed the connection without an answer: if it has tls_cert_file set, write the URL with https://";
     }
-    if (code == CURLE_COULDNT_CONNECT && system_error != 0) t->response.error += std::string(" (") + std::strerror(static_cast<int>(system_error)) + ")";
+    if (code == CURLE_COULDNT_CONNECT && system_error != 0)
+      t->response.error += std::string(" (") + std::strerror(static_cast<int>(system_error)) + ")";
   }
   curl_multi_remove_handle(multi_, easy);
   curl_easy_reset(easy);
-  if (idle_handles_.size() < handles_kept) idle_handles_.push_back(easy);
-  else curl_easy_cleanup(easy);
+  if (idle_handles_.size() < handles_kept)
+    idle_handles_.push_back(easy);
+  else
+    curl_easy_cleanup(easy);
   ended_.push_back(std::move(t));
 }
 

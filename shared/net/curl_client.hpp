@@ -1,4 +1,5 @@
-// Outgoing requests over one libcurl multi handle. Callbacks from libcurl only record; `done`s are called by dispatch().
+// Outgoing requests over one libcurl multi handle. Callbacks from libcurl only record; `done`s are called by
+// dispatch().
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -23,8 +24,8 @@ class CurlClient {
   void set_tls(const TlsMaterial& material) { tls_ = material; }  // for requests from now on
   bool owns(int fd) const { return sockets_.count(fd) > 0; }
   void socket_ready(int fd, std::uint32_t events);
-  void run_timer();             // if it is due
-  void dispatch();              // calls the `done`s of what has ended
+  void run_timer();  // if it is due
+  void dispatch();   // calls the `done`s of what has ended
   std::int64_t timeout_ms() const;
 
  private:

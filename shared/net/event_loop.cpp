@@ -22,12 +22,15 @@ struct EventLoop::State {
   std::unique_ptr<HttpServer> server;
   std::vector<std::unique_ptr<HttpServer>> retired;  // end the requests that they have
 
-  std::unique_ptr<HttpServer> open(const ListenAddress& at) { return std::make_unique<HttpServer>(poller, handler, at, settings, refusals); }
+  std::unique_ptr<HttpServer> open(const ListenAddress& at) {
+    return std::make_unique<HttpServer>(poller, handler, at, settings, refusals);
+  }
 
   // The listening socket stays, so nobody is turned away meanwhile.
   void renew_server() {
     if (!server) return;
-    auto next = std::make_unique<HttpServer>(poller, handler, server->address(), settings, refusals, server->listener());
+    auto next =
+        std::make_unique<HttpServer>(poller, handler, server->address(), settings, refusals, server->listener());
     server->retire();
     retired.push_back(std::exchange(server, std::move(next)));
   }
@@ -97,8 +100,8 @@ RefusalCounts EventLoop::refusals() const { return state_->refusals; }
 
 std::string EventLoop::listening() const { return state_->server ? state_->server->listening() : std::string(); }
 
-void EventLoop::send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_limit,
-                     Done done) {
+void EventLoop::send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms,
+                     std::uint64_t answer_limit, Done done) {
   state_->client.send(url_base, std::move(request), timeout_ms, answer_limit, std::move(done));
 }
 

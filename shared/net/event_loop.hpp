@@ -1,5 +1,6 @@
-// The only place with libcurl and libmicrohttpd. One inner epoll descriptor that an outer loop (WaitEventSet in PostgreSQL,
-// poll in SQLite's thread) waits on, and a deadline. One thread; makes no thread of its own except libcurl's resolver, with all signals blocked.
+// The only place with libcurl and libmicrohttpd. One inner epoll descriptor that an outer loop (WaitEventSet in
+// PostgreSQL, poll in SQLite's thread) waits on, and a deadline. One thread; makes no thread of its own except
+// libcurl's resolver, with all signals blocked.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -24,9 +25,9 @@ struct ListenerLimits {
   std::uint32_t connections = 256;
   std::uint32_t connections_per_address = 128;
   std::uint64_t header_bytes = 32 << 10;
-  std::uint64_t body_bytes = 8ULL << 30;        // whatever the node would take
-  std::uint64_t request_timeout_ms = 60000;     // for the head, and for a body in which nearly nothing comes
-  std::uint32_t requests_per_second = 5000;     // from one address; 0: any number
+  std::uint64_t body_bytes = 8ULL << 30;     // whatever the node would take
+  std::uint64_t request_timeout_ms = 60000;  // for the head, and for a body in which nearly nothing comes
+  std::uint32_t requests_per_second = 5000;  // from one address; 0: any number
 
   bool operator==(const ListenerLimits&) const = default;
 };
@@ -38,19 +39,20 @@ class EventLoop : public HttpClient {
 
   // Starts, moves or stops the listener. Throws Error(config) when the address is taken, and keeps the old one.
   void listen(const ListenAddress& address);
-  // Both may be called again at any time: a new connection goes by the new ones, and a request under way is not cut off.
-  // Throws Error(config) if the listener cannot use it, and keeps the old.
+  // Both may be called again at any time: a new connection goes by the new ones, and a request under way is not cut
+  // off. Throws Error(config) if the listener cannot use it, and keeps the old.
   void set_tls(const TlsMaterial& material);
   void set_limits(const ListenerLimits& limits);
   const TlsMaterial& tls() const;
   RefusalCounts refusals() const;
   std::string listening() const;  // "127.0.0.1:8080", or ''
 
-  void send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_limit, Done done) override;
+  void send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_limit,
+            Done done) override;
 
-  int descriptor() const;          // readable: call run()
-  std::int64_t timeout_ms() const; // call run() after this long at the latest; -1: no deadline
-  void run();                      // handles what is ready; never blocks. Calls handlers and `done`s
+  int descriptor() const;           // readable: call run()
+  std::int64_t timeout_ms() const;  // call run() after this long at the latest; -1: no deadline
+  void run();                       // handles what is ready; never blocks. Calls handlers and `done`s
 
  private:
   struct State;

@@ -1,5 +1,5 @@
-#include "shared/http/late_handler.hpp"
 #include "shared/net/event_loop.hpp"
+#include "shared/http/late_handler.hpp"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -56,8 +56,7 @@ std::uint16_t listen_somewhere(EventLoop& loop) {
     try {
       loop.listen({"127.0.0.1", port});
       return port;
-    } catch (const Error&) {
-    }
+    } catch (const Error&) {}
   }
   throw std::runtime_error("no port is free");
 }
@@ -80,8 +79,9 @@ class EventLoopTest : public ::testing::Test {
     }
   }
 
-  HttpResponse exchange(const std::string& url, const std::string& method, const std::string& path, std::shared_ptr<Body> body = nullptr,
-                        std::uint64_t timeout_ms = 10000, std::uint64_t limit = answer_limit) {
+  HttpResponse exchange(const std::string& url, const std::string& method, const std::string& path,
+                        std::shared_ptr<Body> body = nullptr, std::uint64_t timeout_ms = 10000,
+                        std::uint64_t limit = answer_limit) {
     HttpRequest request;
     request.method = method;
     request.path = path;
@@ -137,8 +137,9 @@ TEST_F(EventLoopTest, GetsAnAnswerWithHeaders) {
   EXPECT_EQ(loop.listening(), "127.0.0.1:" + std::to_string(port));
 }
 
-// Servers that nobody can reach never got a change: the engines' own handlers passed check() and handle() on to the node, but not later(),
-// whose default was to handle the kept request once more. Now it has none, and LateHandler passes on all three.
+// Servers that nobody can reach never got a change: the engines' own handlers passed check() and handle() on to the
+// node, but not later(), whose default was to handle the kept request once more. Now it has none, and LateHandler
+// passes on all three.
 TEST_F(EventLoopTest, KeepsARequestUntilThereIsAnAnswer) {
   HttpResponse answer = exchange(base(), "GET", "/not-yet");
   EXPECT_EQ(answer.status, 200);
@@ -169,7 +170,8 @@ TEST_F(EventLoopTest, PostsABodyThatLiesInAFile) {
   ASSERT_TRUE(body->in_memory().empty());
   HttpRequest request{"POST", "/", "", {}, body, ""};
   std::optional<HttpResponse> answer;
-  loop.send("http://127.0.0.1:" + std::to_string(other_port), request, 20000, 100 << 20, [&](HttpResponse got) { answer = std::move(got); });
+  loop.send("http://127.0.0.1:" + std::to_string(other_port), request, 20000, 100 << 20,
+            [&](HttpResponse got) { answer = std::move(got); });
   run_until([&] {
     other.run();
     return answer.has_value();
@@ -189,9 +191,7 @@ TEST_F(EventLoopTest, SaysWhenNobodyListens) {
   EXPECT_NE(answer.error.find("Connection refused"), std::string::npos) << answer.error;
 }
 
-TEST_F(EventLoopTest, RefusesOtherProtocols) {
-  EXPECT_EQ(exchange("file:///etc", "GET", "/hostname").status, 0);
-}
+TEST_F(EventLoopTest, RefusesOtherProtocols) { EXPECT_EQ(exchange("file:///etc", "GET", "/hostname").status, 0); }
 
 TEST_F(EventLoopTest, EndsAHangingServer) {
   int fd = ::socket(AF_INET, SOCK_STREAM, 0);
@@ -239,7 +239,8 @@ TEST_F(EventLoopTest, RefusesATooLongBody) {
       at += static_cast<std::size_t>(sent);
     }
     char piece[4096];
-    for (ssize_t got; (got = ::recv(fd, piece, sizeof piece, 0)) > 0;) answer_text.append(piece, static_cast<std::size_t>(got));
+    for (ssize_t got; (got = ::recv(fd, piece, sizeof piece, 0)) > 0;)
+      answer_text.append(piece, static_cast<std::size_t>(got));
     done = true;
   });
   run_until([&] { return done.load(); });
@@ -250,7 +251,9 @@ TEST_F(EventLoopTest, RefusesATooLongBody) {
 }
 
 TEST_F(EventLoopTest, RefusesAmbiguousFraming) {
-  auto status = [&](const std::string& head, const std::string& body = "") { return raw("POST / HTTP/1.1\r\nHost: x\r\n" + head + "\r\n" + body).substr(0, 12); };
+  auto status = [&](const std::string& head, const std::string& body = "") {
+    return raw("POST / HTTP/1.1\r\nHost: x\r\n" + head + "\r\n" + body).substr(0, 12);
+  };
   EXPECT_EQ(status("Content-Length: 4\r\nContent-Length: 4\r\n", "abcd"), "HTTP/1.1 400");
   EXPECT_EQ(status("Content-Length: 4\r\nContent-Length: 2\r\n", "abcd"), "HTTP/1.1 400");
   EXPECT_EQ(status("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), "HTTP/1.1 400");
@@ -262,9 +265,10 @@ TEST_F(EventLoopTest, RefusesAmbiguousFraming) {
 
 TEST_F(EventLoopTest, SurvivesGarbage) {
   const std::string long_text(200000, 'a');
-  for (const std::string& garbage : {std::string("\x16\x03\x01 nonsense\r\n\r\n"), std::string(1000, '\0') + "\r\n\r\n",
-                                     "GET " + long_text + " HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n" + long_text + "\r\n\r\n",
-                                     std::string("GET / HTTP/9.9\r\n\r\n"), std::string("GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n")}) {
+  for (const std::string& garbage :
+       {std::string("\x16\x03\x01 nonsense\r\n\r\n"), std::string(1000, '\0') + "\r\n\r\n",
+        "GET " + long_text + " HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n" + long_text + "\r\n\r\n",
+        std::string("GET / HTTP/9.9\r\n\r\n"), std::string("GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n")}) {
     int fd = connect_raw(garbage);
     EXPECT_EQ(exchange(base(), "GET", "/").status, 200);
     ::close(fd);
@@ -329,7 +333,8 @@ TEST(ListenAddressTest, IsParsed) {
 }
 
 TEST(ListenAddressTest, KnowsLoopback) {
-  for (const char* own : {"127.0.0.1", "127.3.2.1", "::1", "localhost", "::ffff:127.0.0.1"}) EXPECT_TRUE(is_loopback({own, 1})) << own;
+  for (const char* own : {"127.0.0.1", "127.3.2.1", "::1", "localhost", "::ffff:127.0.0.1"})
+    EXPECT_TRUE(is_loopback({own, 1})) << own;
   for (const char* open : {"0.0.0.0", "*", "::", "192.168.0.1", "example.com", "127.0.0.1.example.com"})
     EXPECT_FALSE(is_loopback({open, 1})) << open;
 }

@@ -22,7 +22,8 @@
 namespace rowmesh {
 namespace {
 
-constexpr std::size_t connection_memory_bytes = 256 << 10;  // also what a body is read in: the default of 32 KB halves the speed
+constexpr std::size_t connection_memory_bytes =
+    256 << 10;                                  // also what a body is read in: the default of 32 KB halves the speed
 constexpr unsigned connections_to_refuse = 64;  // beyond the limit, for an answer that says so
 constexpr std::int64_t refused_deadline_ms = 5000;
 constexpr unsigned inactivity_seconds = 60;
@@ -31,8 +32,8 @@ constexpr std::size_t copied_answer_bytes = 16 << 10;  // goes out in one packet
 constexpr int turns_per_run = 16;
 constexpr std::int64_t linger_ms = 5000;
 constexpr std::uint64_t linger_bytes = 64 << 20;
-constexpr std::uint64_t slowest_bytes_per_ms = 1;        // after the grace
-constexpr std::int64_t slow_check_ms = 1000;             // libmicrohttpd's own limit is on inactivity only
+constexpr std::uint64_t slowest_bytes_per_ms = 1;  // after the grace
+constexpr std::int64_t slow_check_ms = 1000;       // libmicrohttpd's own limit is on inactivity only
 constexpr std::int64_t retired_ms = 10000;
 constexpr std::size_t buckets_kept = 4096;
 constexpr const char* tls_priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
@@ -62,7 +63,8 @@ void free_answer(void* body) noexcept { delete static_cast<std::shared_ptr<Body>
 MHD_Response* make_response(const HttpResponse& from) {
   std::uint64_t size = from.body ? from.body->size() : 0;
   if (size > copied_answer_bytes)
-    return MHD_create_response_from_callback(size, answer_block_bytes, read_answer, new std::shared_ptr<Body>(from.body), free_answer);
+    return MHD_create_response_from_callback(size, answer_block_bytes, read_answer,
+                                             new std::shared_ptr<Body>(from.body), free_answer);
   std::string bytes = size > 0 ? from.body->text(copied_answer_bytes) : std::string();
   return MHD_create_response_from_buffer(bytes.size(), bytes.data(), MHD_RESPMEM_MUST_COPY);
 }
@@ -71,7 +73,8 @@ MHD_Result queue(MHD_Connection* connection, const HttpResponse& from, bool clos
   MHD_Response* response = make_response(from);
   if (!response) return MHD_NO;
   for (const auto& [name, value] : from.headers)
-    if (name != "content-length" && name != "connection") MHD_add_response_header(response, name.c_str(), value.c_str());
+    if (name != "content-length" && name != "connection")
+      MHD_add_response_header(response, name.c_str(), value.c_str());
   if (close) MHD_add_response_header(response, "Connection", "close");
   MHD_Result result = MHD_queue_response(connection, static_cast<unsigned>(from.status), response);
   MHD_destroy_response(response);
@@ -86,11 +89,11 @@ struct HttpServer::Connection {
   std::list<Connection>::iterator self;
   int fd = -1;
   std::string address;
-  bool too_many = false;   // beyond a limit: gets an answer that says so, and nothing else
-  std::string fault;       // why its certificate is none; looked at once
+  bool too_many = false;  // beyond a limit: gets an answer that says so, and nothing else
+  std::string fault;      // why its certificate is none; looked at once
   bool fault_known = false;
-  bool asked = true;       // something is to be expected from it: it has just come, or has begun a request
-  bool ended = false;      // by us: it was too slow
+  bool asked = true;   // something is to be expected from it: it has just come, or has begun a request
+  bool ended = false;  // by us: it was too slow
   enum Stage { head, body, answer } stage = head;
   std::int64_t since_ms = 0;  // in this stage
   std::uint64_t body_bytes = 0;
@@ -115,7 +118,9 @@ struct HttpServer::Exchange {
 };
 
 struct HttpServer::Callbacks {
-  static std::size_t keep_escapes(void*, MHD_Connection*, char* text) noexcept { return std::char_traits<char>::length(text); }
+  static std::size_t keep_escapes(void*, MHD_Connection*, char* text) noexcept {
+    return std::char_traits<char>::length(text);
+  }
 
   // The request line as it came: the path is signed and must not be unescaped.
   static void* begin(void*, const char* uri, MHD_Connection* connection) noexcept {
@@ -129,12 +134,14 @@ struct HttpServer::Callbacks {
     }
   }
 
-  static void connection(void* self, MHD_Connection* connection, void** context, MHD_ConnectionNotificationCode code) noexcept {
+  static void connection(void* self, MHD_Connection* connection, void** context,
+                         MHD_ConnectionNotificationCode code) noexcept {
     auto& server = *static_cast<HttpServer*>(self);
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
       auto* ended = static_cast<Connection*>(*context);
       if (!ended) return;
-      if (auto at = server.by_address_.find(ended->address); at != server.by_address_.end() && --at->second == 0) server.by_address_.erase(at);
+      if (auto at = server.by_address_.find(ended->address); at != server.by_address_.end() && --at->second == 0)
+        server.by_address_.erase(at);
       server.connections_.erase(ended->self);
       return;
     }
@@ -144,9 +151,11 @@ struct HttpServer::Callbacks {
       added.self = server.connections_.begin();
       added.server = &server;
       added.fd = descriptor(connection);
-      if (const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)) added.address = numeric_address(info->client_addr);
+      if (const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS))
+        added.address = numeric_address(info->client_addr);
       const ListenerLimits& limits = server.settings_.limits;
-      added.too_many = ++server.by_address_[added.address] > limits.connections_per_address || server.connections_.size() > limits.connections;
+      added.too_many = ++server.by_address_[added.address] > limits.connections_per_address ||
+                       server.connections_.size() > limits.connections;
       added.enter(Connection::head);
       *context = &added;
     } catch (const std::exception&) {
@@ -154,10 +163,12 @@ struct HttpServer::Callbacks {
     }
   }
 
-  static void completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode code) noexcept {
+  static void completed(void* self, MHD_Connection* connection, void** context,
+                        MHD_RequestTerminationCode code) noexcept {
     std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
     // libmicrohttpd itself could make no sense of it.
-    if (exchange && !exchange->begun && (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || code == MHD_REQUEST_TERMINATED_WITH_ERROR))
+    if (exchange && !exchange->begun &&
+        (code == MHD_REQUEST_TERMINATED_COMPLETED_OK || code == MHD_REQUEST_TERMINATED_WITH_ERROR))
       static_cast<HttpServer*>(self)->refusals_.count(RefusedFor::framing);
     std::erase(static_cast<HttpServer*>(self)->waiting_, exchange.get());
     *context = nullptr;
@@ -195,7 +206,9 @@ struct HttpServer::Callbacks {
     }
   }
 
-  static HttpResponse late_answer(HttpServer& server, const Exchange& exchange) { return answer(server, exchange, &HttpHandler::later); }
+  static HttpResponse late_answer(HttpServer& server, const Exchange& exchange) {
+    return answer(server, exchange, &HttpHandler::later);
+  }
 
  private:
   static int descriptor(MHD_Connection* connection) noexcept {
@@ -232,7 +245,8 @@ struct HttpServer::Callbacks {
     } else {
       early = check(server, exchange);
       exchange.body_limit = std::min(exchange.body_limit, server.settings_.limits.body_bytes);
-      if (early.status == 0 && gate.content_length() > exchange.body_limit) early = too_long(server, exchange.body_limit);
+      if (early.status == 0 && gate.content_length() > exchange.body_limit)
+        early = too_long(server, exchange.body_limit);
     }
     if (early.status == 0) {
       if (Connection* c = of(connection)) c->enter(gate.has_body() ? Connection::body : Connection::answer);
@@ -250,16 +264,21 @@ struct HttpServer::Callbacks {
     Connection* from = of(connection);
     if (!from) return {503, "this server is out of memory", RefusedFor::other};
     if (from->too_many)
-      return {503, "too many connections are open here, in all or from your address (" + from->address + ")", RefusedFor::too_many_connections};
-    if (!server.within_rate(from->address)) return {429, "too many requests a second come from your address", RefusedFor::rate};
+      return {503, "too many connections are open here, in all or from your address (" + from->address + ")",
+              RefusedFor::too_many_connections};
+    if (!server.within_rate(from->address))
+      return {429, "too many requests a second come from your address", RefusedFor::rate};
     RequestFault fault = gate.judge(exchange.uri, exchange.request);
     exchange.request.peer_address = from->address;
     exchange.request.secure = server.settings_.tls.serves();
     // Between servers both sides prove who they are. People come by browser and log in.
-    bool between_servers = exchange.request.path.starts_with("/rowmesh/v1/") && exchange.request.path != "/rowmesh/v1/ping";
+    bool between_servers =
+        exchange.request.path.starts_with("/rowmesh/v1/") && exchange.request.path != "/rowmesh/v1/ping";
     if (fault.status == 0 && between_servers && exchange.request.secure && !server.settings_.tls.authorities.empty())
       if (const std::string& problem = certificate_fault(connection, *from); !problem.empty())
-        return {403, "a certificate is needed here: " + problem + ". Set tls_cert_file and tls_key_file on your server, signed by the CA that this one knows",
+        return {403,
+                "a certificate is needed here: " + problem +
+                    ". Set tls_cert_file and tls_key_file on your server, signed by the CA that this one knows",
                 RefusedFor::certificate};
     return fault;
   }
@@ -268,7 +287,8 @@ struct HttpServer::Callbacks {
     if (std::exchange(from.fault_known, true)) return from.fault;
     const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
     unsigned status = 0;
-    int failed = info ? gnutls_certificate_verify_peers2(static_cast<gnutls_session_t>(info->tls_session), &status) : GNUTLS_E_NO_CERTIFICATE_FOUND;
+    int failed = info ? gnutls_certificate_verify_peers2(static_cast<gnutls_session_t>(info->tls_session), &status)
+                      : GNUTLS_E_NO_CERTIFICATE_FOUND;
     if (failed != 0) {
       from.fault = failed == GNUTLS_E_NO_CERTIFICATE_FOUND ? "none was shown" : gnutls_strerror(failed);
     } else if (status & GNUTLS_CERT_EXPIRED) {
@@ -296,7 +316,8 @@ struct HttpServer::Callbacks {
     }
   }
 
-  static HttpResponse answer(HttpServer& server, const Exchange& exchange, HttpResponse (HttpHandler::*ask)(const HttpRequest&)) {
+  static HttpResponse answer(HttpServer& server, const Exchange& exchange,
+                             HttpResponse (HttpHandler::*ask)(const HttpRequest&)) {
     try {
       HttpResponse response = (server.handler_.*ask)(exchange.request);
       bool fits = response.status == 0 || (response.status >= 200 && response.status <= 599);
@@ -323,8 +344,8 @@ struct HttpServer::Callbacks {
   }
 };
 
-HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address, const ListenerSettings& settings,
-                       RefusalCounts& refusals, int listener)
+HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address,
+                       const ListenerSettings& settings, RefusalCounts& refusals, int listener)
     : poller_(poller), handler_(handler), address_(address), settings_(settings), refusals_(refusals) {
   bool inherited = listener >= 0;
   if (!inherited) listener = open_listener(address);
@@ -341,21 +362,24 @@ HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress
   }
   tls.push_back({MHD_OPTION_END, 0, nullptr});
   unsigned most_connections = settings_.limits.connections + connections_to_refuse;
-  auto silent = [](void*, const char*, va_list) {};  // it would write to the standard error of the program that hosts us
+  auto silent = [](void*, const char*, va_list) {
+  };  // it would write to the standard error of the program that hosts us
   MHD_Daemon* daemon = MHD_start_daemon(
-      MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | (settings_.tls.serves() ? MHD_USE_TLS : 0), 0, nullptr, nullptr, &Callbacks::handle, this,  //
+      MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | (settings_.tls.serves() ? MHD_USE_TLS : 0), 0,
+      nullptr, nullptr, &Callbacks::handle, this,  //
       MHD_OPTION_EXTERNAL_LOGGER, static_cast<void (*)(void*, const char*, va_list)>(silent), nullptr,
       MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_memory_bytes,
-      MHD_OPTION_CONNECTION_LIMIT, most_connections, MHD_OPTION_ARRAY, tls.data(),
-      MHD_OPTION_CONNECTION_TIMEOUT, inactivity_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-      MHD_OPTION_URI_LOG_CALLBACK, &Callbacks::begin, this, MHD_OPTION_UNESCAPE_CALLBACK, &Callbacks::keep_escapes, nullptr,
-      MHD_OPTION_NOTIFY_COMPLETED, &Callbacks::completed, this, MHD_OPTION_NOTIFY_CONNECTION, &Callbacks::connection, this,
-      MHD_OPTION_END);
+      MHD_OPTION_CONNECTION_LIMIT, most_connections, MHD_OPTION_ARRAY, tls.data(), MHD_OPTION_CONNECTION_TIMEOUT,
+      inactivity_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, &Callbacks::begin, this,
+      MHD_OPTION_UNESCAPE_CALLBACK, &Callbacks::keep_escapes, nullptr, MHD_OPTION_NOTIFY_COMPLETED,
+      &Callbacks::completed, this, MHD_OPTION_NOTIFY_CONNECTION, &Callbacks::connection, this, MHD_OPTION_END);
   if (!daemon) {
     if (!inherited) ::close(listener);
     if (settings_.tls.serves())
-      throw Error(ErrorKind::config, "listen_failed", "the listener cannot use the certificate and key in tls_cert_file and tls_key_file");
-    throw Error(ErrorKind::transient, "listen_failed", "the HTTP listener could not be started: no memory or no descriptors left");
+      throw Error(ErrorKind::config, "listen_failed",
+                  "the listener cannot use the certificate and key in tls_cert_file and tls_key_file");
+    throw Error(ErrorKind::transient, "listen_failed",
+                "the HTTP listener could not be started: no memory or no descriptors left");
   }
   listener_ = listener;
   daemon_ = daemon;
@@ -393,7 +417,8 @@ void HttpServer::run() {
   running_ = true;
   auto* daemon = static_cast<MHD_Daemon*>(daemon_);
   answer_waiting();
-  // Its sockets are edge-triggered inside its set, and what it has already read shows only in its timeout (libmicrohttpd's manual).
+  // Its sockets are edge-triggered inside its set, and what it has already read shows only in its timeout
+  // (libmicrohttpd's manual).
   for (int turn = 0; turn < turns_per_run; turn++) {
     MHD_run(daemon);
     MHD_UNSIGNED_LONG_LONG again_ms = 0;
@@ -416,10 +441,12 @@ std::int64_t HttpServer::timeout_ms() const {
   return timeout;
 }
 
-// Requests that the handler could not answer at once. When the daemon ends all of them must go on, libmicrohttpd's manual says.
+// Requests that the handler could not answer at once. When the daemon ends all of them must go on, libmicrohttpd's
+// manual says.
 void HttpServer::answer_waiting() {
   std::erase_if(waiting_, [this](Exchange* exchange) {
-    HttpResponse response = stopping_ ? plain_answer(503, "this server stops") : Callbacks::late_answer(*this, *exchange);
+    HttpResponse response =
+        stopping_ ? plain_answer(503, "this server stops") : Callbacks::late_answer(*this, *exchange);
     if (response.status == 0) return false;
     exchange->late = std::move(response);
     MHD_resume_connection(std::exchange(exchange->waiting, nullptr));
@@ -427,8 +454,8 @@ void HttpServer::answer_waiting() {
   });
 }
 
-// An answer went out while the client is still sending. Closing now would reset the connection, and the reset may overtake the
-// answer. So the descriptor is kept a while under another number, and what comes is thrown away.
+// An answer went out while the client is still sending. Closing now would reset the connection, and the reset may
+// overtake the answer. So the descriptor is kept a while under another number, and what comes is thrown away.
 void HttpServer::linger(int fd) {
   int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
   if (copy < 0) return;
@@ -455,13 +482,14 @@ void HttpServer::drain_lingering() {
   std::erase_if(lingering_, ended);
 }
 
-// A client that sends a byte now and then would hold its connection for ever. One that takes our answer slowly does not come here:
-// libmicrohttpd's limit on inactivity is enough for it.
+// A client that sends a byte now and then would hold its connection for ever. One that takes our answer slowly does not
+// come here: libmicrohttpd's limit on inactivity is enough for it.
 bool HttpServer::within_rate(const std::string& address) {
   double most = settings_.limits.requests_per_second;
   if (most <= 0) return true;
   std::int64_t now_ms = steady_ms();
-  if (buckets_.size() >= buckets_kept) std::erase_if(buckets_, [&](auto& one) { return one.second.at_ms + 1000 < now_ms; });
+  if (buckets_.size() >= buckets_kept)
+    std::erase_if(buckets_, [&](auto& one) { return one.second.at_ms + 1000 < now_ms; });
   if (buckets_.size() >= buckets_kept) buckets_.clear();
   Bucket& bucket = buckets_.try_emplace(address, Bucket{most, now_ms}).first->second;
   bucket.tokens = std::min(most, bucket.tokens + most * static_cast<double>(now_ms - bucket.at_ms) / 1000);
@@ -475,20 +503,24 @@ void HttpServer::end_slow_requests() {
   std::int64_t now_ms = steady_ms(), passed_ms = now_ms - looked_for_slow_ms_;
   if (passed_ms < slow_check_ms) return;
   looked_for_slow_ms_ = now_ms;
-  bool we_were_slow = passed_ms > 4 * slow_check_ms;  // nobody ran the loop: what waited meanwhile is not the clients' fault
+  bool we_were_slow =
+      passed_ms > 4 * slow_check_ms;  // nobody ran the loop: what waited meanwhile is not the clients' fault
   for (Connection& one : connections_) {
     if (we_were_slow) one.enter(one.stage);
     std::int64_t in_stage_ms = now_ms - one.since_ms;
     auto limit_ms = static_cast<std::int64_t>(settings_.limits.request_timeout_ms);
     if (one.too_many) limit_ms = std::min(limit_ms, refused_deadline_ms);
-    bool slow = one.stage == Connection::head ? in_stage_ms > limit_ms
-                                              : one.stage == Connection::body && in_stage_ms > limit_ms &&
-                                                    one.body_bytes < slowest_bytes_per_ms * static_cast<std::uint64_t>(in_stage_ms);
+    bool slow = one.stage == Connection::head
+                    ? in_stage_ms > limit_ms
+                    : one.stage == Connection::body && in_stage_ms > limit_ms &&
+                          one.body_bytes < slowest_bytes_per_ms * static_cast<std::uint64_t>(in_stage_ms);
     if (!slow || one.fd < 0 || std::exchange(one.ended, true)) continue;
     if (one.asked) {  // else it is kept open for a next request, and no fault
-      static constexpr std::string_view sorry = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+      static constexpr std::string_view sorry =
+          "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
       refusals_.count(one.too_many ? RefusedFor::too_many_connections : RefusedFor::slow);
-      if (!settings_.tls.serves() && ::send(one.fd, sorry.data(), sorry.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) one.asked = false;
+      if (!settings_.tls.serves() && ::send(one.fd, sorry.data(), sorry.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        one.asked = false;
     }
     ::shutdown(one.fd, SHUT_RDWR);
   }

@@ -1,5 +1,5 @@
-// Incoming requests over one libmicrohttpd daemon with external epoll: no thread. A request that the handler cannot answer
-// yet is suspended, and the handler asked again at each run().
+// Incoming requests over one libmicrohttpd daemon with external epoll: no thread. A request that the handler cannot
+// answer yet is suspended, and the handler asked again at each run().
 #pragma once
 #include <cstdint>
 #include <list>
@@ -20,15 +20,17 @@ struct ListenerSettings {
 
 class HttpServer {
  public:
-  // Throws Error(config) when the address is taken, or the certificate cannot be used. `listener`: a socket that listens there already.
-  HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address, const ListenerSettings& settings, RefusalCounts& refusals,
-             int listener = -1);
+  // Throws Error(config) when the address is taken, or the certificate cannot be used. `listener`: a socket that
+  // listens there already.
+  HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address, const ListenerSettings& settings,
+             RefusalCounts& refusals, int listener = -1);
   ~HttpServer();
 
   const ListenAddress& address() const { return address_; }
   std::string listening() const;
   int listener() const { return listener_; }
-  // Takes no new connections; those that there are end by themselves or after a while. The listening socket is somebody else's now.
+  // Takes no new connections; those that there are end by themselves or after a while. The listening socket is somebody
+  // else's now.
   void retire();
   bool done() const;
   void run();  // calls the handler. From within the handler: does nothing

@@ -35,7 +35,8 @@ int try_listen(const addrinfo& at) {
 
 ListenAddress parse_listen_address(const std::string& text) {
   if (text.empty()) return {};
-  const std::string form = "'" + text + "' is not an address to listen on: write it as 127.0.0.1:8080, [::1]:8080 or *:8080";
+  const std::string form =
+      "'" + text + "' is not an address to listen on: write it as 127.0.0.1:8080, [::1]:8080 or *:8080";
   std::size_t colon = text.rfind(':');
   if (colon == text.npos || colon == 0) refuse(form);
   ListenAddress address;
@@ -73,7 +74,9 @@ int open_listener(const ListenAddress& address) {
     if (fd >= 0) return fd;
     why = errno;
   }
-  std::string advice = why == EADDRINUSE ? ". Another program, or another database of this server, listens there: choose another port" : "";
+  std::string advice = why == EADDRINUSE
+                           ? ". Another program, or another database of this server, listens there: choose another port"
+                           : "";
   refuse("cannot listen on " + address.host + ":" + std::to_string(address.port) + ": " + std::strerror(why) + advice);
 }
 
@@ -87,8 +90,10 @@ std::uint16_t port_of(int listener) {
 
 std::string numeric_address(const sockaddr* address) {
   char text[INET6_ADDRSTRLEN] = "";
-  if (address->sa_family == AF_INET) ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text, sizeof text);
-  if (address->sa_family == AF_INET6) ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, text, sizeof text);
+  if (address->sa_family == AF_INET)
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text, sizeof text);
+  if (address->sa_family == AF_INET6)
+    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, text, sizeof text);
   return text;
 }
 

@@ -1,4 +1,5 @@
-// A listening socket of our own, so that an address that is taken gives a clear error before the old listener is given up.
+// A listening socket of our own, so that an address that is taken gives a clear error before the old listener is given
+// up.
 #pragma once
 #include <string>
 

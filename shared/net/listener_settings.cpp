@@ -27,8 +27,10 @@ void listen(EventLoop& loop, const std::string& wanted, bool has_secret) {
   ListenAddress address = parse_listen_address(wanted);
   if (!address.host.empty() && !is_loopback(address) && !has_secret) {
     loop.listen({});
-    throw Error(ErrorKind::config, "no_secret",
-                "will not listen on " + wanted + ", which others can reach, while no server has a secret: add one with add_server, or listen on 127.0.0.1");
+    throw Error(
+        ErrorKind::config, "no_secret",
+        "will not listen on " + wanted +
+            ", which others can reach, while no server has a secret: add one with add_server, or listen on 127.0.0.1");
   }
   loop.listen(address);
 }
@@ -60,7 +62,8 @@ std::string apply_listener_settings(EventLoop& loop, const ReadSetting& read, bo
 std::string listener_warning(const EventLoop& loop) {
   std::string listening = loop.listening();
   if (!listening.empty() && !loop.tls().serves() && !is_loopback(parse_listen_address(listening)))
-    return "listening on " + listening + " without TLS: whoever sits in between can read what is shipped; set tls_cert_file and tls_key_file";
+    return "listening on " + listening +
+           " without TLS: whoever sits in between can read what is shipped; set tls_cert_file and tls_key_file";
   return certificate_warning(loop.tls());
 }
 

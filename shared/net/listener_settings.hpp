@@ -16,7 +16,8 @@ void apply_tls_settings(EventLoop& loop, const ReadSetting& read);
 // -> a sentence for each that cannot, joined; '' if all is well.
 std::string apply_listener_settings(EventLoop& loop, const ReadSetting& read, bool has_secret);
 
-// Something to say of what is used all the same: no TLS where others can listen, a certificate that ends soon. '' if nothing.
+// Something to say of what is used all the same: no TLS where others can listen, a certificate that ends soon. '' if
+// nothing.
 std::string listener_warning(const EventLoop& loop);
 
 }  // namespace rowmesh

@@ -13,13 +13,16 @@
 namespace rowmesh {
 
 inline std::int64_t steady_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 class Poller {
  public:
   Poller() : fd_(::epoll_create1(EPOLL_CLOEXEC)) {
-    if (fd_ < 0) throw Error(ErrorKind::transient, "no_descriptor", std::string("cannot make an epoll descriptor: ") + std::strerror(errno));
+    if (fd_ < 0)
+      throw Error(ErrorKind::transient, "no_descriptor",
+                  std::string("cannot make an epoll descriptor: ") + std::strerror(errno));
   }
   ~Poller() { ::close(fd_); }
   Poller(const Poller&) = delete;
@@ -31,7 +34,8 @@ class Poller {
     epoll_event event{};
     event.events = events;
     event.data.fd = fd;
-    if (::epoll_ctl(fd_, EPOLL_CTL_MOD, fd, &event) != 0 && errno == ENOENT) ::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event);
+    if (::epoll_ctl(fd_, EPOLL_CTL_MOD, fd, &event) != 0 && errno == ENOENT)
+      ::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event);
   }
   void forget(int fd) noexcept { ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, nullptr); }
   int ready(epoll_event* events, int room) noexcept { return ::epoll_wait(fd_, events, room, 0); }

@@ -11,7 +11,8 @@ constexpr std::size_t most_uri_bytes = 8 << 10;
 constexpr std::array<std::string_view, 4> methods_with_body = {"POST", "PUT", "PATCH", "DELETE"};
 
 // Lists may come in several lines; everything else has one value, and two of them are two readings of one request.
-constexpr std::array<std::string_view, 6> lists = {"accept", "accept-encoding", "accept-language", "cookie", "via", "x-forwarded-for"};
+constexpr std::array<std::string_view, 6> lists = {"accept", "accept-encoding", "accept-language", "cookie",
+                                                   "via",    "x-forwarded-for"};
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -20,7 +21,9 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-bool contains(const auto& names, std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool contains(const auto& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 }  // namespace
 
@@ -29,8 +32,10 @@ void RequestGate::header(std::string_view name, std::string_view value) {
   std::string key = lower(name);
   auto [at, is_new] = headers_.try_emplace(key, value);
   if (is_new) return;
-  if (!contains(lists, key)) repeated_ = key;
-  else at->second += (key == "cookie" ? "; " : ", ") + std::string(value);
+  if (!contains(lists, key))
+    repeated_ = key;
+  else
+    at->second += (key == "cookie" ? "; " : ", ") + std::string(value);
 }
 
 RequestFault RequestGate::judge(std::string_view uri, HttpRequest& request) {
@@ -55,7 +60,8 @@ RequestFault RequestGate::judge_framing() {
   if (length != headers_.end() && encoding != headers_.end())
     return {400, "Content-Length and Transfer-Encoding came both"};
   if (encoding != headers_.end()) {
-    if (lower(encoding->second) != "chunked" || version_ == "HTTP/1.0") return {400, "only chunked Transfer-Encoding is understood"};
+    if (lower(encoding->second) != "chunked" || version_ == "HTTP/1.0")
+      return {400, "only chunked Transfer-Encoding is understood"};
     chunked_ = true;
   }
   if (length != headers_.end()) {

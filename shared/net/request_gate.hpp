@@ -1,5 +1,5 @@
-// What a request must look like before anything else looks at it. libmicrohttpd 0.9.75 takes two Content-Length headers, and
-// Content-Length beside Transfer-Encoding: ways to smuggle a request past a proxy.
+// What a request must look like before anything else looks at it. libmicrohttpd 0.9.75 takes two Content-Length
+// headers, and Content-Length beside Transfer-Encoding: ways to smuggle a request past a proxy.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,5 +1,6 @@
-// No signal is delivered to this thread while one of these lives. libcurl's resolver threads inherit the mask, so the handlers of
-// the program that hosts us never run in them; a SIGPIPE raised meanwhile (OpenSSL writes with plain write()) is swallowed.
+// No signal is delivered to this thread while one of these lives. libcurl's resolver threads inherit the mask, so the
+// handlers of the program that hosts us never run in them; a SIGPIPE raised meanwhile (OpenSSL writes with plain
+// write()) is swallowed.
 #pragma once
 #include <pthread.h>
 

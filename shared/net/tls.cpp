@@ -33,7 +33,8 @@ std::string read_file(const std::string& setting, const std::string& path, bool 
   if (fd < 0) refuse(which + "cannot be opened: " + std::strerror(errno));
   struct stat about {};
   std::string text;
-  bool regular = ::fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && static_cast<std::size_t>(about.st_size) <= longest_file;
+  bool regular =
+      ::fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && static_cast<std::size_t>(about.st_size) <= longest_file;
   if (regular) {
     text.resize(static_cast<std::size_t>(about.st_size));
     ssize_t got = ::read(fd, text.data(), text.size());
@@ -41,7 +42,8 @@ std::string read_file(const std::string& setting, const std::string& path, bool 
   }
   ::close(fd);
   if (!regular) refuse(which + "is not a file in PEM form");
-  if (secret && (about.st_mode & S_IRWXO) != 0) refuse(which + "may be read by everybody on this machine; run: chmod 600 " + path);
+  if (secret && (about.st_mode & S_IRWXO) != 0)
+    refuse(which + "may be read by everybody on this machine; run: chmod 600 " + path);
   return text;
 }
 
@@ -70,7 +72,8 @@ TlsMaterial read_tls_files(const std::string& cert_file, const std::string& key_
                              : "tls_cert_file is set, but tls_key_file is not: set both, or neither");
   if (!ca_file.empty()) {
     material.authorities = read_file("tls_ca_file", ca_file, false);
-    if (!first_certificate(material.authorities)) refuse("tls_ca_file '" + ca_file + "' has no certificate in PEM form");
+    if (!first_certificate(material.authorities))
+      refuse("tls_ca_file '" + ca_file + "' has no certificate in PEM form");
   }
   if (cert_file.empty()) return material;
   material.certificate = read_file("tls_cert_file", cert_file, false);
@@ -81,7 +84,8 @@ TlsMaterial read_tls_files(const std::string& cert_file, const std::string& key_
   if (!key) refuse("tls_key_file '" + key_file + "' has no private key in PEM form without a passphrase");
   if (X509_check_private_key(certificate.get(), key.get()) != 1) {
     ERR_clear_error();
-    refuse("the key in tls_key_file '" + key_file + "' does not belong to the certificate in tls_cert_file '" + cert_file + "'");
+    refuse("the key in tls_key_file '" + key_file + "' does not belong to the certificate in tls_cert_file '" +
+           cert_file + "'");
   }
   return material;
 }
@@ -91,8 +95,10 @@ std::string certificate_warning(const TlsMaterial& material) {
   if (!certificate) return "";
   int days = 0, seconds = 0;
   if (ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(certificate.get())) != 1) return "";
-  if (days < 0 || seconds < 0) return "the certificate in tls_cert_file has expired: other servers refuse it; renew it and reload";
-  if (days < expires_soon_days) return "the certificate in tls_cert_file expires in " + std::to_string(days) + " days; renew it and reload";
+  if (days < 0 || seconds < 0)
+    return "the certificate in tls_cert_file has expired: other servers refuse it; renew it and reload";
+  if (days < expires_soon_days)
+    return "the certificate in tls_cert_file expires in " + std::to_string(days) + " days; renew it and reload";
   return "";
 }
 

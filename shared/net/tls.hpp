@@ -8,7 +8,8 @@ namespace rowmesh {
 struct TlsMaterial {
   std::string certificate;  // with its chain
   std::string key;
-  std::string authorities;  // who may have signed the certificates of the others; empty: the system's list, and no client needs one
+  std::string authorities;  // who may have signed the certificates of the others; empty: the system's list, and no
+                            // client needs one
 
   bool operator==(const TlsMaterial&) const = default;
   bool serves() const { return !certificate.empty(); }
@@ -17,7 +18,8 @@ struct TlsMaterial {
 // Reads and checks them. Empty names: none. Throws Error(config) with a sentence that names the file.
 TlsMaterial read_tls_files(const std::string& cert_file, const std::string& key_file, const std::string& ca_file);
 
-// What a person should know of a certificate that can be used all the same: it has expired, or will soon. '' if nothing.
+// What a person should know of a certificate that can be used all the same: it has expired, or will soon. '' if
+// nothing.
 std::string certificate_warning(const TlsMaterial& material);
 
 }  // namespace rowmesh

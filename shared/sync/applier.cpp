@@ -7,7 +7,8 @@
 
 namespace rowmesh {
 namespace {
-constexpr int attempts = 8;  // a row that a local writer keeps changing is tried so often before the sender is told to come again
+constexpr int attempts =
+    8;  // a row that a local writer keeps changing is tried so often before the sender is told to come again
 }
 
 bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
@@ -15,7 +16,8 @@ bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
   header_ = reader.header();
   const NodeState& state = core_.state;
   if (header_.node == core_.identity.node)
-    throw Refusal{"same_node", "both servers have the node id " + header_.node + ": one is a copy of the other; give it a new identity"};
+    throw Refusal{"same_node", "both servers have the node id " + header_.node +
+                                   ": one is a copy of the other; give it a new identity"};
   std::uint64_t now_ms = core_.now_ms();
   if (hlc_to_ms(header_.hlc) > now_ms + limits::clock_ahead_ms)
     throw Refusal{"clock", "the sender's clock is " + std::to_string((hlc_to_ms(header_.hlc) - now_ms) / 1000) +
@@ -28,16 +30,19 @@ bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
     Position begin = from == header_.from.end() ? Position{} : from->second;
     auto here = state.applied.find(origin);
     if (here == state.applied.end()) {
-      if (!accept_unknown(origin)) throw Refusal{"gap", "changes of origin " + to_hex(origin) + " are taken from that server itself"};
+      if (!accept_unknown(origin))
+        throw Refusal{"gap", "changes of origin " + to_hex(origin) + " are taken from that server itself"};
       anything_new = true;
       continue;
     }
     if (begin.number > here->second.number) throw Refusal{"gap", "changes before this document are missing here"};
     if (begin.number == here->second.number && begin.tag != 0 && here->second.tag != 0 && begin.tag != here->second.tag)
-      throw Refusal{"history", "origin " + to_hex(origin) + " has another history than the one applied here: was it restored from a backup?"};
+      throw Refusal{"history", "origin " + to_hex(origin) +
+                                   " has another history than the one applied here: was it restored from a backup?"};
     if (to.number == here->second.number && to.tag != here->second.tag && to.tag != 0 && here->second.tag != 0)
-      throw Refusal{"history", "origin " + to_hex(origin) + " gives position " + std::to_string(to.number) +
-                                   " to other changes than those applied here: was it restored from a backup, or copied?"};
+      throw Refusal{"history",
+                    "origin " + to_hex(origin) + " gives position " + std::to_string(to.number) +
+                        " to other changes than those applied here: was it restored from a backup, or copied?"};
     anything_new = anything_new || to.number > here->second.number;
   }
   if (anything_new && header_.horizon < state.prune_horizon)
@@ -63,7 +68,8 @@ void Applier::attempt(const std::function<void()>& work) {
       core_.store.rollback();
       core_.window.undo_changes();
       if (attempt_ + 1 >= attempts)
-        throw Error(ErrorKind::transient, "raced", "a row is being changed here again and again; it will be tried again");
+        throw Error(ErrorKind::transient, "raced",
+                    "a row is being changed here again and again; it will be tried again");
       core_.cut_alone();
     } catch (...) {
       core_.store.rollback();
@@ -82,9 +88,10 @@ void Applier::once(const std::function<void()>& breathe) {
   map_tables(reader.tables());
   lock_tables();
   core_.window.begin_changes();
-  // What an origin says of itself holds for those who have its changes up to that position, so only for the origins that the document
-  // brings: taken from elsewhere it would settle changes that are not here yet. Position 0 is a member that has said nothing so far.
-  // A copy speaks of later moments than the one that its taker will stand at: the position at which it began.
+  // What an origin says of itself holds for those who have its changes up to that position, so only for the origins
+  // that the document brings: taken from elsewhere it would settle changes that are not here yet. Position 0 is a
+  // member that has said nothing so far. A copy speaks of later moments than the one that its taker will stand at: the
+  // position at which it began.
   if (header_.kind == DocumentKind::changes)
     for (auto& [origin, meta] : header_.metas)
       if (meta.position == 0 || header_.to.contains(origin)) state_.take_meta(origin, meta);
@@ -106,7 +113,9 @@ void Applier::once(const std::function<void()>& breathe) {
   }
   flush_batch();
   if (wanted_.any())
-    throw Refusal{"incomplete", "values were left out that are not here: the document must come again with these rows whole", wanted_};
+    throw Refusal{"incomplete",
+                  "values were left out that are not here: the document must come again with these rows whole",
+                  wanted_};
   settle_all();
   finish();
 }
@@ -166,7 +175,8 @@ void Applier::discard(Entry& entry) {
   newest_ = std::max(newest_, version.hlc);
   if (shown->in_table) {
     for (std::size_t i = 0; i < table.columns.size(); i++)
-      if (shown->side->columns.has(static_cast<ColumnIndex>(i))) shown->columns.set(static_cast<ColumnIndex>(i), version);
+      if (shown->side->columns.has(static_cast<ColumnIndex>(i)))
+        shown->columns.set(static_cast<ColumnIndex>(i), version);
     shown->side = nullptr;
   } else {
     for (Life& life : entry.state.lives) {
@@ -236,7 +246,8 @@ void Applier::map_tables(const std::vector<WireTable>& tables) {
   }
 }
 
-// `misfit`: why the table cannot be taken, as a sentence. The mapping has no table then if it is not replicated here at all.
+// `misfit`: why the table cannot be taken, as a sentence. The mapping has no table then if it is not replicated here at
+// all.
 Applier::Mapping Applier::map_table(const WireTable& wire, std::string& misfit) const {
   Mapping mapping;
   mapping.table = core_.table_by_wire_name(wire.name);
@@ -267,7 +278,8 @@ void Applier::lock_tables() {
   for (const Mapping& mapping : mappings_)
     if (mapping.table) tables.push_back(mapping.table);
   for (auto& [name, version] : header_.truncates)
-    if (const Table* table = core_.table_by_wire_name(name); table && std::find(tables.begin(), tables.end(), table) == tables.end())
+    if (const Table* table = core_.table_by_wire_name(name);
+        table && std::find(tables.begin(), tables.end(), table) == tables.end())
       tables.push_back(table);
   for (TableId id : recheck_)
     if (const Table* table = core_.table(id); table && std::find(tables.begin(), tables.end(), table) == tables.end())
@@ -278,7 +290,8 @@ void Applier::lock_tables() {
     core_.store.begin(TransactionKind::write, tables);
     if (!core_.store.log_must_be_read()) return;
     core_.store.rollback();
-    if (round >= 20) throw Error(ErrorKind::transient, "busy", "local writers leave no gap; the document will be tried again");
+    if (round >= 20)
+      throw Error(ErrorKind::transient, "busy", "local writers leave no gap; the document will be tried again");
     core_.cut_alone();
     state_ = core_.state;
     recheck_.insert(core_.recheck_hidden.begin(), core_.recheck_hidden.end());
@@ -357,7 +370,8 @@ void Applier::flush_batch() {
     keys_.push_back(item.key);
   }
   const Table& table = *mapping().table;
-  bool unholdable = std::any_of(items_.begin(), items_.end(), [](const Item& item) { return !item.unholdable.empty(); });
+  bool unholdable =
+      std::any_of(items_.begin(), items_.end(), [](const Item& item) { return !item.unholdable.empty(); });
   if (!unholdable) {
     core_.store.find_rows(table, keys_, found_);
   } else {
@@ -378,15 +392,22 @@ void Applier::flush_batch() {
   arena_.clear();
 }
 
-// `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below ours. So a row that lives there
-// and is unknown here never was here.
+// `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below
+// ours. So a row that lives there and is unknown here never was here.
 MergeContext Applier::context(const Table& table) {
-  MergeContext context{table, {}, {}, {}, {}, false, [this](Version winner, Version loser) { return state_.had_seen(winner, loser); },
+  MergeContext context{table,
+                       {},
+                       {},
+                       {},
+                       {},
+                       false,
+                       [this](Version winner, Version loser) { return state_.had_seen(winner, loser); },
                        header_.kind == DocumentKind::changes};
   context.prune_horizon = state_.prune_horizon;
   context.sender_horizon = header_.prune_horizon;
   context.truncated = state_.truncated(table.id);
-  if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end()) context.sender_truncated = at->second;
+  if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
+    context.sender_truncated = at->second;
   context.copy = header_.kind == DocumentKind::copy;
   if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;
   return context;
@@ -399,10 +420,12 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
   Entry* entry = core_.window.find(table.id, item.key);
   bool known = entry && !entry->state.lives.empty();
   if (known && item.unholdable.empty() && (entry->state.in_table() != nullptr) != found.exists) {
-    // A local writer was faster than the last cut. After some tries believe the table: somebody writes with triggers switched off.
+    // A local writer was faster than the last cut. After some tries believe the table: somebody writes with triggers
+    // switched off.
     if (attempt_ < attempts / 2) throw Raced{};
     core_.window.touch(*entry);
-    entry->state.set_in_table(found.exists ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr);
+    entry->state.set_in_table(
+        found.exists ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr);
   }
   if (copy_ && !copy_->target_was_empty && !item.own) {
     copy_->seen.insert(item.key);
@@ -467,7 +490,8 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     return true;
   }
   auto& lives = entry->state.lives;
-  if (lives.size() != 1 || lives[0].birth != life.birth || !plain(entry->state, truncated) || lives[0].dead(truncated)) return false;
+  if (lives.size() != 1 || lives[0].birth != life.birth || !plain(entry->state, truncated) || lives[0].dead(truncated))
+    return false;
   ColumnSet columns;
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
@@ -545,13 +569,15 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   if (types.empty())
     for (const Column& column : table.columns) types.push_back(column.type);
   if (!item.unholdable.empty()) {
-    quarantine(here, {WriteKind::insert, *here.key, 0, desired->view(), nullptr}, "22P02", item.unholdable, types, refused_since_ms);
+    quarantine(here, {WriteKind::insert, *here.key, 0, desired->view(), nullptr}, "22P02", item.unholdable, types,
+               refused_since_ms);
     return;
   }
   ColumnSet columns;
   if (found.exists) {
     for (std::size_t i = 0; i < table.columns.size(); i++)
-      if ((*desired)[i].kind != ValueKind::omitted && !same_value((*desired)[i], table_row[i])) columns.add(static_cast<ColumnIndex>(i));
+      if ((*desired)[i].kind != ValueKind::omitted && !same_value((*desired)[i], table_row[i]))
+        columns.add(static_cast<ColumnIndex>(i));
     if (columns.empty()) {
       here.state.set_in_table(shown_life(here.state, table.keeps_lives_apart(), truncated));
       return;
@@ -570,7 +596,8 @@ void Applier::adopt_copied(std::size_t index, Entry* entry, const FoundRow& foun
   Item& item = items_[index];
   const Table& table = *mapping().table;
   IncomingLife& life = item.lives[0];
-  if (entry && (entry->state.lives.size() != 1 || entry->state.lives[0].side)) return decide_generally(index, entry, found);
+  if (entry && (entry->state.lives.size() != 1 || entry->state.lives[0].side))
+    return decide_generally(index, entry, found);
   ColumnSet columns;
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
@@ -589,7 +616,8 @@ void Applier::adopt_copied(std::size_t index, Entry* entry, const FoundRow& foun
     here.state.lives[0].columns = life.columns;
   } else {
     for (std::size_t i = 0; i < table.columns.size(); i++)
-      if (auto column = static_cast<ColumnIndex>(i); columns.has(column)) here.state.lives[0].columns.set(column, life.columns.of(column));
+      if (auto column = static_cast<ColumnIndex>(i); columns.has(column))
+        here.state.lives[0].columns.set(column, life.columns.of(column));
   }
   write(WriteKind::update, here, index, found, life.values, columns);
 }
@@ -605,11 +633,13 @@ bool Applier::lacks_values(const RowState& state, const std::optional<OwnedRow>&
   if (desired && !exists && lacks(desired->view())) return true;
   Version truncated = state_.truncated(mapping.table->id);
   for (const Life& life : state.lives)
-    if (life.side && life.side->columns.is_all() && !life.dead(truncated) && lacks(life.side->values.view())) return true;
+    if (life.side && life.side->columns.is_all() && !life.dead(truncated) && lacks(life.side->values.view()))
+      return true;
   return false;
 }
 
-// A copy into a table that has rows: what is the same stays; what differs is refused, or becomes a change made here, so that everybody hears it.
+// A copy into a table that has rows: what is the same stays; what differs is refused, or becomes a change made here, so
+// that everybody hears it.
 void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& found) {
   Item& item = items_[index];
   const Table& table = *mapping().table;

@@ -1,4 +1,5 @@
-// Applies one document: one transaction, rows and progress together. A row that the database refuses goes to quarantine alone.
+// Applies one document: one transaction, rows and progress together. A row that the database refuses goes to quarantine
+// alone.
 #pragma once
 #include <functional>
 #include <memory>
@@ -11,8 +12,8 @@
 
 namespace rowmesh {
 
-// Why a document as a whole is not taken (docs/protocol.md, "Answers"). `error`: 'gap', 'stale', 'clock', 'schema', 'history', 'same_node',
-// 'differs', 'incomplete' (it must come again with these rows whole).
+// Why a document as a whole is not taken (docs/protocol.md, "Answers"). `error`: 'gap', 'stale', 'clock', 'schema',
+// 'history', 'same_node', 'differs', 'incomplete' (it must come again with these rows whole).
 struct Refusal {
   std::string error;
   std::string text;
@@ -33,12 +34,14 @@ struct Differences {
 
 struct CopySession {
   CopyMode mode = CopyMode::fail;
-  // This node was away for longer than changes are kept. What is settled here is old, so the source's rows take its place, silently.
+  // This node was away for longer than changes are kept. What is settled here is old, so the source's rows take its
+  // place, silently.
   bool adopt = false;
   bool target_was_empty = true;  // of the table that is being copied; rows that came since it was added do not count
-  // Mode 'fail' reads the table twice: first it only compares, so that two tables that turn out to differ are not mixed by halves.
+  // Mode 'fail' reads the table twice: first it only compares, so that two tables that turn out to differ are not mixed
+  // by halves.
   bool only_compare() const { return !adopt && mode == CopyMode::fail && !target_was_empty; }
-  std::set<Key> seen;            // keys that the source has; kept only when the target had rows
+  std::set<Key> seen;  // keys that the source has; kept only when the target had rows
   std::uint64_t rows = 0;
   Differences found;  // verify, repair: of this reading
 
@@ -50,7 +53,8 @@ inline constexpr const char* hidden_reason =
 
 class Applier {
  public:
-  Applier(Core& core, std::shared_ptr<const Body> body, bool compressed) : core_(core), body_(std::move(body)), compressed_(compressed) {}
+  Applier(Core& core, std::shared_ptr<const Body> body, bool compressed)
+      : core_(core), body_(std::move(body)), compressed_(compressed) {}
 
   // Tables that are not exchanged with the sender are left out of what it brings.
   void take_only(const std::set<std::string>& tables) { only_ = &tables; }
@@ -58,18 +62,20 @@ class Applier {
   // Without a document: for reconcile().
   explicit Applier(Core& core) : core_(core), compressed_(false) {}
 
-  // Checks that do not need a transaction. Throws Refusal; Error(protocol) if it is not a document. Returns false if everything in it is
-  // applied already. `accept_unknown(origin)`: may an origin of which nothing was ever applied begin with this sender's position?
+  // Checks that do not need a transaction. Throws Refusal; Error(protocol) if it is not a document. Returns false if
+  // everything in it is applied already. `accept_unknown(origin)`: may an origin of which nothing was ever applied
+  // begin with this sender's position?
   bool check(const std::function<bool(Origin)>& accept_unknown);
   const DocumentHeader& header() const { return header_; }
 
   // Applies it and commits. `breathe` is called between slices. Throws Error, Refusal; then nothing has changed.
   void run(const std::function<void()>& breathe, CopySession* copy = nullptr);
-  // Makes the table show what the state says of these keys: after local changes (Core::unreconciled), and again for those that were refused
-  // before. Also decides anew who may have the UNIQUE values that were given up here (Core::recheck_hidden). `first` runs in the same
-  // transaction. Throws Error; then nothing has changed.
+  // Makes the table show what the state says of these keys: after local changes (Core::unreconciled), and again for
+  // those that were refused before. Also decides anew who may have the UNIQUE values that were given up here
+  // (Core::recheck_hidden). `first` runs in the same transaction. Throws Error; then nothing has changed.
   void reconcile(const EntrySet& entries, const std::function<void()>& first = {});
-  // In `first`: the row that is here becomes a new change of this node, or a delete, instead of what its quarantine holds (model, H7).
+  // In `first`: the row that is here becomes a new change of this node, or a delete, instead of what its quarantine
+  // holds (model, H7).
   void discard(Entry& entry);
   std::uint64_t rows() const { return rows_; }
   std::uint64_t conflicts() const { return conflicts_; }
@@ -77,12 +83,12 @@ class Applier {
  private:
   struct Raced {};
   struct Mapping {
-    const Table* table = nullptr;    // null: it does not fit, its rows are left out
-    std::vector<int> to_local;       // wire column -> local column
-    std::vector<bool> on_wire;       // local column
-    std::vector<ColumnType> types;   // on the wire, in local order
+    const Table* table = nullptr;   // null: it does not fit, its rows are left out
+    std::vector<int> to_local;      // wire column -> local column
+    std::vector<bool> on_wire;      // local column
+    std::vector<ColumnType> types;  // on the wire, in local order
     std::vector<ColumnType> key_types;
-    bool complete = false;           // every local column is on the wire
+    bool complete = false;  // every local column is on the wire
     bool integer_keys = false;
   };
   struct Item {
@@ -96,7 +102,7 @@ class Applier {
   struct Write {
     Entry* entry;
     std::size_t item;
-    OwnedRow owned;  // when the values are not the document's
+    OwnedRow owned;                 // when the values are not the document's
     std::vector<ColumnType> types;  // of these; empty: the mapping's
     std::uint64_t refused_since_ms = 0;
   };
@@ -110,7 +116,7 @@ class Applier {
     Entry* entry = nullptr;  // null: a settled row
     Key key;
     OwnedRow desired;
-    OwnedRow table_row;      // empty: the table does not hold it
+    OwnedRow table_row;  // empty: the table does not hold it
     std::vector<ColumnType> types;
     Version claim;
     bool refused = false;  // it waits in quarantine, and goes on doing so
@@ -150,7 +156,9 @@ class Applier {
                   const std::vector<ColumnType>& types, std::uint64_t since_ms);
   void remove_row(const Table& table, KeyView key, std::uint64_t handle);
   void revisit();
-  const std::vector<ColumnType>& types_of(const Write& write) const { return write.types.empty() ? mapping().types : write.types; }
+  const std::vector<ColumnType>& types_of(const Write& write) const {
+    return write.types.empty() ? mapping().types : write.types;
+  }
   void list(const Table& table, KeyView key, const Loss& loss);
   void resolve_uniques();
   void settle_all();
@@ -213,24 +221,24 @@ class Applier {
   std::vector<WriteResult> results_;
   std::vector<Entry*> touched_;
   WantedRows wanted_;
-  std::set<std::string> misfits_;  // tables of this document that do not fit here
+  std::set<std::string> misfits_;              // tables of this document that do not fit here
   std::map<std::string, ParkedTable> parked_;  // what this document says of them
   std::set<std::string> to_fit_;
   std::map<TableId, std::vector<Deferred>> deferred_;
   std::set<TableId> recheck_;
-  EntrySet revisit_;     // not in the document, but what they show may have changed by it
+  EntrySet revisit_;  // not in the document, but what they show may have changed by it
   EntrySet reconciled_;
-  Version own_version_;            // of all that this transaction changes by itself
+  Version own_version_;  // of all that this transaction changes by itself
   std::map<std::pair<TableId, Key>, OwnItem> own_;
-  std::vector<Moved> moved_;       // lives that were found moved in this transaction
+  std::vector<Moved> moved_;  // lives that were found moved in this transaction
   struct Left {
     TableId table;
     Key key;
     Version birth;
   };
-  std::vector<Left> left_;         // living lives whose row gave way to another one's
+  std::vector<Left> left_;  // living lives whose row gave way to another one's
   std::map<TableId, std::int64_t> last_key_;
-  std::size_t keys_settled_ = 0;   // of touched_
+  std::size_t keys_settled_ = 0;  // of touched_
   Hlc newest_ = 0;
   int attempt_ = 0;
   std::uint64_t rows_ = 0, conflicts_ = 0;

@@ -1,6 +1,7 @@
-// Rule 5 (docs/model.md): two things got one number. The older keeps it; the younger is moved to a free one by the node that made it, with
-// what refers to it; every other node carries over what it had written to the moved life itself. All of it are changes of this node with one
-// version, made as if they had come in a document, and named in the log so that the next position ships them.
+// Rule 5 (docs/model.md): two things got one number. The older keeps it; the younger is moved to a free one by the node
+// that made it, with what refers to it; every other node carries over what it had written to the moved life itself. All
+// of it are changes of this node with one version, made as if they had come in a document, and named in the log so that
+// the next position ships them.
 #include <algorithm>
 
 #include "shared/sync/applier.hpp"
@@ -65,7 +66,8 @@ void Applier::leave_table(const Table& table, Entry& entry, const Life* next) {
   entry.state.set_in_table(next);
 }
 
-void Applier::note_moves(const Table& table, const Item& item, const Entry* before, const RowState& after, RowView table_row) {
+void Applier::note_moves(const Table& table, const Item& item, const Entry* before, const RowState& after,
+                         RowView table_row) {
   if (!table.keeps_lives_apart()) return;
   for (const Life& life : after.lives) {
     if (!life.moved) continue;
@@ -144,7 +146,8 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth) {
       for (Entry* entry : entries)
         for (Life& life : entry->state.lives) {
           Version written = life.columns.of(reference.column);
-          bool known = std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) { return one.column == reference.column; });
+          bool known = std::any_of(life.meant.begin(), life.meant.end(),
+                                   [&](const Meant& one) { return one.column == reference.column; });
           if (life.dead(state_.truncated(id)) || !mine(written.origin) || written < birth || known) continue;
           if (life.side && !same_value(life.side->values[reference.column], Value::of_integer(number))) continue;
           if (!life.side && !life.in_table) continue;
@@ -236,7 +239,9 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
   std::int64_t before = decode_key(moved.key)[0].integer;
   for (auto& [id, child] : core_.tables())
     for (const Reference& reference : child.references) {
-      if (reference.to != table.id || std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end()) continue;
+      if (reference.to != table.id ||
+          std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end())
+        continue;
       core_.window.for_each(id, [&](Entry& entry) {
         for (Life& life : entry.state.lives) {
           auto meant = std::find_if(life.meant.begin(), life.meant.end(),

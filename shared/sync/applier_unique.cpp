@@ -1,5 +1,6 @@
-// UNIQUE values go to rows in order of claim (model 1.3, rule 4): a pure function of the rows' state, so that every node hides the same
-// ones whatever the order of arrival. Only rows that collide, directly or through others, are looked at.
+// UNIQUE values go to rows in order of claim (model 1.3, rule 4): a pure function of the rows' state, so that every
+// node hides the same ones whatever the order of arrival. Only rows that collide, directly or through others, are
+// looked at.
 #include <algorithm>
 
 #include "shared/sync/applier.hpp"
@@ -24,7 +25,8 @@ void Applier::resolve_uniques() {
   std::set<TableId> with_waiting;
   for (Entry* entry : core_.sides())
     for (const Life& life : entry->state.lives)
-      if (life.side && (life.side->kind == SideKind::hidden || life.side->kind == SideKind::quarantined)) with_waiting.insert(entry->table);
+      if (life.side && (life.side->kind == SideKind::hidden || life.side->kind == SideKind::quarantined))
+        with_waiting.insert(entry->table);
   std::set<TableId> tables;
   for (TableId id : recheck_)
     if (with_waiting.contains(id)) tables.insert(id);
@@ -72,13 +74,18 @@ std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vec
     candidate.types = std::move(types);
     all.push_back(std::move(candidate));
   };
-  for (Deferred& row : deferred) add(row.entry, *row.entry->key, std::move(row.desired), row_of(*row.entry->key), std::move(row.types));
+  for (Deferred& row : deferred)
+    add(row.entry, *row.entry->key, std::move(row.desired), row_of(*row.entry->key), std::move(row.types));
   for (Entry* entry : core_.sides()) {
-    const Life* shown = entry->table == table.id ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr;
-    if (!shown || !shown->side || (shown->side->kind != SideKind::hidden && shown->side->kind != SideKind::quarantined)) continue;
+    const Life* shown = entry->table == table.id
+                            ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id))
+                            : nullptr;
+    if (!shown || !shown->side || (shown->side->kind != SideKind::hidden && shown->side->kind != SideKind::quarantined))
+      continue;
     OwnedRow here = shown->in_table ? row_of(*entry->key) : OwnedRow();
     std::size_t before = all.size();
-    add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), here.view())), {}, shown->side->types);
+    add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), here.view())), {},
+        shown->side->types);
     if (all.size() > before) all.back().refused = shown->side->kind == SideKind::quarantined;
   }
   for (std::size_t i = 0; i < all.size(); i++)  // grows while it runs: closure over collisions
@@ -102,7 +109,8 @@ void Applier::resolve_uniques_of(const Table& table, std::vector<Deferred> defer
   for (Candidate& candidate : all) {
     std::vector<std::pair<std::size_t, Key>> wanted;
     for (std::size_t index = 0; index < table.uniques.size(); index++)
-      if (auto values = unique_values(table.uniques[index], candidate.desired.view())) wanted.emplace_back(index, std::move(*values));
+      if (auto values = unique_values(table.uniques[index], candidate.desired.view()))
+        wanted.emplace_back(index, std::move(*values));
     candidate.shown = std::none_of(wanted.begin(), wanted.end(), [&](auto& value) { return taken.contains(value); });
     if (candidate.shown) taken.insert(wanted.begin(), wanted.end());
   }
@@ -156,7 +164,8 @@ void Applier::show(const Table& table, Candidate& candidate) {
   Life* shown = shown_life(entry.state, table.keeps_lives_apart(), truncated);
   leave_table(table, entry, shown);
   if (!shown || !shown->side || shown->side->kind == SideKind::merged) return;
-  auto alive = std::count_if(entry.state.lives.begin(), entry.state.lives.end(), [&](const Life& life) { return !life.dead(truncated); });
+  auto alive = std::count_if(entry.state.lives.begin(), entry.state.lives.end(),
+                             [&](const Life& life) { return !life.dead(truncated); });
   if (table.keeps_lives_apart() || alive == 1)
     shown->side = nullptr;
   else

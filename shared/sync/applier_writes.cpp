@@ -1,4 +1,5 @@
-// The writing half of the applier: carrying out what was decided, quarantine, lists of losers, truncates, and the commit.
+// The writing half of the applier: carrying out what was decided, quarantine, lists of losers, truncates, and the
+// commit.
 #include <algorithm>
 
 #include "shared/codec/document.hpp"
@@ -7,7 +8,8 @@
 
 namespace rowmesh {
 
-void Applier::write(WriteKind kind, Entry& entry, std::size_t index, const FoundRow& found, RowView values, ColumnSet columns) {
+void Applier::write(WriteKind kind, Entry& entry, std::size_t index, const FoundRow& found, RowView values,
+                    ColumnSet columns) {
   RowWrite row;
   row.kind = kind;
   row.key = *entry.key;
@@ -52,7 +54,8 @@ void Applier::carry_out_writes() {
       }
       case WriteResult::refused:
         if (row.kind == WriteKind::remove)
-          throw Error(ErrorKind::transient, result.code, "a row of " + table.local_name + " cannot be removed: " + result.reason);
+          throw Error(ErrorKind::transient, result.code,
+                      "a row of " + table.local_name + " cannot be removed: " + result.reason);
         quarantine(entry, row, result.code, result.reason, types_of(writes_[i]), writes_[i].refused_since_ms);
         break;
     }
@@ -68,7 +71,8 @@ void Applier::write_rows_by_type() {
     std::size_t end = begin + 1;
     while (end < row_writes_.size() && writes_[end].types == writes_[begin].types) end++;
     bool all = begin == 0 && end == row_writes_.size();
-    core_.store.write_rows(table, types_of(writes_[begin]), std::span(row_writes_).subspan(begin, end - begin), all ? results_ : some);
+    core_.store.write_rows(table, types_of(writes_[begin]), std::span(row_writes_).subspan(begin, end - begin),
+                           all ? results_ : some);
     if (!all) results_.insert(results_.end(), some.begin(), some.end());
     begin = end;
   }
@@ -98,7 +102,8 @@ void Applier::quarantine(Entry& entry, const RowWrite& row, const std::string& c
   if (!shown) return;
   if (core_.sides().size() >= limits::side_rows)
     throw Error(ErrorKind::transient, "quarantine_full",
-                "the quarantine holds " + std::to_string(limits::side_rows) + " rows; see what refuses them, then retry or discard");
+                "the quarantine holds " + std::to_string(limits::side_rows) +
+                    " rows; see what refuses them, then retry or discard");
   core_.window.touch(entry);
   Life* here = row.kind == WriteKind::update ? entry.state.in_table() : nullptr;
   // An older image of the same row may stay; the row of another life must not.
@@ -166,7 +171,8 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
       }
     }
     // What lives on was born later, and may have waited for what died.
-    bool dies = std::any_of(entry.state.lives.begin(), entry.state.lives.end(), [&](const Life& life) { return life.birth < truncated; });
+    bool dies = std::any_of(entry.state.lives.begin(), entry.state.lives.end(),
+                            [&](const Life& life) { return life.birth < truncated; });
     if (!dies) return;
     core_.window.touch(entry);
     if (entry.state.has_side()) core_.mark_side(entry);
@@ -218,7 +224,8 @@ void Applier::finish() {
   }
   catch_up();
   core_.store.clock().observe(header_.hlc);
-  // Taken while all rows are locked: a local change with a lower version that is read later came before, and had not seen what is new.
+  // Taken while all rows are locked: a local change with a lower version that is read later came before, and had not
+  // seen what is new.
   Hlc applied_at = core_.store.clock().tick();
   state_.hlc = std::max(state_.hlc, applied_at);
 
@@ -235,17 +242,19 @@ void Applier::finish() {
       bool named = std::any_of(batch.ends.begin(), batch.ends.end(), [&](auto& end) { return end.first == origin; });
       auto applied = state_.applied.find(origin);
       if (origin != state_.self && !named)
-        batch.ends.emplace_back(origin, applied == state_.applied.end() ? to.number : std::max(to.number, applied->second.number));
+        batch.ends.emplace_back(
+            origin, applied == state_.applied.end() ? to.number : std::max(to.number, applied->second.number));
     }
-  // It counts as of the newest version in it, not as of the watermarks it came with: a node whose own part of it is settled sends no
-  // more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for ever.
+  // It counts as of the newest version in it, not as of the watermarks it came with: a node whose own part of it is
+  // settled sends no more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for
+  // ever.
   core_.window.keep_once(touched_);
   for (Entry* entry : touched_)
     for (Life& life : entry->state.lives)
       if (life.applied_at == Life::being_applied) life.applied_at = applied_at;
   batch.entries = touched_;
-  // What the sender's window still holds of these changes stays unsettled here as well, be it without a row (born and dead in between):
-  // a node that has nothing unsettled sends no heartbeats, and then the sender would never forget.
+  // What the sender's window still holds of these changes stays unsettled here as well, be it without a row (born and
+  // dead in between): a node that has nothing unsettled sends no heartbeats, and then the sender would never forget.
   batch.newest = std::max(newest_, std::min(header_.newest, header_.hlc));
   if (!body_)  // of a reconciliation: what it leaves behind is forgotten together with what it was made of
     for (Entry* entry : touched_) batch.newest = std::max(batch.newest, entry->state.newest().hlc);

@@ -1,4 +1,5 @@
-// Who may ask a node what, and what is counted when somebody may not. The same against running nodes: regress/cluster/test_requests.py.
+// Who may ask a node what, and what is counted when somebody may not. The same against running nodes:
+// regress/cluster/test_requests.py.
 #include <gtest/gtest.h>
 
 #include "shared/http/auth.hpp"
@@ -26,7 +27,8 @@ class Authentication : public ::testing::Test {
     if (!body.empty()) request.body = std::make_shared<Body>(body);
     return request;
   }
-  HttpRequest signed_request(const std::string& path = "/rowmesh/v1/hello", const std::string& with = secret, std::int64_t later_ms = 0) {
+  HttpRequest signed_request(const std::string& path = "/rowmesh/v1/hello", const std::string& with = secret,
+                             std::int64_t later_ms = 0) {
     HttpRequest made = request("GET", path);
     sign_request(made, pair.uuid(1), with, pair.now_ms + static_cast<std::uint64_t>(later_ms), pair.random.next());
     return made;
@@ -56,8 +58,12 @@ TEST_F(Authentication, EachWrongWayIsRefusedAndCounted) {
   sign_request(stranger, pair.uuid(77), secret, pair.now_ms, 1);
   EXPECT_EQ(answer(stranger), 401);
   EXPECT_EQ(counted(RefusedFor::unknown_node), 1u);
-  EXPECT_EQ(answer(signed_request("/rowmesh/v1/hello", secret, -static_cast<std::int64_t>(limits::signature_window_ms) - 1)), 401);
-  EXPECT_EQ(answer(signed_request("/rowmesh/v1/hello", secret, static_cast<std::int64_t>(limits::signature_window_ms) + 1)), 401);
+  EXPECT_EQ(
+      answer(signed_request("/rowmesh/v1/hello", secret, -static_cast<std::int64_t>(limits::signature_window_ms) - 1)),
+      401);
+  EXPECT_EQ(
+      answer(signed_request("/rowmesh/v1/hello", secret, static_cast<std::int64_t>(limits::signature_window_ms) + 1)),
+      401);
   EXPECT_EQ(counted(RefusedFor::old), 2u);
   HttpRequest once = signed_request();
   EXPECT_EQ(answer(once), 200);

@@ -1,5 +1,6 @@
-// Copies: the taker pulls a table piece by piece, each piece one document. Changes are refused meanwhile; they come afterwards from the
-// position at which the copy began, so what changed behind the copy's back comes again. Drawn in shared/sync/README.md.
+// Copies: the taker pulls a table piece by piece, each piece one document. Changes are refused meanwhile; they come
+// afterwards from the position at which the copy began, so what changed behind the copy's back comes again. Drawn in
+// shared/sync/README.md.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -39,8 +40,10 @@ void Node::Impl::begin_copy(const Request& request) {
   std::string server = argument.is_object() ? argument.value("server", "") : "";
   for (auto& [id, peer] : peers) {
     if (peer.config.name != server) continue;
-    std::string table = argument.contains("table") && argument["table"].is_string() ? argument["table"].get<std::string>() : "";
-    add_copy(request.id, peer, argument.value("direction", "pull") != "push", table, mode_of(argument.value("on_existing", "fail")));
+    std::string table =
+        argument.contains("table") && argument["table"].is_string() ? argument["table"].get<std::string>() : "";
+    add_copy(request.id, peer, argument.value("direction", "pull") != "push", table,
+             mode_of(argument.value("on_existing", "fail")));
     return;
   }
   in_transaction([&] { core.store.finish_request(request.id); });
@@ -60,7 +63,8 @@ void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std
   copy.pull = pull;
   copy.mode = mode;
   for (auto& [id, known] : core.tables())
-    if ((table.empty() && peer.config.exchanges(known.wire_name)) || table == known.wire_name || (!table.empty() && table == known.local_name))
+    if ((table.empty() && peer.config.exchanges(known.wire_name)) || table == known.wire_name ||
+        (!table.empty() && table == known.local_name))
       copy.tables.push_back(known.wire_name);
   copy.tables_in_all = copy.tables.size();
   copy.everything = covers_all(copy.tables, peer);
@@ -73,7 +77,8 @@ void Node::Impl::go_on_copying() {
   auto found = peers.find(copy.peer);
   if (found == peers.end() || !found->second.config.enabled) return end_copy("the server was removed or disabled");
   Peer& peer = found->second;
-  if (!peer.reachable()) return end_copy("this server has no URL for '" + peer.config.name + "': call copy there instead");
+  if (!peer.reachable())
+    return end_copy("this server has no URL for '" + peer.config.name + "': call copy there instead");
   if (!peer.met || peer.in_flight || peer.retry_at_ms > core.now_ms()) return;
   if (copy.pause_until_ms > core.now_ms()) {
     next_wake_ms = std::min(next_wake_ms, copy.pause_until_ms);
@@ -84,7 +89,8 @@ void Node::Impl::go_on_copying() {
     request.method = "POST";
     request.path = "/rowmesh/v1/copy";
     constexpr const char* modes[] = {"fail", "fail", "source", "newer", "verify", "repair"};
-    request.body = std::make_shared<Body>(json{{"tables", copy.tables}, {"on_existing", modes[static_cast<int>(copy.mode)]}}.dump());
+    request.body = std::make_shared<Body>(
+        json{{"tables", copy.tables}, {"on_existing", modes[static_cast<int>(copy.mode)]}}.dump());
     send(peer, std::move(request), piece_timeout_ms, [this](Peer& answered, HttpResponse response) {
       if (response.status != 202) failed(answered, response);
       end_copy(response.status == 202 ? "" : answered.last_error);
@@ -105,7 +111,8 @@ void Node::Impl::go_on_copying() {
     core.store.begin(TransactionKind::read);
     core.cut(false);
     if (copy.checks()) copy.session.target_was_empty = false;
-    // Rows that came since the table was added have versions: they merge with what comes as any change does, and are shipped by themselves.
+    // Rows that came since the table was added have versions: they merge with what comes as any change does, and are
+    // shipped by themselves.
     core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
       const Entry* known = core.window.find(table->id, key);
       if (known && !known->state.lives.empty()) return true;
@@ -123,11 +130,12 @@ void Node::Impl::go_on_copying() {
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
   auto queue = answers;
-  core.services.client.send(peer.config.url, std::move(request), piece_timeout_ms, limits::body_bytes,
-                            [this, queue, id = peer.config.id, generation = peer.generation](HttpResponse response) {
-                              queue->push_back({id, generation, std::move(response),
-                                                [this](Peer& answered, HttpResponse piece) { take_copied(answered, std::move(piece)); }});
-                            });
+  core.services.client.send(
+      peer.config.url, std::move(request), piece_timeout_ms, limits::body_bytes,
+      [this, queue, id = peer.config.id, generation = peer.generation](HttpResponse response) {
+        queue->push_back({id, generation, std::move(response),
+                          [this](Peer& answered, HttpResponse piece) { take_copied(answered, std::move(piece)); }});
+      });
 }
 
 void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
@@ -170,7 +178,8 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
   }
 }
 
-// Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships them.
+// Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships
+// them.
 void Node::Impl::end_table(Copy& copy) {
   const Table* table = core.table_by_wire_name(copy.tables.front());
   if (table && !copy.session.target_was_empty && (copy.mode != CopyMode::newer || copy.adopt) && !copy.checks()) {
@@ -184,8 +193,8 @@ void Node::Impl::end_table(Copy& copy) {
       });
       if (extra.empty()) return;
       if (copy.mode == CopyMode::fail && !copy.adopt)
-        throw Refusal{"differs", "table '" + table->wire_name + "' has rows here that the source lacks, such as " + key_to_text(extra.front()) +
-                                     "; say on_existing => 'source' or 'newer'"};
+        throw Refusal{"differs", "table '" + table->wire_name + "' has rows here that the source lacks, such as " +
+                                     key_to_text(extra.front()) + "; say on_existing => 'source' or 'newer'"};
       remove_here(*table, std::move(extra), !copy.adopt);  // what is adopted nobody but us had
     });
   }
@@ -200,8 +209,8 @@ void Node::Impl::end_table(Copy& copy) {
   copy.begun = false;
 }
 
-// What was written here and sent to nobody before the others forgot everything up to `horizon` has nothing to be merged with any more: it is
-// listed with its rows, which the copy then overwrites (model, H16 f).
+// What was written here and sent to nobody before the others forgot everything up to `horizon` has nothing to be merged
+// with any more: it is listed with its rows, which the copy then overwrites (model, H16 f).
 void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
   auto confirmed = known(peer).applied.find(core.state.self);
   PositionNumber from = confirmed == known(peer).applied.end() ? 0 : confirmed->second.number;
@@ -221,13 +230,16 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
       listed++;
     }
     core.counters.conflicts += listed;
-    if (listed > 0) core.log('w', std::to_string(listed) + " changes that were never sent are too old now and are listed as conflicts");
+    if (listed > 0)
+      core.log('w',
+               std::to_string(listed) + " changes that were never sent are too old now and are listed as conflicts");
     core.state.prune_horizon = std::max(core.state.prune_horizon, horizon);
   });
   core.prune();
 }
 
-// Rows that only this side has. Whether something was on its way: then the table is read once more after a moment. False: it is.
+// Rows that only this side has. Whether something was on its way: then the table is read once more after a moment.
+// False: it is.
 bool Node::Impl::end_check(Copy& copy) {
   const Table& table = *core.table_by_wire_name(copy.tables.front());
   Differences& found = copy.session.found;
@@ -243,8 +255,9 @@ bool Node::Impl::end_check(Copy& copy) {
       found.only_here++;
       extra.emplace_back(key);
       if (found.rows.size() < limits::listed_differences)
-        found.rows.push_back({core.now_ms(), table.local_name, key_to_text(key), "only_here", copy.mode == CopyMode::repair ? "apply_remote" : "none", "",
-                              row_to_json(table, row), "", ""});
+        found.rows.push_back({core.now_ms(), table.local_name, key_to_text(key), "only_here",
+                              copy.mode == CopyMode::repair ? "apply_remote" : "none", "", row_to_json(table, row), "",
+                              ""});
       return true;
     });
     bool again = found.on_their_way > 0 && copy.readings + 1 < check_readings && copy.mode == CopyMode::verify;
@@ -254,7 +267,8 @@ bool Node::Impl::end_check(Copy& copy) {
   });
   if (found.on_their_way > 0 && ++copy.readings < check_readings) {
     if (copy.mode == CopyMode::repair) {
-      copy.found.differ += found.differ, copy.found.missing_here += found.missing_here, copy.found.only_here += found.only_here;
+      copy.found.differ += found.differ, copy.found.missing_here += found.missing_here,
+          copy.found.only_here += found.only_here;
     }
     copy.session = {};
     copy.session.mode = copy.mode;
@@ -281,7 +295,8 @@ void Node::Impl::remove_here(const Table& table, std::vector<Key> extra, bool te
   core.store.find_rows(table, keys, found);
   std::vector<RowWrite> removals;
   for (std::size_t i = 0; i < keys.size(); i++)
-    if (found[i].exists && !found[i].newer_than_log) removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
+    if (found[i].exists && !found[i].newer_than_log)
+      removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
   std::vector<WriteResult> results;
   core.store.write_rows(table, {}, removals, results);
   if (!tell) return;
@@ -295,15 +310,17 @@ void Node::Impl::end_copy(const std::string& failure) {
   std::string name = peer == peers.end() ? "?" : peer->second.config.name;
   if (copy.checks() && copy.pull && peer != peers.end()) {
     const Differences& found = copy.found;
-    peer->second.checked = std::string(copy.mode == CopyMode::verify ? "verified: " : "repaired: ") + std::to_string(found.compared) + " rows compared, " +
-                           std::to_string(found.differ) + " differ, " + std::to_string(found.missing_here) + " only there, " +
-                           std::to_string(found.only_here) + " only here" +
-                           (found.on_their_way > 0 ? ", " + std::to_string(found.on_their_way) + " still changing" : "") +
-                           (found.all() > 0 ? "; see conflicts for them" : "");
+    peer->second.checked =
+        std::string(copy.mode == CopyMode::verify ? "verified: " : "repaired: ") + std::to_string(found.compared) +
+        " rows compared, " + std::to_string(found.differ) + " differ, " + std::to_string(found.missing_here) +
+        " only there, " + std::to_string(found.only_here) + " only here" +
+        (found.on_their_way > 0 ? ", " + std::to_string(found.on_their_way) + " still changing" : "") +
+        (found.all() > 0 ? "; see conflicts for them" : "");
     if (!failure.empty()) peer->second.checked = "not verified: " + failure;
   }
-  core.log(failure.empty() ? 'i' : 'w', failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
-                                                        : "copy with server '" + name + "' ended: " + failure);
+  core.log(failure.empty() ? 'i' : 'w',
+           failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
+                           : "copy with server '" + name + "' ended: " + failure);
   if (peer != peers.end()) {
     peer->second.copy_error = failure;
     if (failure.empty() && copy.everything)
@@ -315,15 +332,18 @@ void Node::Impl::end_copy(const std::string& failure) {
     if (failure.empty()) {
       for (auto& [origin, position] : copy.start) {
         if (origin == core.state.self || !copy.everything || copy.checks()) continue;
-        // Where the source can still send what comes after the position that was reached here, it must: a row that was removed there
-        // meanwhile is in no piece, and other tables were not copied at that moment. What is sent twice does no harm.
+        // Where the source can still send what comes after the position that was reached here, it must: a row that was
+        // removed there meanwhile is in no piece, and other tables were not copied at that moment. What is sent twice
+        // does no harm.
         auto reached = core.state.applied.find(origin);
         auto gone = copy.forgotten.find(origin);
-        bool reachable = gone == copy.forgotten.end() || (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
+        bool reachable = gone == copy.forgotten.end() ||
+                         (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
         if (reached != core.state.applied.end() && reachable) continue;
         Position& applied = core.state.applied[origin];
         if (position.number > applied.number) applied = position;
-        if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end()) core.state.take_meta(origin, meta->second);
+        if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end())
+          core.state.take_meta(origin, meta->second);
       }
     }
     if (copy.request != 0) core.store.finish_request(copy.request);
@@ -336,7 +356,8 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   (void)peer;
   if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
   const Table* table = core.table_by_wire_name(bytes_from_hex(query_part(request.query, "table")));
-  if (!table) return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");
+  if (!table)
+    return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");
   in_store = true;
   HttpResponse response;
   try {
@@ -345,7 +366,8 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
     core.secure_numbers();
     core.store.begin(TransactionKind::read);
     core.cut(false);
-    MadeDocument made = make_copy_document(core, *table, bytes_from_hex(query_part(request.query, "after")), peer.config.options, compress, &last);
+    MadeDocument made = make_copy_document(core, *table, bytes_from_hex(query_part(request.query, "after")),
+                                           peer.config.options, compress, &last);
     core.store.commit();
     response.status = 200;
     response.headers["content-type"] = "application/x-ndjson";
@@ -368,16 +390,21 @@ HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
   json argument = json::parse(request.body ? request.body->text(limits::control_body_bytes) : "", nullptr, false);
   if (!argument.is_object() || !argument.contains("tables") || !argument["tables"].is_array())
     return refuse(RefusedFor::other, 400, "bad_request", "the tables to copy are missing");
-  if (peer.config.url.empty()) return refuse(RefusedFor::direction, 409, "forbidden", "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
-  if (!peer.takes()) return refuse(RefusedFor::direction, 403, "forbidden", "this server takes nothing from you (direction 'push')");
-  if (copies.size() >= copies_waiting) return refuse(RefusedFor::other, 503, "busy", "too many copies wait here already; ask again when some are done");
+  if (peer.config.url.empty())
+    return refuse(RefusedFor::direction, 409, "forbidden",
+                  "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
+  if (!peer.takes())
+    return refuse(RefusedFor::direction, 403, "forbidden", "this server takes nothing from you (direction 'push')");
+  if (copies.size() >= copies_waiting)
+    return refuse(RefusedFor::other, 503, "busy", "too many copies wait here already; ask again when some are done");
   json on_existing = argument.value("on_existing", json("fail"));
   CopyMode mode = mode_of(on_existing.is_string() ? on_existing.get<std::string>() : "fail");
   Copy copy;
   copy.peer = peer.config.id;
   copy.mode = mode;
   for (auto& name : argument["tables"])
-    if (name.is_string() && core.table_by_wire_name(name.get<std::string>())) copy.tables.push_back(name.get<std::string>());
+    if (name.is_string() && core.table_by_wire_name(name.get<std::string>()))
+      copy.tables.push_back(name.get<std::string>());
   copy.tables_in_all = copy.tables.size();
   copy.everything = covers_all(copy.tables, peer);
   copies.push_back(std::move(copy));

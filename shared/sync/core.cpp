@@ -1,4 +1,5 @@
-// Configuration, the cut, forgetting. What a local change does is in core_fold.cpp, what a restart needs in core_history.cpp.
+// Configuration, the cut, forgetting. What a local change does is in core_fold.cpp, what a restart needs in
+// core_history.cpp.
 #include "shared/sync/core.hpp"
 
 #include <algorithm>
@@ -58,7 +59,8 @@ bool Core::cut(bool force) {
   meta.newest = std::max(meta.newest, batch.newest);
   // A server that was never met confirmed nothing, and is not among the members yet.
   // While the changes of a table wait, nothing more is confirmed: what it lacks must not be forgotten anywhere.
-  if (!hold_prune && state.parked.empty()) meta.horizon = std::max(meta.horizon, std::min(state.horizon(watermark), horizon_limit));
+  if (!hold_prune && state.parked.empty())
+    meta.horizon = std::max(meta.horizon, std::min(state.horizon(watermark), horizon_limit));
   if (state.parked.empty()) meta.received.clear();
   for (auto& [origin, other] : state.metas)
     if (origin != state.self) meta.received.try_emplace(origin, state.parked.empty() ? other.watermark : 0);

@@ -1,4 +1,5 @@
-// What the parts of a node share: its store, its window, its state, and the step that both shipping and applying begin with, the cut.
+// What the parts of a node share: its store, its window, its state, and the step that both shipping and applying begin
+// with, the cut.
 #pragma once
 #include <map>
 #include <optional>
@@ -51,13 +52,13 @@ class Core {
   void load_config();   // identity, tables; keeps what the window knows
   void load_history();  // state, window and side rows, once
 
-  // In a read transaction: takes in what was committed here since. A new own position if there was anything, or if forced.
-  // Returns whether there is a new one.
+  // In a read transaction: takes in what was committed here since. A new own position if there was anything, or if
+  // forced. Returns whether there is a new one.
   bool cut(bool force);
   // cut() in a transaction of its own.
   bool cut_alone(bool force = false);
-  // Before the first document after a start goes out: a position whose record a crash may still lose would get its number twice if the next
-  // start fell back to the same one.
+  // Before the first document after a start goes out: a position whose record a crash may still lose would get its
+  // number twice if the next start fell back to the same one.
   void secure_numbers();
   // Writes history records and side rows that wait for a write transaction, in one of their own.
   void flush();
@@ -73,7 +74,7 @@ class Core {
   bool knows_own(Hlc version);  // was this version given here, by this history?
   // Positions of ours go on above this one.
   void number_from(PositionNumber number) { first_number_ = std::max(first_number_, number); }
-  Hlc newest_at_start = 0;      // of our own versions in the history that was found
+  Hlc newest_at_start = 0;  // of our own versions in the history that was found
 
   const Table* table(TableId id) const;
   const Table* table_by_wire_name(const std::string& name) const;
@@ -92,12 +93,13 @@ class Core {
   NodeState state;
   Window window;
   Counters counters;
-  Hlc watermark = 0;               // W of the last cut
-  // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still ourselves.
+  Hlc watermark = 0;  // W of the last cut
+  // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still
+  // ourselves.
   Hlc horizon_limit = ~Hlc{0};
-  bool hold_prune = true;         // a server of ours was never met: nobody knows yet what it lacks
-  std::set<TableId> recheck_hidden; // a value may have become free
-  EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
+  bool hold_prune = true;            // a server of ours was never met: nobody knows yet what it lacks
+  std::set<TableId> recheck_hidden;  // a value may have become free
+  EntrySet unreconciled;  // after local changes the table may not show what the state says (Applier::reconcile)
   std::uint64_t last_cut_ms = 0;
 
  private:
@@ -122,13 +124,13 @@ class Core {
   EntrySet dirty_sides_, sides_;
   std::vector<ConflictRow> pending_conflicts_;
   std::int64_t replaying_ = 0;  // the history record whose log entries are folded again
-  bool cutting_ = false;  // not while the history is loaded: what was lost then is listed already
-  std::map<Entry*, ColumnSet, ByKey> touched_sides_;  // during a cut: columns of side rows that changed here
+  bool cutting_ = false;        // not while the history is loaded: what was lost then is listed already
+  std::map<Entry*, ColumnSet, ByKey> touched_sides_;   // during a cut: columns of side rows that changed here
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
   Batch settling_;                                     // rows that leave the side table with it
   std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
-  // The history may lose its begin only after a state that has forgotten as much is on disk: a truncate that a restart still knew would kill
-  // rows again of whose birth it does not know any more.
+  // The history may lose its begin only after a state that has forgotten as much is on disk: a truncate that a restart
+  // still knew would kill rows again of whose birth it does not know any more.
   std::int64_t prune_to_ = 0;  // 0: nothing to prune
   Hlc prune_needs_ = 0, writing_horizon_ = 0;
   PositionNumber first_number_ = 1;

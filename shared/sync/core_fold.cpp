@@ -21,8 +21,8 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   switch (log_entry.op) {
     case LogOp::insert:
       fold_insert(entry.state, version, table->keeps_lives_apart(), truncated);
-      // A truncate of another server, older in coming than in time, has killed it before it was seen here: it must not outlive the truncate's
-      // being forgotten.
+      // A truncate of another server, older in coming than in time, has killed it before it was seen here: it must not
+      // outlive the truncate's being forgotten.
       if (Life* born = entry.state.find(version); born && version < truncated) {
         born->removed = truncated;
         batch.newest = std::max(batch.newest, truncated.hlc);
@@ -47,10 +47,12 @@ void Core::fold_truncate(const Table& table, Version version) {
   Version& truncated = state.truncates[table.id];
   truncated = std::max(truncated, version);
   window.for_each(table.id, [&](Entry& entry) {
-    if (replaying_ != 0 && entry.side_stored && replaying_ <= static_cast<std::int64_t>(entry.mark)) return;  // its side row knows it already
+    if (replaying_ != 0 && entry.side_stored && replaying_ <= static_cast<std::int64_t>(entry.mark))
+      return;  // its side row knows it already
     auto& lives = entry.state.lives;
     std::erase_if(lives, [&](const Life& life) { return life.birth == version; });
-    if (entry.state.has_side()) list_unseen(table, entry, {table.id, LogOp::truncate, {}, ColumnSet::all(), version.hlc}, version);
+    if (entry.state.has_side())
+      list_unseen(table, entry, {table.id, LogOp::truncate, {}, ColumnSet::all(), version.hlc}, version);
     for (Life& life : lives) {
       life.in_table = false;
       if (!life.side || !life.dead(truncated)) continue;
@@ -66,8 +68,16 @@ void Core::list_unseen(const Table& table, const Entry& entry, const LogEntry& c
   if (!cutting_ || change.op == LogOp::insert) return;
   bool one_life = change.op == LogOp::update || (change.op == LogOp::remove && table.keeps_lives_apart());
   for (const Life& life : entry.state.lives) {
-    if (!life.side || life.side->kind != SideKind::quarantined || life.applied_at > version.hlc || (one_life && !life.in_table)) continue;
-    Loss loss{"update_quarantined", change.op == LogOp::update ? "keep_local" : "keep_delete", {}, life.side->values, {}, {}, version};
+    if (!life.side || life.side->kind != SideKind::quarantined || life.applied_at > version.hlc ||
+        (one_life && !life.in_table))
+      continue;
+    Loss loss{"update_quarantined",
+              change.op == LogOp::update ? "keep_local" : "keep_delete",
+              {},
+              life.side->values,
+              {},
+              {},
+              version};
     for (std::size_t i = 0; i < table.columns.size(); i++) {
       auto column = static_cast<ColumnIndex>(i);
       if (!life.side->columns.has(column) || (change.op == LogOp::update && !change.columns.has(column))) continue;
@@ -78,7 +88,8 @@ void Core::list_unseen(const Table& table, const Entry& entry, const LogEntry& c
   }
 }
 
-// Local updates of rows of which some values lie in the side table: the table's row is newer now. In the snapshot of the cut.
+// Local updates of rows of which some values lie in the side table: the table's row is newer now. In the snapshot of
+// the cut.
 void Core::refresh_side_values() {
   for (auto& [entry, columns] : touched_sides_) {
     Life* life = entry->state.in_table();
@@ -109,7 +120,8 @@ void Core::refresh_side_values() {
 
 ConflictRow conflict_row(const Table& table, KeyView key, const Loss& loss, std::uint64_t now_ms) {
   auto version_text = [](Version version) {
-    return version.settled() ? std::string("settled") : std::to_string(hlc_to_ms(version.hlc)) + "/" + to_hex(version.origin);
+    return version.settled() ? std::string("settled")
+                             : std::to_string(hlc_to_ms(version.hlc)) + "/" + to_hex(version.origin);
   };
   ConflictRow row;
   row.time_ms = now_ms;

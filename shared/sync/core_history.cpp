@@ -10,7 +10,7 @@ namespace rowmesh {
 
 namespace {
 constexpr std::uint64_t first_part = 1, next_part = 3;  // 0: a cut; 2: a renewal
-constexpr PositionNumber lost_numbers = 1u << 20;  // more than are ever made between two history records
+constexpr PositionNumber lost_numbers = 1u << 20;       // more than are ever made between two history records
 
 void pack_entry(PackedWriter& out, const Entry& entry) {
   out.number(entry.table);
@@ -46,7 +46,8 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   std::vector<HistoryRecord> records;
   for (PendingRecord& pending : pending_) records.push_back(pending.record);
   for (HistoryRecord& record : more) records.push_back(std::move(record));
-  // A row that leaves the side table keeps lives that the history before may not name any more: from now on the history has them.
+  // A row that leaves the side table keeps lives that the history before may not name any more: from now on the history
+  // has them.
   settling_ = {};
   for (Entry* entry : dirty_sides_) {
     if (!entry->side_stored || entry->state.has_side()) continue;
@@ -137,7 +138,8 @@ SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {
 void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& open) {
   if (!record.state.empty()) {
     NodeState after = NodeState::decode(record.state);
-    // A truncate was settled and forgotten between the two, and the lives that it killed with it. The records before still have them.
+    // A truncate was settled and forgotten between the two, and the lives that it killed with it. The records before
+    // still have them.
     for (auto& [table, truncated] : state.truncates)
       if (!after.truncates.contains(table))
         window.drop_born_before(table, truncated, [&](const Entry& entry) {
@@ -242,8 +244,8 @@ void Core::load_history() {
   state.hlc = std::max(state.hlc, store.clock().now());
   store.clock().observe(state.hlc);
   counters = {};
-  // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a server that has
-  // the lost one would take the new one for known. The time of day would not do: it goes back.
+  // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a
+  // server that has the lost one would take the new one for known. The time of day would not do: it goes back.
   first_number_ = state.applied[state.self].number + lost_numbers;
   newest_at_start = state.own_meta().newest;
   // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.

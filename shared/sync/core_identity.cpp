@@ -1,5 +1,6 @@
-// A new incarnation of this database: after a restore, as a copy that becomes a node of its own, or because its clock ran ahead. What it
-// wrote under the old origin and nobody else can have becomes the new one's; the rest stays the old one's, and comes from whoever has it.
+// A new incarnation of this database: after a restore, as a copy that becomes a node of its own, or because its clock
+// ran ahead. What it wrote under the old origin and nobody else can have becomes the new one's; the rest stays the old
+// one's, and comes from whoever has it.
 #include <algorithm>
 
 #include "shared/codec/packed.hpp"
@@ -29,7 +30,8 @@ void rename(RowState& state, const Renewal& renewal) {
     life.moved->to_birth = renamed(life.moved->to_birth, renewal);
     rename(life.moved->seen, renewal);
   }
-  std::sort(state.lives.begin(), state.lives.end(), [](const Life& left, const Life& right) { return left.birth < right.birth; });
+  std::sort(state.lives.begin(), state.lives.end(),
+            [](const Life& left, const Life& right) { return left.birth < right.birth; });
 }
 
 }  // namespace
@@ -72,7 +74,8 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
     meta.newest = newest;
   }
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
-  if (auto member = next.members.find(renewal.before); member != next.members.end()) member->second.left = !renewal.before_goes_on;
+  if (auto member = next.members.find(renewal.before); member != next.members.end())
+    member->second.left = !renewal.before_goes_on;
 }
 
 void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t request) {
@@ -121,10 +124,12 @@ void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t r
 Hlc Core::newest_confirmed() {
   PositionNumber confirmed = 0;
   for (auto& [id, server] : state.servers)
-    if (auto own = server.applied.find(state.self); own != server.applied.end()) confirmed = std::max(confirmed, own->second.number);
+    if (auto own = server.applied.find(state.self); own != server.applied.end())
+      confirmed = std::max(confirmed, own->second.number);
   Hlc newest = state.prune_horizon;
   for (const Batch& batch : window.batches())
-    if (batch.ends.size() == 1 && batch.ends[0].first == state.self && batch.ends[0].second <= confirmed) newest = std::max(newest, batch.newest);
+    if (batch.ends.size() == 1 && batch.ends[0].first == state.self && batch.ends[0].second <= confirmed)
+      newest = std::max(newest, batch.newest);
   return newest;
 }
 

@@ -15,7 +15,8 @@ DocumentHeader make_header(const Core& core) {
   header.prune_horizon = core.state.prune_horizon;
   // Not below what this node announced before it met its newest member: the receiver may have forgotten up to that.
   auto own = core.state.metas.find(core.state.self);
-  header.horizon = std::max(core.state.horizon(core.watermark), own == core.state.metas.end() ? 0 : own->second.horizon);
+  header.horizon =
+      std::max(core.state.horizon(core.watermark), own == core.state.metas.end() ? 0 : own->second.horizon);
   header.metas = core.state.metas;
   header.members = core.state.members;
   // Who hands nothing on speaks of itself alone: nobody shall wait to hear from a server whose changes never come.
@@ -74,7 +75,13 @@ class ShippedColumns {
 class TableWriter {
  public:
   TableWriter(Core& core, DocumentWriter& writer, const Table& table, const WantedRows& whole)
-      : core_(core), writer_(writer), table_(table), shipped_(table), number_(shipped_.add_to(writer)), whole_(whole), truncated_(core.state.truncated(table.id)) {}
+      : core_(core),
+        writer_(writer),
+        table_(table),
+        shipped_(table),
+        number_(shipped_.add_to(writer)),
+        whole_(whole),
+        truncated_(core.state.truncated(table.id)) {}
 
   void write(std::vector<Entry*>::const_iterator begin, std::vector<Entry*>::const_iterator end) {
     std::vector<KeyView> keys;
@@ -106,7 +113,9 @@ class TableWriter {
     const Life& life = lives[0];
     if (life.birth.settled() && !whole_.has(table_.wire_name, *entry.key)) {
       for (std::size_t i = 0; i < row.size(); i++) {
-        if (row[i].text.size() <= limits::omitted_value_bytes || !life.columns.of(static_cast<ColumnIndex>(i)).settled()) continue;
+        if (row[i].text.size() <= limits::omitted_value_bytes ||
+            !life.columns.of(static_cast<ColumnIndex>(i)).settled())
+          continue;
         write_without_big(life, row);
         return;
       }
@@ -176,8 +185,8 @@ class TableWriter {
 
 namespace {
 
-// What a server still lacks of tables that it had to leave out. How far that goes: where this node has left such a table out itself, not
-// beyond what it has of it.
+// What a server still lacks of tables that it had to leave out. How far that goes: where this node has left such a
+// table out itself, not beyond what it has of it.
 void add_behind(Core& core, const DocumentOrder& order, DocumentHeader& header, std::vector<Entry*>& entries) {
   std::size_t before = entries.size();
   for (auto& [name, covered] : order.behind) {
@@ -243,7 +252,9 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
       made.withheld.insert(table->wire_name);
     begin = end;
   }
-  for (auto& [name, span] : header.behind) ShippedColumns(*core.table_by_wire_name(name)).add_to(writer);  // also without rows: it shows whether the table fits
+  for (auto& [name, span] : header.behind)
+    ShippedColumns(*core.table_by_wire_name(name))
+        .add_to(writer);  // also without rows: it shows whether the table fits
   for (Run& run : runs) run.writer.write(run.begin, run.end);
   made.rows = writer.rows();
   made.to = header.to;
@@ -252,7 +263,8 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
   return made;
 }
 
-MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, const ServerOptions& options, bool compress, Key* last) {
+MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, const ServerOptions& options,
+                                bool compress, Key* last) {
   DocumentHeader header = make_header(core);
   header.kind = DocumentKind::copy;
   header.to = core.state.applied;

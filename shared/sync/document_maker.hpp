@@ -13,16 +13,17 @@
 namespace rowmesh {
 
 struct DocumentOrder {
-  Vector from;                       // per origin that is to be sent: what the server has
-  std::set<std::string> left_out;    // wire names of tables that it does not replicate
-  bool partial = false;              // some of them on purpose
+  Vector from;                     // per origin that is to be sent: what the server has
+  std::set<std::string> left_out;  // wire names of tables that it does not replicate
+  bool partial = false;            // some of them on purpose
   bool compress = false;
-  WantedRows whole;                  // of these rows big settled values as well
+  WantedRows whole;                      // of these rows big settled values as well
   std::map<std::string, Vector> behind;  // tables of which it lacks more: what it has of them, per origin
 
   auto operator<=>(const DocumentOrder& other) const = delete;
   bool same(const DocumentOrder& other) const {
-    return from == other.from && left_out == other.left_out && partial == other.partial && compress == other.compress && whole == other.whole && behind == other.behind;
+    return from == other.from && left_out == other.left_out && partial == other.partial && compress == other.compress &&
+           whole == other.whole && behind == other.behind;
   }
 };
 
@@ -31,14 +32,16 @@ struct MadeDocument {
   Vector to;
   std::uint64_t rows = 0;
   bool compressed = false;
-  std::set<std::string> withheld;    // tables of `left_out` that had changes
+  std::set<std::string> withheld;  // tables of `left_out` that had changes
 };
 
 // In the read transaction whose cut was just made: "p to q" always ends at the snapshot that read the rows (model, H9).
 MadeDocument make_document(Core& core, const DocumentOrder& order);
 
-// One piece of a copy: rows of `table` after `after`, in key order. `*last`: key of the last row. In a read transaction after a cut.
-MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, const ServerOptions& options, bool compress, Key* last);
+// One piece of a copy: rows of `table` after `after`, in key order. `*last`: key of the last row. In a read transaction
+// after a cut.
+MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, const ServerOptions& options,
+                                bool compress, Key* last);
 
 DocumentHeader make_header(const Core& core);
 

@@ -34,16 +34,21 @@ WantedRows rows_of(const json& from) {
   WantedRows wanted;
   wanted.all = !from.is_array();
   if (!wanted.all)
-    for (auto& row : from) wanted.rows.emplace(row.at(0).get<std::string>(), bytes_from_hex(row.at(1).get<std::string>()));
+    for (auto& row : from)
+      wanted.rows.emplace(row.at(0).get<std::string>(), bytes_from_hex(row.at(1).get<std::string>()));
   return wanted;
 }
 
 json to_json(const Progress& progress) {
   json direct = json::array();
   for (Origin origin : progress.direct) direct.push_back(to_hex(origin));
-  json out = {{"applied", vector_to_json(progress.applied)}, {"direct", direct}, {"open", progress.accepts_unknown}, {"busy", progress.busy}};
+  json out = {{"applied", vector_to_json(progress.applied)},
+              {"direct", direct},
+              {"open", progress.accepts_unknown},
+              {"busy", progress.busy}};
   for (auto& [name, parked] : progress.parked)
-    out["parked"][name] = {{"reason", parked.reason}, {"covered", vector_to_json(parked.covered)}, {"fits", parked.fits}};
+    out["parked"][name] = {
+        {"reason", parked.reason}, {"covered", vector_to_json(parked.covered)}, {"fits", parked.fits}};
   return out;
 }
 
@@ -68,7 +73,8 @@ auto strictly(const std::string& text, Read read) {
   try {
     return read(json::parse(text));
   } catch (const json::exception& error) {
-    throw Error(ErrorKind::protocol, "bad_answer", std::string("the other side answered something that is not rowmesh's: ") + error.what());
+    throw Error(ErrorKind::protocol, "bad_answer",
+                std::string("the other side answered something that is not rowmesh's: ") + error.what());
   }
 }
 
@@ -92,7 +98,8 @@ Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::u
 std::string hello_to_json(const Hello& hello) {
   json tables = json::array();
   for (auto& table : hello.tables)
-    tables.push_back({{"name", table.name}, {"columns", table.columns}, {"key", table.key}, {"integer_key", table.integer_key}});
+    tables.push_back(
+        {{"name", table.name}, {"columns", table.columns}, {"key", table.key}, {"integer_key", table.integer_key}});
   json out = to_json(hello.progress);
   out["protocol"] = {hello.protocol_min, hello.protocol_max};
   out["node"] = hello.node;
@@ -141,7 +148,9 @@ Hello hello_from_json(const std::string& text) {
   });
 }
 
-std::string wanted_to_json(const WantedRows& wanted) { return rows_to_json(wanted).dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string wanted_to_json(const WantedRows& wanted) {
+  return rows_to_json(wanted).dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 WantedRows wanted_from_json(const std::string& text) {
   try {
@@ -151,7 +160,8 @@ WantedRows wanted_from_json(const std::string& text) {
   }
 }
 
-std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress, const WantedRows& wanted) {
+std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress,
+                          const WantedRows& wanted) {
   json out = progress ? to_json(*progress) : json::object();
   if (wanted.any()) out["wanted"] = rows_to_json(wanted);
   out["error"] = error;
@@ -159,7 +169,8 @@ std::string error_to_json(const std::string& error, const std::string& text, con
   return out.dump(-1, ' ', false, json::error_handler_t::replace);  // the text may name what came from outside
 }
 
-void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress, WantedRows* wanted) {
+void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress,
+                     WantedRows* wanted) {
   json from = json::parse(body, nullptr, false);
   if (!from.is_object()) return;
   try {
@@ -179,9 +190,12 @@ std::string table_misfit(const Table& ours, const Hello& theirs) {
     if (table.name != ours.wire_name) continue;
     std::vector<std::string> key;
     for (ColumnIndex column : ours.key) key.push_back(ours.columns[column].name);
-    if (key != table.key) return "table '" + ours.wire_name + "' has another primary key there; make the keys the same columns in the same order";
+    if (key != table.key)
+      return "table '" + ours.wire_name +
+             "' has another primary key there; make the keys the same columns in the same order";
     for (const Column& column : ours.columns)
-      if (!column.dropped() && std::find(table.columns.begin(), table.columns.end(), column.name) == table.columns.end())
+      if (!column.dropped() &&
+          std::find(table.columns.begin(), table.columns.end(), column.name) == table.columns.end())
         return "table '" + ours.wire_name + "' has no column '" + column.name + "' there; add it";
     return "";
   }

@@ -24,14 +24,15 @@ struct Hello {
   std::uint64_t instance = 0;  // of this run of its worker, random
   std::uint64_t clock_ms = 0;
   Progress progress;
-  bool ask_me = false;     // this server has no URL for you: what it has for you, you must ask for
+  bool ask_me = false;      // this server has no URL for you: what it has for you, you must ask for
   bool old_secret = false;  // the request was signed with a secret that was replaced here
-  bool partial = false;    // you get some tables only
-  bool zstd = false;       // takes and makes compressed documents
-  std::string copy_error;  // why the copy that you asked for ended early
-  PositionNumber your_position = 0;  // of you, the asker: how far I have you, and the newest version in it that you gave yourself
+  bool partial = false;     // you get some tables only
+  bool zstd = false;        // takes and makes compressed documents
+  std::string copy_error;   // why the copy that you asked for ended early
+  PositionNumber your_position =
+      0;  // of you, the asker: how far I have you, and the newest version in it that you gave yourself
   Hlc your_newest = 0;
-  bool needs_copy = false;           // my log does not reach back to you any more
+  bool needs_copy = false;  // my log does not reach back to you any more
   struct HelloTable {
     std::string name;
     std::vector<std::string> columns;
@@ -43,13 +44,15 @@ struct Hello {
 
 std::string progress_to_json(const Progress& progress, std::uint64_t rows, std::uint64_t conflicts);
 std::string hello_to_json(const Hello& hello);
-std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress, const WantedRows& wanted = {});
+std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress,
+                          const WantedRows& wanted = {});
 std::string wanted_to_json(const WantedRows& wanted);
 // Throw Error(protocol) on anything else.
 Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::uint64_t* conflicts);
 Hello hello_from_json(const std::string& text);
 // `error` and `text` of an error answer; empty strings if it is none of ours (a proxy's page, say).
-void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress, WantedRows* wanted = nullptr);
+void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress,
+                     WantedRows* wanted = nullptr);
 WantedRows wanted_from_json(const std::string& text);  // on anything else: all rows
 
 // Why a table of ours does not fit theirs, as a sentence; empty: it fits.

@@ -1,5 +1,7 @@
-// How a node notices that it is not who it was, and what mends it. Three signs, none of which needs the other machine's word for it:
-//   - another server has a change that we made, and it is not here: a backup was restored, or a standby took over that had not got it;
+// How a node notices that it is not who it was, and what mends it. Three signs, none of which needs the other machine's
+// word for it:
+//   - another server has a change that we made, and it is not here: a backup was restored, or a standby took over that
+//   had not got it;
 //   - the database does not lie where its identity was made (SQLite): a copied file;
 //   - another server hears two that speak in turns under our identity: a copy is running.
 // Then the node stands still, capture goes on, and the status says which call mends it.
@@ -20,7 +22,8 @@ std::string new_uuid(Random& random) {
   std::string hex = to_hex(random.next()) + to_hex(random.next());
   hex[12] = '4';
   hex[16] = '8';
-  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20);
+  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" +
+         hex.substr(20);
 }
 
 }  // namespace
@@ -37,11 +40,13 @@ std::string Node::Impl::stopped() {
   if (!misplaced.empty()) return misplaced;
   if (core.state.lost != 0)
     return "others have changes that this database made and lost (one of " + time_text(core.state.lost) +
-           "): it was restored from a backup, or a standby took over too early; call new_identity('restored'), or new_identity('copied') if "
+           "): it was restored from a backup, or a standby took over too early; call new_identity('restored'), or "
+           "new_identity('copied') if "
            "the database that made them still runs elsewhere";
   for (auto& [id, peer] : peers)
     if (peer.twin)
-      return "server '" + peer.config.name + "' hears two databases with this identity: one is a copy of the other; call new_identity('copied') "
+      return "server '" + peer.config.name +
+             "' hears two databases with this identity: one is a copy of the other; call new_identity('copied') "
              "on the copy";
   return "";
 }
@@ -62,7 +67,8 @@ void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   in_transaction([] {});
 }
 
-// After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others have of us.
+// After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others
+// have of us.
 void Node::Impl::judge_clock() {
   std::uint64_t now_ms = core.now_ms();
   Hlc ahead = core.store.clock().now();
@@ -73,7 +79,8 @@ void Node::Impl::judge_clock() {
       if (batch.newest - back <= fork) back = batch.newest - fork - 1;
       break;
     }
-  core.log('w', "the clock was corrected: versions that nobody has yet go back by " + std::to_string(hlc_to_ms(back) / 1000) + " s");
+  core.log('w', "the clock was corrected: versions that nobody has yet go back by " +
+                    std::to_string(hlc_to_ms(back) / 1000) + " s");
   core.renew({core.state.self, core.services.random.next() | 1, fork, back, false}, core.identity, 0);
 }
 

@@ -9,7 +9,8 @@ inline constexpr std::array<double, 14> seconds_bounds = {0.001, 0.0025, 0.005, 
                                                           0.25,  0.5,    1,     2.5,  5,     10,   60};
 inline constexpr std::array<double, 7> changes_bounds = {1, 10, 100, 1000, 10000, 100000, 1000000};
 
-// As Prometheus means it: counts[i] is the number of observations in (bounds[i-1], bounds[i]], the last one of those beyond.
+// As Prometheus means it: counts[i] is the number of observations in (bounds[i-1], bounds[i]], the last one of those
+// beyond.
 template <const auto& bounds>
 struct Histogram {
   std::array<std::uint64_t, bounds.size() + 1> counts = {};
@@ -27,11 +28,11 @@ struct Histogram {
 // Of one server, since this node started.
 struct ServerMeters {
   std::uint64_t documents_sent = 0, documents_received = 0, bytes_sent = 0, bytes_received = 0;
-  std::uint64_t failures = 0;              // requests without a useful answer: each was, or will be, tried again
-  Histogram<changes_bounds> batch_changes; // in one document that we sent
-  Histogram<seconds_bounds> ship_seconds;  // from sending a document to its answer
-  Histogram<seconds_bounds> apply_seconds; // of a document that we received
-  Histogram<seconds_bounds> lag_seconds;   // from the oldest commit in a document to the news that it is applied there
+  std::uint64_t failures = 0;               // requests without a useful answer: each was, or will be, tried again
+  Histogram<changes_bounds> batch_changes;  // in one document that we sent
+  Histogram<seconds_bounds> ship_seconds;   // from sending a document to its answer
+  Histogram<seconds_bounds> apply_seconds;  // of a document that we received
+  Histogram<seconds_bounds> lag_seconds;    // from the oldest commit in a document to the news that it is applied there
 };
 
 }  // namespace rowmesh

@@ -13,10 +13,10 @@ constexpr std::uint64_t heartbeat_ms = 1000;  // while something is unsettled
 constexpr std::uint64_t idle_cut_ms = 1000;   // the log is read at least so often, also when nobody is there to ship to
 constexpr std::uint64_t flush_ms = 100;       // positions may wait so long for their history record
 constexpr std::uint64_t status_ms = 100;
-constexpr std::uint64_t requests_ms = 100;    // asking costs a query: not at every commit
+constexpr std::uint64_t requests_ms = 100;  // asking costs a query: not at every commit
 constexpr std::uint64_t silent_asker_ms = 60000;
 constexpr std::uint64_t hour_ms = 3600000;
-constexpr std::uint64_t silent_ms = 5000;     // after which people are told that a server does not answer
+constexpr std::uint64_t silent_ms = 5000;  // after which people are told that a server does not answer
 }  // namespace
 
 Node::Node(const NodeServices& services) : impl_(std::make_unique<Impl>(services)) {}
@@ -33,7 +33,8 @@ std::map<std::string, std::uint64_t> Node::conflicts_by_type() const { return im
 void Node::count_refused(RefusedFor why) { impl_->core.counters.refused.count(why); }
 bool Node::in_transaction() const { return impl_->in_store; }
 void Node::require_idle() const {
-  if (impl_->in_store) throw Error(ErrorKind::transient, "node_busy", "a long document is being applied here; ask again");
+  if (impl_->in_store)
+    throw Error(ErrorKind::transient, "node_busy", "a long document is being applied here; ask again");
 }
 bool Node::signed_by_server(const HttpRequest& head) { return impl_->signed_by_server(head); }
 
@@ -98,7 +99,8 @@ std::uint64_t Node::Impl::tick() {
   });
   if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
   for (auto& [id, peer] : peers)
-    if (peer.greets() && !peer.in_flight && peer.retry_at_ms > core.now_ms()) next_wake_ms = std::min(next_wake_ms, peer.retry_at_ms);
+    if (peer.greets() && !peer.in_flight && peer.retry_at_ms > core.now_ms())
+      next_wake_ms = std::min(next_wake_ms, peer.retry_at_ms);
   if (core.now_ms() >= next_status_ms) {
     guarded("publishing the status", [&] { core.store.publish_status(status()); });
     next_status_ms = core.now_ms() + status_ms;
@@ -144,8 +146,9 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
     auto old = before.find(config.id);
     Peer peer = old == before.end() ? Peer{} : std::move(old->second);
     if (peer.config.secret != config.secret) peer.sign_with_old = peer.knows_new_secret = false;
-    bool moved = peer.config.url != config.url || peer.config.secret != config.secret || peer.config.enabled != config.enabled ||
-                 peer.config.all_tables != config.all_tables || peer.config.tables != config.tables || peer.config.direction != config.direction;
+    bool moved = peer.config.url != config.url || peer.config.secret != config.secret ||
+                 peer.config.enabled != config.enabled || peer.config.all_tables != config.all_tables ||
+                 peer.config.tables != config.tables || peer.config.direction != config.direction;
     peer.config = config;
     if (!config.start_state.empty()) {
       NodeState then = NodeState::decode(config.start_state);
@@ -169,7 +172,8 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
       ++at;
       continue;
     }
-    if (auto member = core.state.members.find(at->second.origin); member != core.state.members.end()) member->second.left = true;
+    if (auto member = core.state.members.find(at->second.origin); member != core.state.members.end())
+      member->second.left = true;
     at = core.state.servers.erase(at);
   }
   core.hold_prune = false;
@@ -190,8 +194,9 @@ void Node::Impl::forget_old_secrets() {
   }
 }
 
-// Who is silent for longer than its retention holds nothing back any more: what it lacks may be forgotten, and it needs a copy then. Silence is
-// counted from the start of this node at the earliest, so that nobody is given up for a time in which we were down ourselves.
+// Who is silent for longer than its retention holds nothing back any more: what it lacks may be forgotten, and it needs
+// a copy then. Silence is counted from the start of this node at the earliest, so that nobody is given up for a time in
+// which we were down ourselves.
 void Node::Impl::give_up_silent() {
   for (auto& [id, peer] : peers) {
     std::uint64_t hours = peer.config.options.retention_hours;
@@ -201,8 +206,10 @@ void Node::Impl::give_up_silent() {
     auto member = core.state.members.find(known(peer).origin);
     if (silent && !peer.given_up && member != core.state.members.end()) {
       member->second.left = true;
-      core.log('w', "server '" + peer.config.name + "' is silent for more than " + std::to_string(hours) +
-                        " hours (its retention): its changes are not kept any more, and it may need a copy when it comes back");
+      core.log(
+          'w',
+          "server '" + peer.config.name + "' is silent for more than " + std::to_string(hours) +
+              " hours (its retention): its changes are not kept any more, and it may need a copy when it comes back");
     }
     peer.given_up = silent;
   }
@@ -210,7 +217,8 @@ void Node::Impl::give_up_silent() {
 
 // What was to happen "in a second" would otherwise wait for as long as the clock had run ahead.
 void Node::Impl::after_clock_went_back() {
-  next_flush_ms = next_status_ms = next_requests_ms = next_expiry_ms = awake_since_ms = last_heartbeat_ms = core.last_cut_ms = 0;
+  next_flush_ms = next_status_ms = next_requests_ms = next_expiry_ms = awake_since_ms = last_heartbeat_ms =
+      core.last_cut_ms = 0;
   if (next_retry_ms != 0) next_retry_ms = core.now_ms();
   for (auto& [id, peer] : peers) {
     peer.retry_at_ms = peer.ask_at_ms = peer.last_hello_ms = peer.paced_until_ms = 0;
@@ -238,7 +246,8 @@ void Node::Impl::take_answers() {
 
 bool Node::Impl::heartbeat_due() {
   if (!core.window.unsettled()) return false;
-  // The watermark alone would not do: where the clock moves by changes only, it stays behind and every tick would be a heartbeat.
+  // The watermark alone would not do: where the clock moves by changes only, it stays behind and every tick would be a
+  // heartbeat.
   last_heartbeat_ms = std::min(last_heartbeat_ms, core.now_ms());
   std::uint64_t due = std::max(hlc_to_ms(core.state.own_meta().watermark), last_heartbeat_ms) + heartbeat_ms;
   if (due <= core.now_ms()) {
@@ -256,7 +265,8 @@ std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
   if (!peer.blocked.empty()) return "blocked";
   if (peer.needs_copy || peer.needs_copy_there || peer.given_up) return "needs copy";
   if (peer.failures > 0) return expired(peer) ? "needs copy" : "backing off";
-  if (!peer.reachable() && peer.may_ship() && core.now_ms() > peer.last_received_ms + silent_asker_ms) return "backing off";
+  if (!peer.reachable() && peer.may_ship() && core.now_ms() > peer.last_received_ms + silent_asker_ms)
+    return "backing off";
   if (!peer.met && !peer.config.url.empty()) return "catching up";
   return queued_keys > 1000 || peer.busy ? "catching up" : "streaming";
 }
@@ -292,7 +302,9 @@ NodeStatus Node::Impl::status() {
     server.id = id;
     server.name = peer.config.name;
     server.url = peer.config.url;
-    server.direction = peer.config.direction == Direction::both ? "both" : peer.config.direction == Direction::push ? "push" : "pull";
+    server.direction = peer.config.direction == Direction::both   ? "both"
+                       : peer.config.direction == Direction::push ? "push"
+                                                                  : "pull";
     server.enabled = peer.config.enabled;
     server.queued = core.window.count_after(core.state.self, acked.number);
     if (Hlc oldest = core.window.oldest_after(core.state.self, acked.number))
@@ -301,18 +313,22 @@ NodeStatus Node::Impl::status() {
     server.last_success_ms = peer.last_success_ms;
     server.last_error = !status.identity.empty() ? status.blocked : peer.blocked;
     if (server.last_error.empty() && peer.needs_copy_there)
-      server.last_error = "it keeps no changes from so long ago: call copy('" + peer.config.name + "') here with direction 'pull', on_existing 'source'";
+      server.last_error = "it keeps no changes from so long ago: call copy('" + peer.config.name +
+                          "') here with direction 'pull', on_existing 'source'";
     if (server.last_error.empty() && peer.needs_copy)
-      server.last_error = "it was away for longer than changes are kept: call copy there, with direction 'pull', on_existing 'source'";
+      server.last_error =
+          "it was away for longer than changes are kept: call copy there, with direction 'pull', on_existing 'source'";
     if (server.last_error.empty()) server.last_error = peer.last_error;
     if (server.last_error.empty() && peer.in_flight && core.now_ms() >= peer.asked_ms + silent_ms)
       server.last_error = "no answer for " + std::to_string((core.now_ms() - peer.asked_ms) / 1000) + " s";
     if (server.last_error.empty() && server.state == "backing off" && !peer.reachable())
       server.last_error = "it has no URL here, so it must come by itself, and it has not come for a minute";
     if (server.last_error.empty() && !peer.copy_error.empty()) server.last_error = "copy: " + peer.copy_error;
-    if (server.last_error.empty() && !peer.copy_error_there.empty()) server.last_error = "copy: " + peer.copy_error_there;
+    if (server.last_error.empty() && !peer.copy_error_there.empty())
+      server.last_error = "copy: " + peer.copy_error_there;
     for (auto& [name, parked] : peer.parked)
-      if (server.last_error.empty() && !parked.fits) server.last_error = "changes of a table wait there; seen from there: " + parked.reason;
+      if (server.last_error.empty() && !parked.fits)
+        server.last_error = "changes of a table wait there; seen from there: " + parked.reason;
     std::set<std::string> lacking = peer.left_out;
     std::erase_if(lacking, [&](const std::string& name) { return !peer.config.exchanges(name); });
     if (server.last_error.empty() && !lacking.empty())
@@ -326,14 +342,16 @@ NodeStatus Node::Impl::status() {
     server.clock_ahead_ms = peer.clock_ahead_ms;
     if (!in_schedule(peer.config.options, core.now_ms())) {
       std::uint64_t minute = next_schedule_change_ms(peer.config.options, core.now_ms()) / 60000 % (24 * 60);
-      char hours[] = {static_cast<char>('0' + minute / 600), static_cast<char>('0' + minute / 60 % 10), ':',
-                      static_cast<char>('0' + minute % 60 / 10), static_cast<char>('0' + minute % 10), 0};
+      char hours[] = {static_cast<char>('0' + minute / 600),     static_cast<char>('0' + minute / 60 % 10), ':',
+                      static_cast<char>('0' + minute % 60 / 10), static_cast<char>('0' + minute % 10),      0};
       server.progress = std::string("nothing is shipped to it before ") + hours + " UTC (its schedule)";
     }
     if (!copies.empty() && copies.front().peer == id) {
       const Copy& copy = copies.front();
-      server.progress = "table " + std::to_string(copy.tables_in_all - copy.tables.size() + 1) + " of " + std::to_string(copy.tables_in_all) +
-                        ", " + std::to_string(copy.rows + copy.session.found.compared) + (copy.checks() ? " rows compared so far" : " rows so far");
+      server.progress = "table " + std::to_string(copy.tables_in_all - copy.tables.size() + 1) + " of " +
+                        std::to_string(copy.tables_in_all) + ", " +
+                        std::to_string(copy.rows + copy.session.found.compared) +
+                        (copy.checks() ? " rows compared so far" : " rows so far");
     } else if (server.progress.empty()) {
       server.progress = peer.checked;
     }
@@ -344,7 +362,8 @@ NodeStatus Node::Impl::status() {
 
 std::vector<ServerDetail> Node::Impl::details() const {
   std::vector<ServerDetail> details;
-  for (auto& [id, peer] : peers) details.push_back({id, peer.config.name, !peer.misfits.empty(), peer.misfits, peer.meters});
+  for (auto& [id, peer] : peers)
+    details.push_back({id, peer.config.name, !peer.misfits.empty(), peer.misfits, peer.meters});
   return details;
 }
 

@@ -1,4 +1,5 @@
-// A node: everything that rowmesh does apart from storing and sending bytes. Driven by events, deterministic, one thread.
+// A node: everything that rowmesh does apart from storing and sending bytes. Driven by events, deterministic, one
+// thread.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -21,7 +22,8 @@ struct NodeServices {
   HttpClient& client;
   // Lines for the engine's log. level: 'i' info, 'w' warning, 'e' error.
   std::function<void(char level, const std::string& text)> log;
-  // Called between slices of a long apply so that the listener stays alive; may call Node::handle (which then answers from memory or queues).
+  // Called between slices of a long apply so that the listener stays alive; may call Node::handle (which then answers
+  // from memory or queues).
   std::function<void()> breathe;
   // What the listener refused before the node heard of it. May be empty.
   std::function<RefusalCounts()> listener_refusals = {};
@@ -31,8 +33,9 @@ struct NodeServices {
 struct ServerDetail {
   std::int64_t id = 0;
   std::string name;
-  bool met = false;                            // what follows was heard from it
-  std::map<std::string, std::string> misfits;  // wire name of each table of ours -> why it does not fit there; '': it fits
+  bool met = false;  // what follows was heard from it
+  std::map<std::string, std::string>
+      misfits;  // wire name of each table of ours -> why it does not fit there; '': it fits
   ServerMeters meters;
 };
 
@@ -42,8 +45,9 @@ class Node : public HttpHandler {
   ~Node() override;
 
   void start();  // loads configuration, history and side rows. Throws Error
-  // Something may have been committed here, or configuration changed, or time has come. Returns the time (ms since 1970) at which it wants
-  // to be called again at the latest. Catches and reports errors of the store; what it throws is a bug.
+  // Something may have been committed here, or configuration changed, or time has come. Returns the time (ms since
+  // 1970) at which it wants to be called again at the latest. Catches and reports errors of the store; what it throws
+  // is a bug.
   std::uint64_t tick();
   // wait(): makes a new position at the next tick even if nothing changed; NodeStatus::wait_cut counts them.
   void force_cut();
@@ -55,7 +59,8 @@ class Node : public HttpHandler {
   NodeStatus status() const;
   std::vector<ServerDetail> details() const;
   std::map<std::string, std::uint64_t> conflicts_by_type() const;  // since the start
-  // Whether the request is signed by a server of ours that is enabled. Once for each request: a second look would be a replay.
+  // Whether the request is signed by a server of ours that is enabled. Once for each request: a second look would be a
+  // replay.
   bool signed_by_server(const HttpRequest& head);
   void count_refused(RefusedFor why);
   // A transaction is open on the store: a long document is being applied, and whoever calls was let in by `breathe`.

@@ -1,5 +1,6 @@
-// The inside of Node, in seven files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
-// pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what people asked for by SQL), copying.cpp.
+// The inside of Node, in seven files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what
+// comes in), pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what
+// people asked for by SQL), copying.cpp.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -75,7 +76,8 @@ class Node::Impl {
   HttpResponse answer_hello(const HttpRequest& request, Peer* peer);
   HttpResponse answer_changes(const HttpRequest& request, Peer& peer);
   HttpResponse apply_inline(Peer& peer, std::shared_ptr<const Body> body, bool compressed);
-  HttpResponse apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe);
+  HttpResponse apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed,
+                         const std::function<void()>& breathe);
   void apply_queued();
   Progress progress();
   AuthResult authenticate(const HttpRequest& head, Peer& peer);
@@ -117,13 +119,15 @@ class Node::Impl {
     bool everything = false;  // all tables that both replicate
     std::uint64_t rows = 0;
     bool begun = false;
-    Differences found;               // of the tables that are done
-    int readings = 0;                // of the current table
+    Differences found;  // of the tables that are done
+    int readings = 0;   // of the current table
     std::uint64_t pause_until_ms = 0;
 
     bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
   };
-  bool taking_copy() const { return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return !copy.checks(); }); }
+  bool taking_copy() const {
+    return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return !copy.checks(); });
+  }
   bool end_check(Copy& copy);
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
@@ -159,11 +163,12 @@ class Node::Impl {
     std::shared_ptr<const Body> body;
     bool compressed;
   };
-  std::map<std::int64_t, Queued> queued;  // long documents, at most one a server
+  std::map<std::int64_t, Queued> queued;     // long documents, at most one a server
   std::map<std::int64_t, Refusal> refusals;  // of such documents: told when the sender comes again
-  std::deque<Copy> copies;                // one after the other
-  std::int64_t applying = 0;              // the server whose long document is being applied
-  std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0, forced_cuts = 0;
+  std::deque<Copy> copies;                   // one after the other
+  std::int64_t applying = 0;                 // the server whose long document is being applied
+  std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0,
+                forced_cuts = 0;
   std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0, started_ms = 0;
   std::uint64_t retention_ms = 0, retention_rows = 0;
 };

@@ -35,7 +35,9 @@ bool NodeState::advance_prune_horizon() {
     // What it confirmed before it had heard of another member says nothing of that one's changes (model, H16 h).
     // (Not so where nothing is handed on: the servers on its sides need not have heard of each other.)
     for (auto& [other, known] : members)
-      if (partial.empty() && other != origin && !known.left && at != metas.end() && !at->second.received.contains(other)) return false;
+      if (partial.empty() && other != origin && !known.left && at != metas.end() &&
+          !at->second.received.contains(other))
+        return false;
   }
   if (members.empty() || lowest <= prune_horizon) return false;
   prune_horizon = lowest;
@@ -177,7 +179,8 @@ std::string NodeState::encode() const {
 NodeState NodeState::decode(const std::string& bytes) {
   PackedReader in(bytes);
   if (in.number() != state_format)
-    throw Error(ErrorKind::corrupt, "bad_state", "the stored state was written by another version of rowmesh; install that version");
+    throw Error(ErrorKind::corrupt, "bad_state",
+                "the stored state was written by another version of rowmesh; install that version");
   NodeState state;
   state.self = in.fixed64();
   state.hlc = in.fixed64();

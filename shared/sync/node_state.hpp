@@ -1,5 +1,5 @@
-// What a node knows of itself and of the others apart from rows. Small; written whole with every history record, so that it moves
-// in the same transaction as the rows it speaks of.
+// What a node knows of itself and of the others apart from rows. Small; written whole with every history record, so
+// that it moves in the same transaction as the rows it speaks of.
 #pragma once
 #include <map>
 #include <set>
@@ -11,20 +11,21 @@ namespace rowmesh {
 
 // A server of ours that we have met.
 struct KnownServer {
-  std::string node;   // UUID
+  std::string node;  // UUID
   Origin origin = 0;
-  Vector applied;     // what it last said to have applied
-  std::set<std::string> withheld;  // wire names of tables that it did not replicate when it should have got changes of them
+  Vector applied;  // what it last said to have applied
+  std::set<std::string>
+      withheld;  // wire names of tables that it did not replicate when it should have got changes of them
 };
 
-// A table whose changes wait: documents that brought some were applied without them, since the table does not fit here, or since the
-// server that handed them on could not take them itself. While there is one, this node confirms nothing new (its horizon stands), so
-// nobody forgets what it lacks.
+// A table whose changes wait: documents that brought some were applied without them, since the table does not fit here,
+// or since the server that handed them on could not take them itself. While there is one, this node confirms nothing
+// new (its horizon stands), so nobody forgets what it lacks.
 struct ParkedTable {
-  std::string reason;        // a sentence
-  Vector covered;            // its changes are here up to these positions
-  bool fits = false;         // again: changes are taken as they come, and what was missed is asked for
-  Vector until;              // if it fits: what comes after this is here
+  std::string reason;  // a sentence
+  Vector covered;      // its changes are here up to these positions
+  bool fits = false;   // again: changes are taken as they come, and what was missed is asked for
+  Vector until;        // if it fits: what comes after this is here
   std::uint64_t since_ms = 0;
 
   bool caught_up() const;
@@ -33,16 +34,16 @@ struct ParkedTable {
 struct NodeState {
   Origin self = 0;
   Hlc hlc = 0;
-  Vector applied;                       // own newest position included
-  std::map<Origin, OriginMeta> metas;   // own included
-  std::map<Origin, Member> members;     // own included
-  Hlc prune_horizon = 0;                // G
-  Hlc lost = 0;                         // a change that we made says another server, and that is not here: we are not who we were; 0: none
-  std::map<TableId, Version> truncates; // T
+  Vector applied;                      // own newest position included
+  std::map<Origin, OriginMeta> metas;  // own included
+  std::map<Origin, Member> members;    // own included
+  Hlc prune_horizon = 0;               // G
+  Hlc lost = 0;  // a change that we made says another server, and that is not here: we are not who we were; 0: none
+  std::map<TableId, Version> truncates;     // T
   std::map<Origin, PositionNumber> pruned;  // per origin: the log up to here is gone
   std::map<std::int64_t, KnownServer> servers;
   std::map<std::string, ParkedTable> parked;  // by wire name
-  std::set<Origin> partial;  // of these, changes come without some of the tables: nothing is handed on
+  std::set<Origin> partial;                   // of these, changes come without some of the tables: nothing is handed on
 
   Version truncated(TableId table) const {
     auto at = truncates.find(table);
@@ -53,7 +54,8 @@ struct NodeState {
   Hlc horizon(Hlc own_watermark) const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.
   bool advance_prune_horizon();
-  // Takes over what a document or hello says of an origin if it is newer. A member that left and goes on writing is back.
+  // Takes over what a document or hello says of an origin if it is newer. A member that left and goes on writing is
+  // back.
   void take_meta(Origin origin, const OriginMeta& meta);
   void take_members(const std::map<Origin, Member>& members, const std::map<Origin, OriginMeta>& metas);
   // H14: had the writer of `winner` seen `loser`?

@@ -22,7 +22,8 @@ TEST(NodeStateTest, ForgetsWhatAllMembersConfirmed) {
   EXPECT_FALSE(state.advance_prune_horizon());
 }
 
-// The hub of a star: 2 confirmed before it had heard that there is a 3, so rows of 3 that it still lacks were forgotten here.
+// The hub of a star: 2 confirmed before it had heard that there is a 3, so rows of 3 that it still lacks were forgotten
+// here.
 TEST(NodeStateTest, WhoHasNotHeardOfAMemberConfirmsNothing) {
   NodeState state = three_members();
   state.metas[2].received.erase(3);

@@ -48,7 +48,8 @@ class Sites : public ::testing::Test {
   }
   // `hides`: of the two, the second has no URL for the first, which so asks for its changes.
   // `change`: of what the first has of the second.
-  void link(std::size_t left, std::size_t right, bool hides = false, const std::function<void(ServerConfig&)>& change = {}) {
+  void link(std::size_t left, std::size_t right, bool hides = false,
+            const std::function<void(ServerConfig&)>& change = {}) {
     for (auto [at, to] : {std::pair{left, right}, std::pair{right, left}}) {
       ServerConfig server;
       if (at == left && change) change(server);
@@ -366,7 +367,8 @@ TEST_F(Sites, VerifyFindsWhatDiffersAndRepairMendsIt) {
     run(50);
   }
   run(20000);
-  EXPECT_EQ(sites_[0]->store->status().servers[0].progress.substr(0, 77), "verified: 3 rows compared, 1 differ, 1 only there, 1 only here; see conflicts");
+  EXPECT_EQ(sites_[0]->store->status().servers[0].progress.substr(0, 77),
+            "verified: 3 rows compared, 1 differ, 1 only there, 1 only here; see conflicts");
   ASSERT_EQ(sites_[0]->store->conflicts().size(), 3u);
   EXPECT_TRUE(sites_[0]->store->requests().empty());
   EXPECT_NE(rows(0, "notes"), rows(1, "notes"));

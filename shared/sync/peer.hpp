@@ -18,21 +18,21 @@ namespace rowmesh {
 
 struct Peer {
   ServerConfig config;
-  Position start;              // own position when it was added
-  bool met = false;            // a hello was answered since we started, or since it last failed
+  Position start;    // own position when it was added
+  bool met = false;  // a hello was answered since we started, or since it last failed
   bool in_flight = false;
-  bool busy = false;           // it is applying a long document of ours: ask again rather than send
+  bool busy = false;  // it is applying a long document of ours: ask again rather than send
   std::uint64_t retry_at_ms = 0;
   std::uint32_t failures = 0;
-  std::string blocked;         // a sentence: what a person must mend
-  bool needs_copy = false;     // our log does not reach back to it any more
-  bool needs_copy_there = false;  // its log does not reach back to us
-  bool not_kept = false;       // never met, and changes are kept for it no longer
-  bool twin = false;           // it says that somebody else comes to it under our identity
-  Hlc own_checked = 0;         // the newest version of ours there, as it was last found here
-  std::deque<std::uint64_t> instances; // runs of its worker that greeted us lately
-  std::uint64_t instance = 0;  // the last of them
-  std::uint32_t returns = 0;   // how often one spoke again after another had spoken: two that run at once do so for ever
+  std::string blocked;                  // a sentence: what a person must mend
+  bool needs_copy = false;              // our log does not reach back to it any more
+  bool needs_copy_there = false;        // its log does not reach back to us
+  bool not_kept = false;                // never met, and changes are kept for it no longer
+  bool twin = false;                    // it says that somebody else comes to it under our identity
+  Hlc own_checked = 0;                  // the newest version of ours there, as it was last found here
+  std::deque<std::uint64_t> instances;  // runs of its worker that greeted us lately
+  std::uint64_t instance = 0;           // the last of them
+  std::uint32_t returns = 0;  // how often one spoke again after another had spoken: two that run at once do so for ever
   std::uint64_t returned_ms = 0;
   std::string last_error;
   std::string copy_error, copy_error_there;  // why the last copy ended early, here or as the server tells
@@ -41,49 +41,53 @@ struct Peer {
   std::uint64_t last_success_ms = 0, last_hello_ms = 0, last_received_ms = 0;
   std::uint64_t rows_sent = 0, rows_received = 0, conflicts = 0;
   std::uint64_t paced_until_ms = 0;  // rate_limit: no document before
-  std::uint64_t heard_ms = 0;  // last heard of, or first looked at
-  bool given_up = false;       // silent for longer than its retention
-  bool sign_with_old = false;     // it refused our new secret: it has not been given it yet
-  bool knows_new_secret = false;  // so the old one can go
+  std::uint64_t heard_ms = 0;        // last heard of, or first looked at
+  bool given_up = false;             // silent for longer than its retention
+  bool sign_with_old = false;        // it refused our new secret: it has not been given it yet
+  bool knows_new_secret = false;     // so the old one can go
   std::uint64_t new_secret_tried_ms = 0;
   ServerMeters meters;
   std::uint64_t generation = 0;  // answers to requests of an older one are not listened to
 
   // from its last hello or answer
-  std::set<std::string> tables;   // wire names that it replicates
-  std::set<std::string> left_out; // tables of ours that it does not
+  std::set<std::string> tables;                // wire names that it replicates
+  std::set<std::string> left_out;              // tables of ours that it does not
   std::map<std::string, std::string> misfits;  // tables of ours, with why they do not fit there; '': they fit
   std::int64_t clock_ahead_ms = 0;             // its clock before ours
-  bool tables_asked = false;      // was greeted because changes of such a table are to be withheld
-  std::set<Origin> direct;        // origins that it gets from themselves
+  bool tables_asked = false;                   // was greeted because changes of such a table are to be withheld
+  std::set<Origin> direct;                     // origins that it gets from themselves
   bool accepts_unknown = true;
   std::map<std::string, ParkedTable> parked;  // tables whose changes wait there
-  std::map<std::string, std::string> tried;   // the shape of a table of ours that does not fit there, when it was last sent
-  WantedRows wanted;              // what its next document must have whole
-  WantedRows wanted_of_it;        // what we ask of its next document
+  std::map<std::string, std::string>
+      tried;                // the shape of a table of ours that does not fit there, when it was last sent
+  WantedRows wanted;        // what its next document must have whole
+  WantedRows wanted_of_it;  // what we ask of its next document
   bool zstd = false;
-  bool ask = false;               // it has no URL for us: we ask it for its changes
+  bool ask = false;  // it has no URL for us: we ask it for its changes
 
   // the request with which we ask it
-  bool asking = false;            // it is under way
-  bool ask_stale = false;         // its last document was refused as stale: it must announce where it stands
-  std::uint64_t ask_at_ms = 0;    // not before
+  bool asking = false;          // it is under way
+  bool ask_stale = false;       // its last document was refused as stale: it must announce where it stands
+  std::uint64_t ask_at_ms = 0;  // not before
   std::uint32_t ask_failures = 0;
 
   // the request with which it asks us, when we have no URL for it
   bool asked_for_changes = false;
   std::uint64_t asked_since_ms = 0;
-  std::shared_ptr<Body> ready;    // the document that it gets
+  std::shared_ptr<Body> ready;  // the document that it gets
   bool ready_compressed = false;
 
-  const std::string& secret() const { return sign_with_old && !config.old_secret.empty() ? config.old_secret : config.secret; }
+  const std::string& secret() const {
+    return sign_with_old && !config.old_secret.empty() ? config.old_secret : config.secret;
+  }
   bool reachable() const { return !config.url.empty(); }
   // On this machine: what is saved on the way would be paid twice by the same processors.
   bool is_here() const {
     std::string_view host = config.url;
     if (std::size_t scheme = host.find("://"); scheme != host.npos) host.remove_prefix(scheme + 3);
     host = host.substr(0, host.find('/'));
-    return host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:");
+    return host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" ||
+           host.starts_with("localhost:");
   }
   bool may_ship() const { return config.enabled && config.direction != Direction::pull; }
   bool ships() const { return may_ship() && reachable(); }
@@ -92,7 +96,8 @@ struct Peer {
   bool greets() const { return config.enabled && reachable(); }
 };
 
-// 250 ms, doubling to 30 s, each time somewhere between half and the whole of it, so that peers do not come back in step.
+// 250 ms, doubling to 30 s, each time somewhere between half and the whole of it, so that peers do not come back in
+// step.
 std::uint64_t backoff_ms(std::uint32_t failures, std::uint64_t random);
 
 }  // namespace rowmesh

@@ -1,5 +1,6 @@
-// For servers that nobody can reach (behind a NAT, a laptop): they push their own changes like everybody, and ask for ours with a request
-// that is answered when there are some, or with "nothing yet" after a while. The document is the one that a push would carry.
+// For servers that nobody can reach (behind a NAT, a laptop): they push their own changes like everybody, and ask for
+// ours with a request that is answered when there are some, or with "nothing yet" after a while. The document is the
+// one that a push would carry.
 #include <utility>
 
 #include "shared/model/hex.hpp"
@@ -9,11 +10,11 @@
 namespace rowmesh {
 namespace {
 
-constexpr std::uint64_t hold_ms = 20000;          // an answer is kept back so long: below what proxies allow an idle request
-constexpr std::uint64_t ask_timeout_ms = 90000;   // with the time that a long document takes
-constexpr std::uint64_t applying_ms = 10;         // until the next look whether a long document is applied
+constexpr std::uint64_t hold_ms = 20000;  // an answer is kept back so long: below what proxies allow an idle request
+constexpr std::uint64_t ask_timeout_ms = 90000;  // with the time that a long document takes
+constexpr std::uint64_t applying_ms = 10;        // until the next look whether a long document is applied
 constexpr std::string_view part = "progress=", whole_part = "&whole=", stale_mark = "&stale=1";
-constexpr std::size_t wanted_bytes = 2000;        // more is not named row by row in a request's query
+constexpr std::size_t wanted_bytes = 2000;  // more is not named row by row in a request's query
 
 HttpResponse nothing_yet() {
   HttpResponse response;
@@ -55,11 +56,12 @@ void Node::Impl::ask(Peer& peer) {
   sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.asking = true;
   auto queue = answers;
-  core.services.client.send(peer.config.url, std::move(request), ask_timeout_ms, limits::body_bytes,
-                            [this, queue, id, generation = peer.generation](HttpResponse response) {
-                              queue->push_back({id, generation, std::move(response),
-                                                [this](Peer& answered, const HttpResponse& got) { take_asked(answered, got); }, true});
-                            });
+  core.services.client.send(
+      peer.config.url, std::move(request), ask_timeout_ms, limits::body_bytes,
+      [this, queue, id, generation = peer.generation](HttpResponse response) {
+        queue->push_back({id, generation, std::move(response),
+                          [this](Peer& answered, const HttpResponse& got) { take_asked(answered, got); }, true});
+      });
 }
 
 void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {
@@ -91,7 +93,8 @@ void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {
     peer.last_error = error.what();
     peer.ask_at_ms = core.now_ms() + backoff_ms(peer.ask_failures++, core.services.random.next());
     next_wake_ms = std::min(next_wake_ms, peer.ask_at_ms);
-    core.log(error.kind() == ErrorKind::transient ? 'i' : 'w', "a document of server '" + peer.config.name + "' was not applied: " + error.what());
+    core.log(error.kind() == ErrorKind::transient ? 'i' : 'w',
+             "a document of server '" + peer.config.name + "' was not applied: " + error.what());
   }
 }
 
@@ -100,7 +103,8 @@ void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
   peer.ask_stale = refusal.error == "stale";
   peer.wanted_of_it = refusal.wanted;
   if (refusal.error == "stale") force = true;
-  bool again = (refusal.error == "stale" || refusal.error == "gap" || refusal.error == "incomplete") && peer.ask_failures == 0;
+  bool again =
+      (refusal.error == "stale" || refusal.error == "gap" || refusal.error == "incomplete") && peer.ask_failures == 0;
   if (!again) peer.last_error = refusal.text;
   peer.ask_at_ms = core.now_ms() + (again ? 0 : backoff_ms(peer.ask_failures, core.services.random.next()));
   next_wake_ms = std::min(next_wake_ms, peer.ask_at_ms);
@@ -111,14 +115,19 @@ void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
 
 HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
   if (peer.reachable() || !peer.may_ship())
-    return refuse(RefusedFor::direction, 403, "forbidden", "this server does not hand out changes to you: it sends them to the URL that it has for you, or takes only");
+    return refuse(
+        RefusedFor::direction, 403, "forbidden",
+        "this server does not hand out changes to you: it sends them to the URL that it has for you, or takes only");
   std::string_view query = request.query;
   bool stale = query.ends_with(stale_mark);
   if (stale) query.remove_suffix(stale_mark.size());
   std::size_t whole = query.find(whole_part);
-  peer.wanted = whole == std::string_view::npos ? WantedRows{} : wanted_from_json(bytes_from_hex(query.substr(whole + whole_part.size())));
+  peer.wanted = whole == std::string_view::npos
+                    ? WantedRows{}
+                    : wanted_from_json(bytes_from_hex(query.substr(whole + whole_part.size())));
   if (whole != std::string_view::npos) query = query.substr(0, whole);
-  if (!query.starts_with(part)) return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
+  if (!query.starts_with(part))
+    return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
   std::uint64_t rows = 0, conflicts = 0;
   take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));
   peer.last_received_ms = core.now_ms();

@@ -49,7 +49,8 @@ AuthResult Node::Impl::authenticate(const HttpRequest& head, Peer& peer) {
   return check_signature(head, peer.config.old_secret, core.now_ms(), replay_guard);
 }
 
-// The first request of a node: whose secret is it? All servers of a mesh may share one, so it tells who asks only if one unmet server has it.
+// The first request of a node: whose secret is it? All servers of a mesh may share one, so it tells who asks only if
+// one unmet server has it.
 Peer* Node::Impl::introduce(const HttpRequest& head, const std::string& node, AuthResult& result) {
   std::vector<Peer*> candidates;
   for (auto& [id, peer] : peers) {
@@ -70,8 +71,7 @@ Peer* Node::Impl::introduce(const HttpRequest& head, const std::string& node, Au
 
 bool Node::Impl::signed_by_server(const HttpRequest& head) {
   Peer* peer = peer_of(head);
-  return peer && peer->config.enabled &&
-         authenticate(head, *peer) == AuthResult::ok && digest_matches(head);
+  return peer && peer->config.enabled && authenticate(head, *peer) == AuthResult::ok && digest_matches(head);
 }
 
 HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limit) {
@@ -82,7 +82,8 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
                (head.method == "GET" && (head.path == "/rowmesh/v1/hello" || head.path == "/rowmesh/v1/rows")) ||
                (head.method == "POST" && head.path == "/rowmesh/v1/copy");
   if (!changes && !small)
-    return refuse(RefusedFor::not_found, 404, "not_found", "there is nothing at this address; the protocol is described in docs/protocol.md");
+    return refuse(RefusedFor::not_found, 404, "not_found",
+                  "there is nothing at this address; the protocol is described in docs/protocol.md");
   std::string node = header_of(head, "x-rowmesh-node");
   Peer* peer = peer_of(head);
   AuthResult result = AuthResult::missing;
@@ -92,13 +93,19 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
     result = AuthResult::bad_signature;
     peer = introduce(head, node, result);
     if (result == AuthResult::bad_signature)
-      return refuse(RefusedFor::unknown_node, 401, "unknown_server", "this server does not know you, or the secrets differ; call add_server there with the same secret");
+      return refuse(RefusedFor::unknown_node, 401, "unknown_server",
+                    "this server does not know you, or the secrets differ; call add_server there with the same secret");
   }
   switch (result) {
     case AuthResult::ok: break;
-    case AuthResult::missing: return refuse(RefusedFor::not_signed, 401, "missing_signature", "the request is not signed");
-    case AuthResult::bad_signature: return refuse(RefusedFor::signature, 401, "bad_signature", "the secrets of the two servers differ; set the same one on both");
-    case AuthResult::too_old: return refuse(RefusedFor::old, 401, "too_old", "the request's time is more than 5 minutes off; set the clocks of both servers by NTP");
+    case AuthResult::missing:
+      return refuse(RefusedFor::not_signed, 401, "missing_signature", "the request is not signed");
+    case AuthResult::bad_signature:
+      return refuse(RefusedFor::signature, 401, "bad_signature",
+                    "the secrets of the two servers differ; set the same one on both");
+    case AuthResult::too_old:
+      return refuse(RefusedFor::old, 401, "too_old",
+                    "the request's time is more than 5 minutes off; set the clocks of both servers by NTP");
     case AuthResult::replayed: return refuse(RefusedFor::replayed, 401, "replayed", "the request was made before");
   }
   if (!peer) {
@@ -109,11 +116,15 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
     }
     return refuse(RefusedFor::other, 503, "not_met", "this server has not met you yet; it greets you first");
   }
-  if (!peer->config.enabled || !enabled) return refuse(RefusedFor::disabled, 503, "disabled", "replication with you is switched off here; call enable_server or enable");
+  if (!peer->config.enabled || !enabled)
+    return refuse(RefusedFor::disabled, 503, "disabled",
+                  "replication with you is switched off here; call enable_server or enable");
   if (std::string why = stopped(); !why.empty() && head.path != "/rowmesh/v1/hello")
     return refuse(RefusedFor::other, 503, "stopped", "it stands still: " + why);
   if (changes) {
-    if (!peer->takes()) return refuse(RefusedFor::direction, 403, "forbidden", "this server only ships to you and takes nothing from you (direction 'push')");
+    if (!peer->takes())
+      return refuse(RefusedFor::direction, 403, "forbidden",
+                    "this server only ships to you and takes nothing from you (direction 'push')");
     body_limit = limits::body_bytes;
   } else {
     body_limit = limits::control_body_bytes;
@@ -123,13 +134,16 @@ HttpResponse Node::Impl::check(const HttpRequest& head, std::uint64_t& body_limi
 
 HttpResponse Node::Impl::handle(const HttpRequest& request) {
   if (request.path == "/rowmesh/v1/ping") {
-    nlohmann::json out = {{"rowmesh", ROWMESH_VERSION}, {"node", core.identity.node}, {"protocol", {1, 1}}, {"clock_ms", core.now_ms()}};
+    nlohmann::json out = {
+        {"rowmesh", ROWMESH_VERSION}, {"node", core.identity.node}, {"protocol", {1, 1}}, {"clock_ms", core.now_ms()}};
     return answer(200, out.dump());
   }
   Peer* peer = peer_of(request);
-  if (!peer && request.path != "/rowmesh/v1/hello") return refuse(RefusedFor::unknown_node, 401, "unknown_server", "this server does not know you");
+  if (!peer && request.path != "/rowmesh/v1/hello")
+    return refuse(RefusedFor::unknown_node, 401, "unknown_server", "this server does not know you");
   try {
-    if (!digest_matches(request)) return refuse(RefusedFor::changed_body, 401, "bad_digest", "the body is not the one that was signed");
+    if (!digest_matches(request))
+      return refuse(RefusedFor::changed_body, 401, "bad_digest", "the body is not the one that was signed");
     if (request.path == "/rowmesh/v1/hello") return answer_hello(request, peer);
     if (request.path == "/rowmesh/v1/rows") return answer_rows(request, *peer);
     if (request.path == "/rowmesh/v1/copy") return answer_copy(request, *peer);
@@ -137,17 +151,24 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
     return answer_changes(request, *peer);
   } catch (const Refusal& refusal) {
     core.counters.refused.count(RefusedFor::document);
-    // Its horizon waits for our watermark, which only a cut of ours takes there, and with nothing unsettled here none would come.
+    // Its horizon waits for our watermark, which only a cut of ours takes there, and with nothing unsettled here none
+    // would come.
     if (refusal.error == "stale") force = true;
     Progress now = progress();
     return answer(409, error_to_json(refusal.error, refusal.text, &now, refusal.wanted));
   } catch (const Error& error) {
     bool transient = error.kind() == ErrorKind::transient;
     if (!transient) core.counters.refused.count(RefusedFor::document);
-    if (peer) core.log(transient ? 'i' : 'w', "a document of server '" + peer->config.name + "' was not applied: " + error.what());
-    return answer(transient ? 503 : error.kind() == ErrorKind::protocol ? 400 : 500, error_to_json(error.code(), error.what(), nullptr));
+    if (peer)
+      core.log(transient ? 'i' : 'w',
+               "a document of server '" + peer->config.name + "' was not applied: " + error.what());
+    return answer(transient                             ? 503
+                  : error.kind() == ErrorKind::protocol ? 400
+                                                        : 500,
+                  error_to_json(error.code(), error.what(), nullptr));
   } catch (const nlohmann::json::exception&) {
-    return refuse(RefusedFor::document, 400, "bad_request", "the request's JSON is not what docs/protocol.md describes");
+    return refuse(RefusedFor::document, 400, "bad_request",
+                  "the request's JSON is not what docs/protocol.md describes");
   }
 }
 
@@ -155,7 +176,9 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   Origin origin = number_of(request, "origin");
   if (peer) {
     if (hears_twins(*peer, number_of(request, "instance")))
-      return refuse(RefusedFor::document, 409, "same_node", "two databases come here with the identity of '" + peer->config.name + "': one is a copy of the other");
+      return refuse(
+          RefusedFor::document, 409, "same_node",
+          "two databases come here with the identity of '" + peer->config.name + "': one is a copy of the other");
     if (origin != 0) {
       known(*peer).origin = origin;
       if (request.query.ends_with("&partial=1")) core.state.partial.insert(origin);
@@ -172,7 +195,8 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.progress = progress();
   hello.instance = instance;
   if (peer) hello.needs_copy = peer->needs_copy;
-  if (auto yours = core.state.metas.find(origin); peer && yours != core.state.metas.end() && core.state.applied.contains(origin)) {
+  if (auto yours = core.state.metas.find(origin);
+      peer && yours != core.state.metas.end() && core.state.applied.contains(origin)) {
     hello.your_position = core.state.applied[origin].number;
     hello.your_newest = yours->second.newest;
   }
@@ -197,9 +221,11 @@ HttpResponse Node::Impl::answer_changes(const HttpRequest& request, Peer& peer) 
   if (!request.body) return refuse(RefusedFor::document, 400, "empty", "a document is missing");
   peer.last_received_ms = core.now_ms();
   // Rows that change while they are copied come again from the position at which the copy began.
-  if (taking_copy()) return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; changes follow when it is done");
+  if (taking_copy())
+    return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; changes follow when it is done");
   if (auto refused = refusals.extract(peer.config.id)) throw refused.mapped();
-  if (!in_store && request.body->size() <= limits::inline_apply_bytes) return apply_inline(peer, request.body, compressed);
+  if (!in_store && request.body->size() <= limits::inline_apply_bytes)
+    return apply_inline(peer, request.body, compressed);
   // A long one is applied in slices beside the listener; the sender asks by hello when it is done.
   queued[peer.config.id] = {request.body, compressed};
   Progress now = progress();
@@ -219,7 +245,8 @@ HttpResponse Node::Impl::apply_inline(Peer& peer, std::shared_ptr<const Body> bo
   }
 }
 
-HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed, const std::function<void()>& breathe) {
+HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body, bool compressed,
+                                   const std::function<void()>& breathe) {
   std::uint64_t size = body->size();
   Applier applier(core, std::move(body), compressed);
   if (!peer.config.all_tables) applier.take_only(peer.config.tables);

@@ -75,10 +75,12 @@ EntrySet Node::Impl::quarantined(std::int64_t number) {
   return entries;
 }
 
-// What local changes left to be done: rows whose turn has come, whose UNIQUE value was given up, or which must give way.
+// What local changes left to be done: rows whose turn has come, whose UNIQUE value was given up, or which must give
+// way.
 void Node::Impl::reconcile() {
   bool hidden = std::any_of(core.sides().begin(), core.sides().end(), [&](Entry* entry) {
-    return core.recheck_hidden.contains(entry->table) && (waits(*entry, SideKind::hidden) || waits(*entry, SideKind::quarantined));
+    return core.recheck_hidden.contains(entry->table) &&
+           (waits(*entry, SideKind::hidden) || waits(*entry, SideKind::quarantined));
   });
   EntrySet entries = core.unreconciled;
   if (hidden || !entries.empty())

@@ -1,6 +1,7 @@
-// How long changes are kept for a server that does not come. Then it is no member any more, the others forget what is settled among
-// themselves, and it needs a copy when it is back. Time counts only while somebody else is heard: a node that hears nobody is perhaps the
-// one that is cut off, and what it wrote meanwhile is here only. The number of rows counts always.
+// How long changes are kept for a server that does not come. Then it is no member any more, the others forget what is
+// settled among themselves, and it needs a copy when it is back. Time counts only while somebody else is heard: a node
+// that hears nobody is perhaps the one that is cut off, and what it wrote meanwhile is here only. The number of rows
+// counts always.
 #include <algorithm>
 
 #include "shared/model/settings.hpp"
@@ -10,8 +11,10 @@ namespace rowmesh {
 namespace {
 
 constexpr std::uint64_t look_every_ms = 1000;
-constexpr std::uint64_t silent_ms = 60'000;  // who was heard of within this time is not taken out for the number of rows
-constexpr std::uint64_t asleep_ms = 10'000;  // between two looks: this machine was suspended, and the others may be about to come
+constexpr std::uint64_t silent_ms =
+    60'000;  // who was heard of within this time is not taken out for the number of rows
+constexpr std::uint64_t asleep_ms =
+    10'000;  // between two looks: this machine was suspended, and the others may be about to come
 
 std::uint64_t number_of(Store& store, const char* name) {
   const Setting& setting = *find_setting(name);
@@ -26,8 +29,8 @@ void Node::Impl::read_retention() {
   retention_rows = number_of(core.store, "retention_rows");
 }
 
-// Healthy members announce where they stand every second while something is unsettled, so an old watermark is that of a dead one. (Not an
-// old horizon: a dead member holds down the horizons of all.)
+// Healthy members announce where they stand every second while something is unsettled, so an old watermark is that of a
+// dead one. (Not an old horizon: a dead member holds down the horizons of all.)
 void Node::Impl::expire_members() {
   std::uint64_t now_ms = core.now_ms();
   if (now_ms < next_expiry_ms && now_ms + look_every_ms > next_expiry_ms) return;
@@ -44,20 +47,24 @@ void Node::Impl::expire_members() {
   };
   bool hears_somebody = false;
   for (auto& [origin, member] : core.state.members)
-    hears_somebody |= origin != core.state.self && !member.left && now_ms <= heard_ms(origin) + std::min(silent_ms, patience_ms);
+    hears_somebody |=
+        origin != core.state.self && !member.left && now_ms <= heard_ms(origin) + std::min(silent_ms, patience_ms);
   if (!too_many && !hears_somebody) return;
   for (auto& [origin, member] : core.state.members) {
     // Nobody says anything while nothing is unsettled.
     std::uint64_t silent_since_ms = std::max(heard_ms(origin), oldest_ms);
     if (origin == core.state.self || member.left || now_ms <= silent_since_ms + patience_ms) continue;
     member.left = true;
-    core.log('w', "server '" + member.name + "' (node " + member.node + ") was not heard of for longer than changes are kept (" +
-                      (too_many ? "retention_rows" : "retention") + "): it is no member any more and needs a copy when it is back");
+    core.log('w', "server '" + member.name + "' (node " + member.node +
+                      ") was not heard of for longer than changes are kept (" +
+                      (too_many ? "retention_rows" : "retention") +
+                      "): it is no member any more and needs a copy when it is back");
   }
   core.hold_prune = false;
   for (auto& [id, peer] : peers) {
     if (known(peer).origin != 0) continue;
-    if (!peer.not_kept) core.log('w', "server '" + peer.config.name + "' was never met; changes are not kept for it any longer");
+    if (!peer.not_kept)
+      core.log('w', "server '" + peer.config.name + "' was never met; changes are not kept for it any longer");
     peer.not_kept = true;
   }
 }

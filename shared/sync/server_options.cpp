@@ -34,19 +34,21 @@ std::uint64_t number_of(const NumberOption& option, const json& value) {
   bool whole = value.is_number_integer() && (value.is_number_unsigned() || value.get<std::int64_t>() >= 0);
   std::uint64_t number = whole ? value.get<std::uint64_t>() : 0;
   if (!whole || (number != 0 && (number < option.least || number > option.most)))
-    refuse(std::string(option.name) + " is a whole number from " + std::to_string(option.least) + " to " + std::to_string(option.most) + " (" +
-           option.unit + "), or 0 for the default");
+    refuse(std::string(option.name) + " is a whole number from " + std::to_string(option.least) + " to " +
+           std::to_string(option.most) + " (" + option.unit + "), or 0 for the default");
   return number;
 }
 
 [[noreturn]] void refuse_schedule(const std::string& text) {
-  refuse("schedule '" + text + "' cannot be used; write hours in UTC as 22:00-06:00, several with commas in between, or '' for always");
+  refuse("schedule '" + text +
+         "' cannot be used; write hours in UTC as 22:00-06:00, several with commas in between, or '' for always");
 }
 
 // "HH:MM" -> minutes; 24:00 is the end of the day.
 std::uint16_t minutes_of(std::string_view text, const std::string& whole) {
   unsigned hours = 0, minutes = 0;
-  bool form = text.size() == 5 && text[2] == ':' && std::all_of(text.begin(), text.end(), [](char c) { return c == ':' || (c >= '0' && c <= '9'); });
+  bool form = text.size() == 5 && text[2] == ':' &&
+              std::all_of(text.begin(), text.end(), [](char c) { return c == ':' || (c >= '0' && c <= '9'); });
   if (!form || text.find(':') != 2 || text.rfind(':') != 2) refuse_schedule(whole);
   std::from_chars(text.data(), text.data() + 2, hours);
   std::from_chars(text.data() + 3, text.data() + 5, minutes);
@@ -63,7 +65,8 @@ std::vector<ServerOptions::Hours> schedule_of(const std::string& text) {
     rest.erase(0, part.size() + 1);
     std::size_t dash = part.find('-');
     if (dash == std::string::npos || schedule.size() >= 48) refuse_schedule(text);
-    ServerOptions::Hours hours{minutes_of(std::string_view(part).substr(0, dash), text), minutes_of(std::string_view(part).substr(dash + 1), text)};
+    ServerOptions::Hours hours{minutes_of(std::string_view(part).substr(0, dash), text),
+                               minutes_of(std::string_view(part).substr(dash + 1), text)};
     if (hours.from == hours.to) refuse_schedule(text);
     schedule.push_back(hours);
   }
@@ -79,7 +82,8 @@ ServerOptions::Compression compression_of(const json& value) {
 
 bool open_at(const ServerOptions& options, std::uint64_t minute) {
   return std::any_of(options.schedule.begin(), options.schedule.end(), [minute](const ServerOptions::Hours& hours) {
-    return hours.from < hours.to ? minute >= hours.from && minute < hours.to : minute >= hours.from || minute < hours.to;
+    return hours.from < hours.to ? minute >= hours.from && minute < hours.to
+                                 : minute >= hours.from || minute < hours.to;
   });
 }
 
@@ -91,7 +95,8 @@ ServerOptions parse_server_options(const std::string& text) {
   ServerOptions options;
   for (auto& [name, value] : from.items()) {
     if (value.is_null()) continue;
-    auto number = std::find_if(std::begin(numbers), std::end(numbers), [&, &name = name](const NumberOption& option) { return name == option.name; });
+    auto number = std::find_if(std::begin(numbers), std::end(numbers),
+                               [&, &name = name](const NumberOption& option) { return name == option.name; });
     if (number != std::end(numbers)) {
       options.*number->field = number_of(*number, value);
     } else if (name == "compression") {
@@ -100,7 +105,9 @@ ServerOptions parse_server_options(const std::string& text) {
       if (!value.is_string()) refuse_schedule(value.dump(-1, ' ', false, json::error_handler_t::replace));
       options.schedule = schedule_of(value.get<std::string>());
     } else {
-      refuse("there is no option '" + name + "' for a server; there are: batch_rows, batch_bytes, timeout_ms, compression, rate_limit, schedule, retention_hours");
+      refuse("there is no option '" + name +
+             "' for a server; there are: batch_rows, batch_bytes, timeout_ms, compression, rate_limit, schedule, "
+             "retention_hours");
     }
   }
   return options;

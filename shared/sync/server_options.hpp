@@ -7,7 +7,8 @@
 
 namespace rowmesh {
 
-// Names and ranges: docs/settings.md. Throws Error(config) with a sentence for what is unknown, of the wrong type or out of range.
+// Names and ranges: docs/settings.md. Throws Error(config) with a sentence for what is unknown, of the wrong type or
+// out of range.
 ServerOptions parse_server_options(const std::string& json);
 
 // A JSON array of names: the tables that are exchanged with it.

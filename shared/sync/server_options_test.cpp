@@ -11,8 +11,8 @@ namespace {
 constexpr std::uint64_t hour_ms = 3600 * 1000, midnight_ms = 24 * hour_ms * 19676;
 
 TEST(ServerOptions, AreReadAndBounded) {
-  ServerOptions options =
-      parse_server_options(R"({"batch_rows":7,"batch_bytes":4096,"timeout_ms":100,"compression":"off","rate_limit":5000,"retention_hours":2,"schedule":null})");
+  ServerOptions options = parse_server_options(
+      R"({"batch_rows":7,"batch_bytes":4096,"timeout_ms":100,"compression":"off","rate_limit":5000,"retention_hours":2,"schedule":null})");
   EXPECT_EQ(options.batch_rows, 7u);
   EXPECT_EQ(options.batch_bytes, 4096u);
   EXPECT_EQ(options.timeout_ms, 100u);
@@ -21,10 +21,12 @@ TEST(ServerOptions, AreReadAndBounded) {
   EXPECT_EQ(options.retention_hours, 2u);
   EXPECT_TRUE(parse_server_options("").schedule.empty());
   EXPECT_EQ(parse_server_options(R"({"batch_rows":0})").batch_rows, 0u);
-  for (const char* wrong : {"[]", "{", R"({"batch_rows":-1})", R"({"batch_rows":1.5})", R"({"batch_rows":"7"})", R"({"batch_rows":1000001})",
-                            R"({"timeout_ms":99})", R"({"compression":"maybe"})", R"({"compression":1})", R"({"speed":1})", R"({"schedule":7})",
-                            R"({"schedule":"22:00"})", R"({"schedule":"22:00-25:00"})", R"({"schedule":"22:60-23:00"})", R"({"schedule":"1:00-2:00"})",
-                            R"({"schedule":"01:00-01:00"})", R"({"schedule":"aa:bb-cc:dd"})", R"({"schedule":"01:00-02:00-03:00"})"})
+  for (const char* wrong :
+       {"[]", "{", R"({"batch_rows":-1})", R"({"batch_rows":1.5})", R"({"batch_rows":"7"})",
+        R"({"batch_rows":1000001})", R"({"timeout_ms":99})", R"({"compression":"maybe"})", R"({"compression":1})",
+        R"({"speed":1})", R"({"schedule":7})", R"({"schedule":"22:00"})", R"({"schedule":"22:00-25:00"})",
+        R"({"schedule":"22:60-23:00"})", R"({"schedule":"1:00-2:00"})", R"({"schedule":"01:00-01:00"})",
+        R"({"schedule":"aa:bb-cc:dd"})", R"({"schedule":"01:00-02:00-03:00"})"})
     EXPECT_THROW(parse_server_options(wrong), Error) << wrong;
 }
 
@@ -97,7 +99,8 @@ TEST_F(OptionsAtWork, TheRateIsKept) {
   EXPECT_EQ(pair.rows(1), 22u);
 }
 
-// While a member is silent nothing is forgotten; beyond its retention it holds nothing back, and says that it needs a copy.
+// While a member is silent nothing is forgotten; beyond its retention it holds nothing back, and says that it needs a
+// copy.
 TEST_F(OptionsAtWork, ASilentServerIsGivenUpAfterItsRetention) {
   begin(R"({"retention_hours":2})");
   pair.write(0, "first", "v");
@@ -126,7 +129,8 @@ class Watcher : public HttpHandler {
  public:
   explicit Watcher(testing::NodePair& nodes) : pair(nodes) {}
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
-    if (head.path == "/rowmesh/v1/changes") encodings.push_back(head.headers.contains("content-encoding") ? head.headers.at("content-encoding") : "");
+    if (head.path == "/rowmesh/v1/changes")
+      encodings.push_back(head.headers.contains("content-encoding") ? head.headers.at("content-encoding") : "");
     return pair.nodes[1]->check(head, body_limit);
   }
   HttpResponse handle(const HttpRequest& request) override { return pair.nodes[1]->handle(request); }

@@ -2,19 +2,20 @@
 #include <algorithm>
 
 #include "shared/model/limits.hpp"
-#include "shared/sync/table_fit.hpp"
 #include "shared/sync/node_impl.hpp"
 #include "shared/sync/server_options.hpp"
+#include "shared/sync/table_fit.hpp"
 
 namespace rowmesh {
 namespace {
-constexpr std::uint64_t hello_every_ms = 5000;    // so that both sides know that the link lives
+constexpr std::uint64_t hello_every_ms = 5000;  // so that both sides know that the link lives
 constexpr std::uint64_t answer_timeout_ms = 10000;
-constexpr std::uint64_t document_timeout_ms = 5000;  // more than that, and a second for each megabyte; a long document is answered before it is applied
+constexpr std::uint64_t document_timeout_ms =
+    5000;  // more than that, and a second for each megabyte; a long document is answered before it is applied
 constexpr std::uint64_t new_secret_every_ms = 60000;
 constexpr std::uint64_t busy_ms = 20;
 constexpr std::size_t compress_from_changes = 200;  // fewer fit into a packet or two: not worth the milliseconds
-constexpr std::uint64_t direct_for_ms = 15000;    // an origin is "direct" while it was heard itself within this time
+constexpr std::uint64_t direct_for_ms = 15000;      // an origin is "direct" while it was heard itself within this time
 }  // namespace
 
 std::uint64_t backoff_ms(std::uint32_t failures, std::uint64_t random) {
@@ -48,22 +49,25 @@ bool Node::Impl::may_ship_now(const Peer& peer) {
   return false;
 }
 
-void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done) {
+void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms,
+                      std::function<void(Peer&, HttpResponse)> done) {
   sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
   auto queue = answers;
-  core.services.client.send(peer.config.url, std::move(request), timeout_ms, limits::control_body_bytes,
-                            [queue, id = peer.config.id, generation = peer.generation, done = std::move(done)](HttpResponse response) {
-                              queue->push_back({id, generation, std::move(response), done});
-                            });
+  core.services.client.send(
+      peer.config.url, std::move(request), timeout_ms, limits::control_body_bytes,
+      [queue, id = peer.config.id, generation = peer.generation, done = std::move(done)](HttpResponse response) {
+        queue->push_back({id, generation, std::move(response), done});
+      });
 }
 
 void Node::Impl::greet(Peer& peer) {
   HttpRequest request;
   request.method = "GET";
   request.path = "/rowmesh/v1/hello";
-  request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) + (peer.config.all_tables ? "" : "&partial=1");
+  request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) +
+                  (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0), [this](Peer& answered, HttpResponse response) {
     if (response.status != 200) {
@@ -81,10 +85,12 @@ void Node::Impl::greet_only() {
   }
 }
 
-// `takes`: we take its changes. Otherwise nobody waits to hear from it, unless somebody else does (NodeState::take_meta).
+// `takes`: we take its changes. Otherwise nobody waits to hear from it, unless somebody else does
+// (NodeState::take_meta).
 void Node::Impl::met(const std::string& node, const std::string& name, Origin origin, bool takes) {
   for (auto& [other, member] : core.state.members)
-    if (member.node == node && other != origin) member.left = true;  // an earlier incarnation: a closed origin holds nothing back
+    if (member.node == node && other != origin)
+      member.left = true;  // an earlier incarnation: a closed origin holds nothing back
   auto [member, added] = core.state.members.try_emplace(origin, Member{node, name, !takes});
   if (!name.empty()) member->second.name = name;
   // Nothing that is not settled yet may be forgotten before it has spoken for itself (model, H16 h).
@@ -94,14 +100,16 @@ void Node::Impl::met(const std::string& node, const std::string& name, Origin or
 void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   peer.clock_ahead_ms = static_cast<std::int64_t>(hello.clock_ms) - static_cast<std::int64_t>(core.now_ms());
   if (hello.protocol_min > 1 || hello.protocol_max < 1) {
-    peer.blocked = "it speaks protocol " + std::to_string(hello.protocol_min) + " to " + std::to_string(hello.protocol_max) +
-                   ", this server speaks 1; install versions that fit";
+    peer.blocked = "it speaks protocol " + std::to_string(hello.protocol_min) + " to " +
+                   std::to_string(hello.protocol_max) + ", this server speaks 1; install versions that fit";
   } else if (hello.node == core.identity.node) {
-    peer.blocked = hello.instance == instance ? "the address is this server's own: give the other server's URL"
-                                              : "it has this server's own node id: one database is a copy of the other; call "
-                                                "new_identity('copied') on the copy";
+    peer.blocked = hello.instance == instance
+                       ? "the address is this server's own: give the other server's URL"
+                       : "it has this server's own node id: one database is a copy of the other; call "
+                         "new_identity('copied') on the copy";
   } else if (std::uint64_t now_ms = core.now_ms(); now_ms > hello.clock_ms + limits::own_clock_ahead_ms) {
-    peer.blocked = "this server's clock is " + std::to_string((now_ms - hello.clock_ms) / 1000) + " s ahead of its clock; set both by NTP";
+    peer.blocked = "this server's clock is " + std::to_string((now_ms - hello.clock_ms) / 1000) +
+                   " s ahead of its clock; set both by NTP";
   } else {
     peer.blocked.clear();
   }
@@ -113,14 +121,15 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   judge_clock();
   KnownServer& server = known(peer);
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
-  // What it forgot while it was alone may be newer than our watermark, and a transaction that stays open from now on would keep ours there:
-  // a cut now notes the time of meeting, and the next one may announce it.
+  // What it forgot while it was alone may be newer than our watermark, and a transaction that stays open from now on
+  // would keep ours there: a cut now notes the time of meeting, and the next one may announce it.
   if (server.origin != hello.origin) force = true;
   server.node = hello.node;
   server.origin = hello.origin;
   if (hello.partial) core.state.partial.insert(hello.origin);
   met(hello.node, hello.name, hello.origin, peer.takes());
-  core.hold_prune = std::any_of(peers.begin(), peers.end(), [&](auto& other) { return known(other.second).origin == 0 && !other.second.not_kept; });
+  core.hold_prune = std::any_of(peers.begin(), peers.end(),
+                                [&](auto& other) { return known(other.second).origin == 0 && !other.second.not_kept; });
   peer.tables.clear();
   peer.left_out.clear();
   for (auto& table : hello.tables) peer.tables.insert(table.name);
@@ -141,7 +150,8 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   }
   // Changes that it could not take before it had the table. Their positions are past, so they come as a copy.
   for (const std::string& name : server.withheld)
-    if (peer.tables.contains(name) && peer.config.exchanges(name) && core.table_by_wire_name(name) && peer.copy_error.empty() && copies.empty())
+    if (peer.tables.contains(name) && peer.config.exchanges(name) && core.table_by_wire_name(name) &&
+        peer.copy_error.empty() && copies.empty())
       add_copy(0, peer, false, name, CopyMode::fail);
   take_progress(peer, hello.progress);
 }
@@ -183,7 +193,8 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   error_from_json(body, &error, &text, &progress, &peer.wanted);
   peer.met = false;
   // Our secret was replaced, and nobody has replaced its own yet.
-  if (response.status == 401 && (error == "bad_signature" || error == "unknown_server") && !peer.config.old_secret.empty()) {
+  if (response.status == 401 && (error == "bad_signature" || error == "unknown_server") &&
+      !peer.config.old_secret.empty()) {
     peer.sign_with_old = !peer.sign_with_old;
     peer.retry_at_ms = core.now_ms();
     if (peer.sign_with_old) return;
@@ -195,12 +206,14 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   if (response.status == 0)
     peer.last_error = response.error;
   else if (error.empty())
-    peer.last_error = "it answered " + std::to_string(response.status) + ", but not as rowmesh does; is the URL right, or a proxy in between?";
+    peer.last_error = "it answered " + std::to_string(response.status) +
+                      ", but not as rowmesh does; is the URL right, or a proxy in between?";
   else
     peer.last_error = text;
   if (error == "same_node") peer.twin = true;
-  bool person = error == "bad_signature" || error == "stopped" || error == "unknown_server" || error == "schema" || error == "same_node" || error == "history" ||
-                error == "clock" || error == "too_old" || error == "forbidden" || error == "certificate";
+  bool person = error == "bad_signature" || error == "stopped" || error == "unknown_server" || error == "schema" ||
+                error == "same_node" || error == "history" || error == "clock" || error == "too_old" ||
+                error == "forbidden" || error == "certificate";
   peer.blocked = person ? peer.last_error : "";
   std::uint64_t wait = backoff_ms(peer.failures++, core.services.random.next());
   if ((error == "gap" || error == "stale" || error == "incomplete") && peer.failures <= 3) wait = 0;
@@ -220,7 +233,8 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
   const KnownServer& server = known(peer);
   for (auto& [origin, position] : core.state.applied) {
     if (origin == server.origin || position.number == 0) continue;
-    if (origin != core.state.self && !core.state.partial.empty()) continue;  // who gets less than everything hands nothing on (model, H8 and H16 j)
+    if (origin != core.state.self && !core.state.partial.empty())
+      continue;  // who gets less than everything hands nothing on (model, H8 and H16 j)
     auto there = server.applied.find(origin);
     bool heard = there != server.applied.end();
     if (origin != core.state.self && (peer.direct.contains(origin) || (!heard && !peer.accepts_unknown))) continue;
@@ -236,7 +250,8 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
   for (auto& [origin, from] : order.from) changes += core.window.count_after(origin, from.number);
   using Compression = ServerOptions::Compression;
   Compression wanted = peer.config.options.compression;
-  order.compress = peer.zstd && (wanted == Compression::on || (wanted == Compression::automatic && !peer.is_here() && changes >= compress_from_changes));
+  order.compress = peer.zstd && (wanted == Compression::on || (wanted == Compression::automatic && !peer.is_here() &&
+                                                               changes >= compress_from_changes));
   return !order.from.empty() || !order.behind.empty();
 }
 
@@ -267,7 +282,9 @@ Hlc Node::Impl::horizon_limit() {
     if (peer.takes() || !peer.config.enabled || known(peer).origin == 0) continue;
     for (auto& [origin, position] : core.state.applied) {
       auto there = known(peer).applied.find(origin);
-      PositionNumber has = there != known(peer).applied.end() ? there->second.number : origin == core.state.self ? peer.start.number : 0;
+      PositionNumber has = there != known(peer).applied.end() ? there->second.number
+                           : origin == core.state.self        ? peer.start.number
+                                                              : 0;
       if (Hlc oldest = core.window.oldest_after(origin, has)) limit = std::min(limit, oldest - 1);
     }
   }
@@ -278,7 +295,8 @@ void Node::Impl::ship() {
   std::uint64_t now_ms = core.now_ms();
   std::vector<Peer*> ready;
   for (auto& [id, peer] : peers) {
-    if (enabled && !peer.reachable() && may_ship_now(peer) && peer.asked_for_changes && !peer.ready) ready.push_back(&peer);
+    if (enabled && !peer.reachable() && may_ship_now(peer) && peer.asked_for_changes && !peer.ready)
+      ready.push_back(&peer);
     if (!enabled || !peer.greets() || peer.in_flight || peer.retry_at_ms > now_ms) continue;
     if (!peer.met || now_ms > peer.last_hello_ms + hello_every_ms)
       greet(peer);
@@ -307,10 +325,15 @@ void Node::Impl::ship() {
       auto meta = core.state.metas.find(known(*peer).origin);
       bool heard = known(*peer).applied.contains(origin);
       Hlc received = 0;
-      if (meta != core.state.metas.end() && meta->second.received.contains(origin)) received = meta->second.received.at(origin);
+      if (meta != core.state.metas.end() && meta->second.received.contains(origin))
+        received = meta->second.received.at(origin);
       // One that was never met has nothing from us; what was there when it was added it gets by a copy anyway.
-      if (!heard && origin == core.state.self && peer->not_kept && pruned != core.state.pruned.end() && pruned->second > from.number) peer->needs_copy = true;
-      if (heard && pruned != core.state.pruned.end() && pruned->second > from.number && received < core.state.prune_horizon) peer->needs_copy = true;
+      if (!heard && origin == core.state.self && peer->not_kept && pruned != core.state.pruned.end() &&
+          pruned->second > from.number)
+        peer->needs_copy = true;
+      if (heard && pruned != core.state.pruned.end() && pruned->second > from.number &&
+          received < core.state.prune_horizon)
+        peer->needs_copy = true;
     }
     if (peer->needs_copy) continue;
     for (auto& [name, covered] : order.behind) peer->tried[name] = table_shape(*core.table_by_wire_name(name));
@@ -319,9 +342,11 @@ void Node::Impl::ship() {
       made.emplace_back(order, make_document(core, order));
       same = made.end() - 1;
     }
-    // The list of its tables may be older than a table that it has just been given: asked once before anything is withheld.
+    // The list of its tables may be older than a table that it has just been given: asked once before anything is
+    // withheld.
     auto& withheld = known(*peer).withheld;
-    bool more = !std::includes(withheld.begin(), withheld.end(), same->second.withheld.begin(), same->second.withheld.end());
+    bool more =
+        !std::includes(withheld.begin(), withheld.end(), same->second.withheld.begin(), same->second.withheld.end());
     peer->tables_asked = more && !peer->tables_asked && peer->reachable();
     if (peer->tables_asked) {
       to_greet.push_back(peer);
@@ -365,7 +390,8 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
       return;
     }
     std::uint64_t applied = 0, conflicts = 0;
-    Progress progress = progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "", &applied, &conflicts);
+    Progress progress =
+        progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "", &applied, &conflicts);
     take_progress(answered, progress);
     answered.rows_sent += rows;
     // Further than we are, or there under another tag: has it met another history of ours? hello tells.
@@ -381,7 +407,8 @@ Progress Node::Impl::progress() {
   progress.parked = core.state.parked;
   for (auto& [id, peer] : peers) {
     Origin origin = known(peer).origin;
-    if (origin != 0 && peer.takes() && core.now_ms() < peer.last_received_ms + direct_for_ms) progress.direct.insert(origin);
+    if (origin != 0 && peer.takes() && core.now_ms() < peer.last_received_ms + direct_for_ms)
+      progress.direct.insert(origin);
     if (origin == 0) progress.accepts_unknown = false;
   }
   return progress;

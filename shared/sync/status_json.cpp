@@ -29,16 +29,19 @@ void server_fields(Status& server, Field field) {
   field("last_success_ms", server.last_success_ms), field("last_error", server.last_error),
       field("rows_sent", server.rows_sent);
   field("rows_received", server.rows_received), field("conflicts", server.conflicts), field("acked", server.acked);
-  field("progress", server.progress), field("failures", server.failures), field("clock_ahead_ms", server.clock_ahead_ms);
+  field("progress", server.progress), field("failures", server.failures),
+      field("clock_ahead_ms", server.clock_ahead_ms);
 }
 
 template <typename Status, typename Field>
 void node_fields(Status& node, Field field) {
-  field("node", node.node), field("name", node.name), field("time_ms", node.time_ms), field("position", node.position), field("unsettled", node.unsettled);
+  field("node", node.node), field("name", node.name), field("time_ms", node.time_ms), field("position", node.position),
+      field("unsettled", node.unsettled);
   field("side_rows", node.side_rows), field("quarantined", node.quarantined), field("captured", node.captured);
   field("applied", node.applied), field("conflicts", node.conflicts), field("refused_requests", node.refused_requests);
   field("refused", node.refused);
-  field("wait_cut", node.wait_cut), field("blocked", node.blocked), field("identity", node.identity), field("listening", node.listening);
+  field("wait_cut", node.wait_cut), field("blocked", node.blocked), field("identity", node.identity),
+      field("listening", node.listening);
   field("listen_problem", node.listen_problem), field("started_ms", node.started_ms);
   field("waiting", node.waiting);
 }

@@ -1,4 +1,5 @@
-// NodeStatus as JSON and back, as a worker publishes it: sessions and processes without the worker show what it last said.
+// NodeStatus as JSON and back, as a worker publishes it: sessions and processes without the worker show what it last
+// said.
 #pragma once
 #include <string>
 

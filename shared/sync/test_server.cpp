@@ -24,15 +24,23 @@ std::vector<ServerCheck> test_server(const ServerConfig& server, const Identity&
   ping.path = "/rowmesh/v1/ping";
   HttpResponse pong = exchange(server.url, std::move(ping));
   std::uint64_t end_ms = wall.now_ms();
-  if (!add("reach", pong.status != 0 || pong.tls_failed, pong.status != 0 ? "answered" : pong.tls_failed ? "connected" : pong.error, end_ms - begin_ms))
+  if (!add("reach", pong.status != 0 || pong.tls_failed,
+           pong.status != 0  ? "answered"
+           : pong.tls_failed ? "connected"
+                             : pong.error,
+           end_ms - begin_ms))
     return checks;
-  if (server.url.starts_with("https://") && !add("TLS", !pong.tls_failed, pong.tls_failed ? pong.error : "its certificate is good")) return checks;
+  if (server.url.starts_with("https://") &&
+      !add("TLS", !pong.tls_failed, pong.tls_failed ? pong.error : "its certificate is good"))
+    return checks;
   if (server.url.starts_with("http://")) add("TLS", true, "not used: what is shipped can be read on the way");
   std::string body = pong.body ? pong.body->text(limits::control_body_bytes) : "";
   nlohmann::json said = nlohmann::json::parse(body, nullptr, false);
   bool ours = pong.status == 200 && said.is_object() && said.contains("rowmesh") && said.contains("node");
-  if (!add("rowmesh", ours, ours ? "version " + said.value("rowmesh", "?")
-                                 : "something else than rowmesh answers there (status " + std::to_string(pong.status) + "); see the URL"))
+  if (!add("rowmesh", ours,
+           ours
+               ? "version " + said.value("rowmesh", "?")
+               : "something else than rowmesh answers there (status " + std::to_string(pong.status) + "); see the URL"))
     return checks;
   if (!add("another node", said.value("node", "") != self.node, "node " + said.value("node", "?"))) return checks;
 
@@ -47,7 +55,10 @@ std::vector<ServerCheck> test_server(const ServerConfig& server, const Identity&
   if (response.status != 200) {
     Progress progress;
     error_from_json(text, &error, &sentence, &progress);
-    add("secret", false, sentence.empty() ? "it answered with status " + std::to_string(response.status) + " " + response.error : sentence, end_ms - begin_ms);
+    add("secret", false,
+        sentence.empty() ? "it answered with status " + std::to_string(response.status) + " " + response.error
+                         : sentence,
+        end_ms - begin_ms);
     return checks;
   }
   add("secret", true, "accepted", end_ms - begin_ms);
@@ -59,8 +70,10 @@ std::vector<ServerCheck> test_server(const ServerConfig& server, const Identity&
     return checks;
   }
   add("protocol", hello.protocol_min <= 1 && hello.protocol_max >= 1,
-      "it speaks " + std::to_string(hello.protocol_min) + " to " + std::to_string(hello.protocol_max) + ", this server 1");
-  std::int64_t skew_ms = static_cast<std::int64_t>(hello.clock_ms) - static_cast<std::int64_t>(begin_ms + (end_ms - begin_ms) / 2);
+      "it speaks " + std::to_string(hello.protocol_min) + " to " + std::to_string(hello.protocol_max) +
+          ", this server 1");
+  std::int64_t skew_ms =
+      static_cast<std::int64_t>(hello.clock_ms) - static_cast<std::int64_t>(begin_ms + (end_ms - begin_ms) / 2);
   std::uint64_t apart_ms = static_cast<std::uint64_t>(skew_ms < 0 ? -skew_ms : skew_ms);
   add("clock", apart_ms < limits::own_clock_ahead_ms, "its clock is " + std::to_string(skew_ms) + " ms ahead of ours");
   for (const Table& table : tables) {

@@ -13,7 +13,9 @@ struct WantedRows {
   std::set<std::pair<std::string, Key>> rows;  // the table's name on the wire, the key as its sender encodes it
 
   bool any() const { return all || !rows.empty(); }
-  bool has(const std::string& table, KeyView key) const { return all || (!rows.empty() && rows.contains({table, Key(key)})); }
+  bool has(const std::string& table, KeyView key) const {
+    return all || (!rows.empty() && rows.contains({table, Key(key)}));
+  }
   bool operator==(const WantedRows&) const = default;
 };
 

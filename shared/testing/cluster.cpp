@@ -247,8 +247,10 @@ Outcome ClusterRun::run() {
     if (difference().empty()) break;
   }
   outcome_.healing_ms = now_ms_ - healed;
-  // A request that was lost silences a link for as long as it may take; then what is settled is forgotten within seconds.
-  for (int round = 0; round < 150 && outcome_.failure.empty() && (round < 20 || !at_rest()); round++) step_until(now_ms_ + 1000);
+  // A request that was lost silences a link for as long as it may take; then what is settled is forgotten within
+  // seconds.
+  for (int round = 0; round < 150 && outcome_.failure.empty() && (round < 20 || !at_rest()); round++)
+    step_until(now_ms_ + 1000);
   if (outcome_.failure.empty()) check();
   outcome_.virtual_ms = now_ms_ - start_ms;
   for (auto& node : nodes_) outcome_.conflicts += node->store->conflicts().size();
@@ -326,7 +328,8 @@ void ClusterRun::check() {
   }
   auto lost = ledger_.lost(present, listed);
   if (!lost.empty()) return fail("lost without a trace: " + std::to_string(lost.size()) + ", first " + lost[0]);
-  if (std::string wrong = Workload::wrong_reference(*nodes_[0]->store); !wrong.empty()) return fail("wrong reference: " + wrong);
+  if (std::string wrong = Workload::wrong_reference(*nodes_[0]->store); !wrong.empty())
+    return fail("wrong reference: " + wrong);
   check_rest();
 }
 

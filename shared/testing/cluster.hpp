@@ -24,7 +24,7 @@ struct Plan {
   // What may happen. Off: to narrow a failure down.
   bool integer_keys = true, natural_keys = true, uniques = true, truncates = true, prepared = true;
   bool crashes = true, partitions = true, weather = true, races = true, skew = true, refusals = true, pull = true;
-  bool mixed = true;  // some stores behave as SQLite
+  bool mixed = true;     // some stores behave as SQLite
   bool schemas = false;  // a column is renamed on one node, for a while
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed

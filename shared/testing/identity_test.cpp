@@ -18,10 +18,12 @@ class Lab {
 
   MemoryStore& add(const std::string& uuid, Origin origin) {
     auto node = std::make_unique<SimulatedNode>(now_ms_, random_.next());
-    node->store = std::make_unique<MemoryStore>(Identity{uuid, origin, "node" + std::to_string(nodes_.size())}, node->wall, Flavour::snapshot);
+    node->store = std::make_unique<MemoryStore>(Identity{uuid, origin, "node" + std::to_string(nodes_.size())},
+                                                node->wall, Flavour::snapshot);
     Table table;
     table.wire_name = "item";
-    table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::integer, "integer", false, false}};
+    table.columns = {{"id", ColumnType::text, "text", true, false},
+                     {"v", ColumnType::integer, "integer", false, false}};
     table.key = {0};
     node->store->create_table(table);
     node->store->set("enabled", "on");
@@ -37,8 +39,9 @@ class Lab {
   }
   void start(std::size_t i) {
     SimulatedNode& here = *nodes_[i];
-    here.node = std::make_unique<Node>(NodeServices{
-        *here.store, here.wall, here.random, network_.client(i), [](char, const std::string&) {}, [this, i] { network_.run_due_for(i); }});
+    here.node =
+        std::make_unique<Node>(NodeServices{*here.store, here.wall, here.random, network_.client(i),
+                                            [](char, const std::string&) {}, [this, i] { network_.run_due_for(i); }});
     here.node->start();
     network_.attach(i, here.node.get());
     here.wake_ms = now_ms_;

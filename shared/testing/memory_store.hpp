@@ -38,7 +38,7 @@ class MemoryStore : public Store {
 
   // ---- what SQL functions and settings do
   using Check = std::function<bool(RowView)>;
-  const Table& create_table(Table table);  // gives the id
+  const Table& create_table(Table table);                                                 // gives the id
   void alter_table(const std::string& table, const std::function<void(Table&)>& change);  // rows stay as they are
   void add_check(const std::string& table, std::string name, Check holds);
   void remove_checks(const std::string& table);

@@ -44,8 +44,9 @@ class NodePair {
 
   void start() {
     for (std::size_t i = 0; i < stores.size(); i++) {
-      nodes.push_back(std::make_unique<Node>(NodeServices{*stores[i], wall, random, network.client(i),
-                                                          [this](char, const std::string& text) { lines.push_back(text); }, [] {}}));
+      nodes.push_back(std::make_unique<Node>(
+          NodeServices{*stores[i], wall, random, network.client(i),
+                       [this](char, const std::string& text) { lines.push_back(text); }, [] {}}));
       nodes[i]->start();
       network.attach(i, handlers[i] ? handlers[i] : nodes[i].get());
     }

@@ -1,4 +1,5 @@
-// The simulator in the test run: single faults on many seeds, all of them together, and the seeds that once found a bug.
+// The simulator in the test run: single faults on many seeds, all of them together, and the seeds that once found a
+// bug.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,8 +13,10 @@ namespace rowmesh::testing {
 namespace {
 
 using Feature = bool Plan::*;
-constexpr Feature features[] = {&Plan::integer_keys, &Plan::pull,   &Plan::crashes, &Plan::races,      &Plan::refusals, &Plan::prepared, &Plan::uniques,
-                                &Plan::weather,      &Plan::truncates, &Plan::partitions, &Plan::skew, &Plan::mixed, &Plan::schemas};
+constexpr Feature features[] = {&Plan::integer_keys, &Plan::pull,       &Plan::crashes, &Plan::races,
+                                &Plan::refusals,     &Plan::prepared,   &Plan::uniques, &Plan::weather,
+                                &Plan::truncates,    &Plan::partitions, &Plan::skew,    &Plan::mixed,
+                                &Plan::schemas};
 
 // What the seed has of `wanted`, and nothing else.
 Plan only(std::uint64_t seed, std::initializer_list<Feature> wanted, std::size_t nodes = 0) {
@@ -30,7 +33,8 @@ Plan only(std::uint64_t seed, std::initializer_list<Feature> wanted, std::size_t
 void run_seeds(std::initializer_list<Feature> wanted) {
   auto begin = std::chrono::steady_clock::now();
   std::uint64_t runs = 0;
-  for (std::uint64_t seed = 1; seed <= 60 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(8); seed++, runs++) {
+  for (std::uint64_t seed = 1; seed <= 60 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(8);
+       seed++, runs++) {
     Plan plan = only(seed, wanted);
     EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
   }
@@ -49,7 +53,9 @@ TEST(Simulator, BadNetwork) { run_seeds({&Plan::weather}); }
 TEST(Simulator, Partitions) { run_seeds({&Plan::partitions}); }
 TEST(Simulator, Truncates) { run_seeds({&Plan::truncates}); }
 TEST(Simulator, SchemasThatDiffer) { run_seeds({&Plan::schemas}); }
-TEST(Simulator, SchemasThatDifferWithServersThatNobodyReaches) { run_seeds({&Plan::schemas, &Plan::pull, &Plan::crashes}); }
+TEST(Simulator, SchemasThatDifferWithServersThatNobodyReaches) {
+  run_seeds({&Plan::schemas, &Plan::pull, &Plan::crashes});
+}
 TEST(Simulator, ClocksThatJump) { run_seeds({&Plan::skew, &Plan::mixed}); }
 
 TEST(Simulator, SameSeedSameTrace) {
@@ -77,28 +83,34 @@ TEST(Simulator, EverythingTogether) {
 
 // Seeds that found a bug, by the bug. Symptom; mechanism; mend.
 
-// After a restart one side had a second life that the other had not; records older than a side row were laid over it as soon as a newer
-// batch named the key; a record up to the side row's mark now never changes it (Core::take_record).
+// After a restart one side had a second life that the other had not; records older than a side row were laid over it as
+// soon as a newer batch named the key; a record up to the side row's mark now never changes it (Core::take_record).
 TEST(KeptSeeds, OlderRecordsOverASideRowAtARestart) { EXPECT_EQ(run_plan(only(264, {&Plan::crashes}, 2)).failure, ""); }
 
-// A value vanished unlisted when a second life came in under a natural key; only the values that lost to the youngest life were listed; now
-// those of every life whose column another one shows (Merger::list_hidden_values).
+// A value vanished unlisted when a second life came in under a natural key; only the values that lost to the youngest
+// life were listed; now those of every life whose column another one shows (Merger::list_hidden_values).
 TEST(KeptSeeds, ValuesHiddenByAnOlderLifeAreListed) { EXPECT_EQ(run_plan(only(194, {&Plan::crashes}, 2)).failure, ""); }
 
-// A row stayed unsettled for ever; inserted and deleted between two documents, no line told the other side of it, which so had nothing
-// unsettled and sent no heartbeat; the header now says how new its changes are (DocumentHeader::newest).
+// A row stayed unsettled for ever; inserted and deleted between two documents, no line told the other side of it, which
+// so had nothing unsettled and sent no heartbeat; the header now says how new its changes are (DocumentHeader::newest).
 TEST(KeptSeeds, RowsThatCameAndWentAreForgotten) { EXPECT_EQ(run_plan(only(47, {}, 2)).failure, ""); }
 
-// A committed row was never shipped after a restart; the history record of its cut was pruned because its batch was known by the last record
-// of the same write, not the first (Core::first_written).
-TEST(KeptSeeds, CutRecordsOfADocumentArePrunedTooEarly) { EXPECT_EQ(run_plan(only(249, {&Plan::crashes})).failure, ""); }
+// A committed row was never shipped after a restart; the history record of its cut was pruned because its batch was
+// known by the last record of the same write, not the first (Core::first_written).
+TEST(KeptSeeds, CutRecordsOfADocumentArePrunedTooEarly) {
+  EXPECT_EQ(run_plan(only(249, {&Plan::crashes})).failure, "");
+}
 
-// A row that another server inserted died on one node only; a local insert and delete of the key, committed before it arrived but read from
-// the log after, buried it; a change is now folded into the lives that it can have seen (Life::applied_at).
+// A row that another server inserted died on one node only; a local insert and delete of the key, committed before it
+// arrived but read from the log after, buried it; a change is now folded into the lives that it can have seen
+// (Life::applied_at).
 TEST(KeptSeeds, ChangesReadAfterALifeWasApplied) { EXPECT_EQ(run_plan(only(141, {&Plan::partitions}, 2)).failure, ""); }
 
-// Values that waited in quarantine vanished when the row was changed or deleted there; they are listed now (Core::list_unseen).
-TEST(KeptSeeds, QuarantinedValuesReplacedHereAreListed) { EXPECT_EQ(run_plan(only(118, {&Plan::refusals}, 2)).failure, ""); }
+// Values that waited in quarantine vanished when the row was changed or deleted there; they are listed now
+// (Core::list_unseen).
+TEST(KeptSeeds, QuarantinedValuesReplacedHereAreListed) {
+  EXPECT_EQ(run_plan(only(118, {&Plan::refusals}, 2)).failure, "");
+}
 
 // A row inserted over a quarantined one stayed 'quarantined' here and 'merged' elsewhere (Core::split_values).
 TEST(KeptSeeds, AnInsertOverAQuarantinedRow) { EXPECT_EQ(run_plan(only(126, {&Plan::refusals})).failure, ""); }
@@ -106,49 +118,60 @@ TEST(KeptSeeds, AnInsertOverAQuarantinedRow) { EXPECT_EQ(run_plan(only(126, {&Pl
 // A lost answer silenced the link for a minute, and nothing was forgotten meanwhile: the time limit of a document.
 TEST(KeptSeeds, ALostAnswerSilencesTheLinkForLong) { EXPECT_EQ(run_plan(only(209, {&Plan::weather}, 2)).failure, ""); }
 
-// A younger row under a number whose older row waits in quarantine went without values; it waits now as well (Core::hold_younger).
-TEST(KeptSeeds, AnInsertUnderANumberThatWaits) { EXPECT_EQ(run_plan(only(39, {&Plan::integer_keys, &Plan::refusals}, 2)).failure, ""); }
+// A younger row under a number whose older row waits in quarantine went without values; it waits now as well
+// (Core::hold_younger).
+TEST(KeptSeeds, AnInsertUnderANumberThatWaits) {
+  EXPECT_EQ(run_plan(only(39, {&Plan::integer_keys, &Plan::refusals}, 2)).failure, "");
+}
 
 // A held row never came up where its elder was deleted (Node::Impl::reconcile).
 TEST(KeptSeeds, AHeldRowWhoseElderIsDeletedHere) { EXPECT_EQ(run_plan(only(20, {&Plan::integer_keys})).failure, ""); }
 
-// Rows that a truncate had killed were back after a restart: the truncate was forgotten, older records and side rows still had their lives.
+// Rows that a truncate had killed were back after a restart: the truncate was forgotten, older records and side rows
+// still had their lives.
 TEST(KeptSeeds, ForgottenTruncatesAtARestart) {
   EXPECT_EQ(run_plan(only(96, {&Plan::races, &Plan::crashes, &Plan::truncates}, 2)).failure, "");
 }
 
-// A row inserted by the transaction that truncated its table was gone after a restart: folding the truncate again took it from its side row.
+// A row inserted by the transaction that truncated its table was gone after a restart: folding the truncate again took
+// it from its side row.
 TEST(KeptSeeds, ATruncateFoldedAgainOverASideRow) {
   EXPECT_EQ(run_plan(only(139, {&Plan::races, &Plan::crashes, &Plan::truncates}, 2)).failure, "");
 }
 
-// An update that a truncate had not seen went unlisted when a newer one of the same row had been seen: judged column by column now.
+// An update that a truncate had not seen went unlisted when a newer one of the same row had been seen: judged column by
+// column now.
 TEST(KeptSeeds, ATruncateListsByColumn) {
   EXPECT_EQ(run_plan(only(13, {&Plan::races, &Plan::truncates, &Plan::prepared}, 2)).failure, "");
 }
 
-// A settled row was deleted by a server that had inserted and deleted its key in one transaction, before it heard of the row: what stayed of
-// that was a dead life of birth 0 (fold_remove).
-TEST(KeptSeeds, AKeyThatCameAndWentBeforeTheRow) { EXPECT_EQ(run_plan(only(17, {&Plan::crashes, &Plan::pull})).failure, ""); }
+// A settled row was deleted by a server that had inserted and deleted its key in one transaction, before it heard of
+// the row: what stayed of that was a dead life of birth 0 (fold_remove).
+TEST(KeptSeeds, AKeyThatCameAndWentBeforeTheRow) {
+  EXPECT_EQ(run_plan(only(17, {&Plan::crashes, &Plan::pull})).failure, "");
+}
 
 // With everything together, as rowmesh_sim runs them.
 
-// Rows inserted by the transaction that truncated their table were removed after a restart: the history had lost their births, but the state
-// on disk still knew the truncate (Core::prune_to_).
+// Rows inserted by the transaction that truncated their table were removed after a restart: the history had lost their
+// births, but the state on disk still knew the truncate (Core::prune_to_).
 TEST(KeptSeeds, ATruncateOutlivesTheBirthsItCameWith) { EXPECT_EQ(run_plan(Plan::random(4085)).failure, ""); }
 
-// A row was hidden on one node and shown on the other: it had taken its UNIQUE value where the row with the older claim was refused, and had
-// settled there before that one was taken in; a quarantined row claims its values now (Applier::candidates).
+// A row was hidden on one node and shown on the other: it had taken its UNIQUE value where the row with the older claim
+// was refused, and had settled there before that one was taken in; a quarantined row claims its values now
+// (Applier::candidates).
 TEST(KeptSeeds, AQuarantinedRowClaimsItsValues) { EXPECT_EQ(run_plan(Plan::random(5036)).failure, ""); }
 
-// A row referred to the wrong one: what it meant had moved to a number that another row had already, and moved on from there without ever
-// having been in the table (Applier::follow_references).
+// A row referred to the wrong one: what it meant had moved to a number that another row had already, and moved on from
+// there without ever having been in the table (Applier::follow_references).
 TEST(KeptSeeds, AReferenceToARowThatMovedTwice) { EXPECT_EQ(run_plan(Plan::random(3008)).failure, ""); }
 
-// A value vanished unlisted: a delete was carried over to a row that had been changed under its new number (Applier::list_buried).
+// A value vanished unlisted: a delete was carried over to a row that had been changed under its new number
+// (Applier::list_buried).
 TEST(KeptSeeds, ADeleteCarriedOverListsWhatItHadNotSeen) { EXPECT_EQ(run_plan(Plan::random(3059)).failure, ""); }
 
-// A row stayed unsettled for ever: it remembered the row that it meant, which was deleted and never moved (Meant::since).
+// A row stayed unsettled for ever: it remembered the row that it meant, which was deleted and never moved
+// (Meant::since).
 TEST(KeptSeeds, AReferenceToARowThatNeverMoves) { EXPECT_EQ(run_plan(Plan::random(3002)).failure, ""); }
 
 }  // namespace

@@ -44,7 +44,8 @@ void Workload::create_tables(MemoryStore& store, bool uniques) {
 
 void Workload::rename_column(MemoryStore& store, const std::string& table, bool renamed) {
   std::string name = renamed ? "b_renamed" : "b";
-  if (store.table(table).columns[2].name != name) store.alter_table(table, [&](Table& altered) { altered.columns[2].name = name; });
+  if (store.table(table).columns[2].name != name)
+    store.alter_table(table, [&](Table& altered) { altered.columns[2].name = name; });
 }
 
 // A constraint that only this node has, for a while: about one value in eight breaks it.
@@ -158,8 +159,8 @@ std::string Workload::wrong_reference(const MemoryStore& store) {
   for (auto& [key, row] : store.rows("parts")) {
     auto meant = things.find(std::string(row.values[3].text));
     if (meant != things.end() && meant->second != row.values[2].integer)
-      return key_to_text(key) + " means " + meant->first + ", which is number " + std::to_string(meant->second) + ", and refers to " +
-             std::to_string(row.values[2].integer);
+      return key_to_text(key) + " means " + meant->first + ", which is number " + std::to_string(meant->second) +
+             ", and refers to " + std::to_string(row.values[2].integer);
   }
   return "";
 }

@@ -18,7 +18,8 @@ class Workload {
   explicit Workload(std::unique_ptr<MemoryStore>& store) : store_(store) {}
 
   static void create_tables(MemoryStore& store, bool uniques);
-  static void rename_column(MemoryStore& store, const std::string& table, bool renamed);  // so that the table fits no other node's
+  static void rename_column(MemoryStore& store, const std::string& table,
+                            bool renamed);  // so that the table fits no other node's
   static void toggle_check(MemoryStore& store, SeededRandom& random);
   // Empty: the table's rows are the same in both.
   static std::string wrong_reference(const MemoryStore& store);

@@ -1,5 +1,5 @@
-// What people see of a node beyond its status, and what they do to it. Implemented by each engine beside its store. The calls
-// are the SQL functions themselves, so that browser, API and SQL have the same checks and the same sentences.
+// What people see of a node beyond its status, and what they do to it. Implemented by each engine beside its store. The
+// calls are the SQL functions themselves, so that browser, API and SQL have the same checks and the same sentences.
 //
 // Called by the worker's thread, outside of a transaction. Every method may throw Error.
 #pragma once
@@ -25,7 +25,7 @@ struct ListedTable {
   std::string merge;      // 'column', 'row'
   std::string trouble;    // why it cannot be replicated as it is; empty: it can
   std::uint64_t rows = 0;
-  bool rows_exact = true; // false: at least so many, or an estimate
+  bool rows_exact = true;                      // false: at least so many, or an estimate
   std::uint64_t quarantined = 0, waiting = 0;  // waiting: hidden or held
 };
 
@@ -66,11 +66,13 @@ class Administration {
   virtual std::vector<std::pair<std::string, SideRow>> list_quarantine(std::int64_t before, std::size_t limit) = 0;
   virtual Storage storage() = 0;
   virtual std::vector<Neighbour> neighbours() = 0;
-  // Whoever can read this database or this process's memory knows it: neighbours prove by it who they are. Empty: there is none.
+  // Whoever can read this database or this process's memory knows it: neighbours prove by it who they are. Empty: there
+  // is none.
   virtual std::string local_key() = 0;
   virtual bool knows(const std::string& function) = 0;
-  // The SQL function of that name with named arguments (a JSON object); what it returns, null for nothing. Throws Error(config, "unknown_function")
-  // where this version has no such function or argument, and its own error with its sentence.
+  // The SQL function of that name with named arguments (a JSON object); what it returns, null for nothing. Throws
+  // Error(config, "unknown_function") where this version has no such function or argument, and its own error with its
+  // sentence.
   virtual nlohmann::json call(const std::string& function, const nlohmann::json& arguments) = 0;
 };
 

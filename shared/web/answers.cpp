@@ -105,7 +105,9 @@ bool host_is_numeric(const HttpRequest& request) {
   std::string host = header_of(request, "host");
   if (host.starts_with('[')) return true;
   host = host.substr(0, host.find(':'));
-  return host == "localhost" || (!host.empty() && std::all_of(host.begin(), host.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; }));
+  return host == "localhost" || (!host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
+           return (c >= '0' && c <= '9') || c == '.';
+         }));
 }
 
 }  // namespace rowmesh

@@ -84,12 +84,17 @@ HttpResponse Site::overview(const HttpRequest&, const Names&) {
                {"log_bytes", storage_.log_bytes},
                {"database_bytes", storage_.database_bytes},
                {"disk_free_bytes", storage_.disk_free_bytes}};
-  return json_answer(200, {{"now_ms", services_.wall.now_ms()}, {"node", node}, {"health", health_to_json(judge(), identity_.name)}, {"servers", servers_json(now)}});
+  return json_answer(200, {{"now_ms", services_.wall.now_ms()},
+                           {"node", node},
+                           {"health", health_to_json(judge(), identity_.name)},
+                           {"servers", servers_json(now)}});
 }
 
 HttpResponse Site::history(const HttpRequest&, const Names&) { return json_answer(200, history_.to_json()); }
 
-HttpResponse Site::servers(const HttpRequest&, const Names&) { return json_answer(200, {{"servers", servers_json(status())}}); }
+HttpResponse Site::servers(const HttpRequest&, const Names&) {
+  return json_answer(200, {{"servers", servers_json(status())}});
+}
 
 HttpResponse Site::tables(const HttpRequest&, const Names&) {
   services_.node.require_idle();
@@ -101,8 +106,16 @@ HttpResponse Site::tables(const HttpRequest&, const Names&) {
       auto misfit = server.misfits.find(table.wire_name);
       fits[server.name] = !server.met || misfit == server.misfits.end() ? json(nullptr) : json(misfit->second);
     }
-    tables.push_back({{"name", table.name}, {"wire_name", table.wire_name}, {"key", table.key}, {"merge", table.merge}, {"trouble", table.trouble},
-                      {"rows", table.rows}, {"rows_exact", table.rows_exact}, {"quarantined", table.quarantined}, {"waiting", table.waiting}, {"fits", fits}});
+    tables.push_back({{"name", table.name},
+                      {"wire_name", table.wire_name},
+                      {"key", table.key},
+                      {"merge", table.merge},
+                      {"trouble", table.trouble},
+                      {"rows", table.rows},
+                      {"rows_exact", table.rows_exact},
+                      {"quarantined", table.quarantined},
+                      {"waiting", table.waiting},
+                      {"fits", fits}});
   }
   return json_answer(200, {{"tables", tables}});
 }
@@ -110,11 +123,19 @@ HttpResponse Site::tables(const HttpRequest&, const Names&) {
 HttpResponse Site::conflicts(const HttpRequest& request, const Names&) {
   services_.node.require_idle();
   json rows = json::array();
-  for (const ListedConflict& one : services_.administration.list_conflicts(number_of(query_value(request, "before"), 0), limit_of(request))) {
+  for (const ListedConflict& one :
+       services_.administration.list_conflicts(number_of(query_value(request, "before"), 0), limit_of(request))) {
     const ConflictRow& conflict = one.conflict;
-    rows.push_back({{"id", one.id}, {"time_ms", conflict.time_ms}, {"table", conflict.table}, {"key", conflict.key_text}, {"type", conflict.type},
-                    {"resolution", conflict.resolution}, {"winner", image(conflict.winner)}, {"loser", image(conflict.loser)},
-                    {"winner_version", conflict.winner_version}, {"loser_version", conflict.loser_version}});
+    rows.push_back({{"id", one.id},
+                    {"time_ms", conflict.time_ms},
+                    {"table", conflict.table},
+                    {"key", conflict.key_text},
+                    {"type", conflict.type},
+                    {"resolution", conflict.resolution},
+                    {"winner", image(conflict.winner)},
+                    {"loser", image(conflict.loser)},
+                    {"winner_version", conflict.winner_version},
+                    {"loser_version", conflict.loser_version}});
   }
   return json_answer(200, {{"conflicts", rows}});
 }
@@ -122,9 +143,16 @@ HttpResponse Site::conflicts(const HttpRequest& request, const Names&) {
 HttpResponse Site::quarantine(const HttpRequest& request, const Names&) {
   services_.node.require_idle();
   json rows = json::array();
-  for (auto& [table, row] : services_.administration.list_quarantine(number_of(query_value(request, "before"), 0), limit_of(request)))
-    rows.push_back({{"id", row.id}, {"table", table}, {"key", row.key_text}, {"reason", row.reason}, {"code", row.code},
-                    {"payload", image(row.payload)}, {"origin", row.origin}, {"since_ms", row.since_ms}});
+  for (auto& [table, row] :
+       services_.administration.list_quarantine(number_of(query_value(request, "before"), 0), limit_of(request)))
+    rows.push_back({{"id", row.id},
+                    {"table", table},
+                    {"key", row.key_text},
+                    {"reason", row.reason},
+                    {"code", row.code},
+                    {"payload", image(row.payload)},
+                    {"origin", row.origin},
+                    {"since_ms", row.since_ms}});
   return json_answer(200, {{"quarantine", rows}});
 }
 
@@ -137,7 +165,9 @@ HttpResponse Site::perform(const std::string& function, const json& arguments) {
   return json_answer(200, {{"result", result}});
 }
 
-HttpResponse Site::add_server(const HttpRequest& request, const Names&) { return perform("add_server", json_body(request)); }
+HttpResponse Site::add_server(const HttpRequest& request, const Names&) {
+  return perform("add_server", json_body(request));
+}
 
 HttpResponse Site::alter_server(const HttpRequest& request, const Names& names) {
   json arguments = json_body(request);
@@ -145,20 +175,28 @@ HttpResponse Site::alter_server(const HttpRequest& request, const Names& names) 
   return perform("alter_server", arguments);
 }
 
-HttpResponse Site::remove_server(const HttpRequest&, const Names& names) { return perform("remove_server", {{"name", names[0]}}); }
+HttpResponse Site::remove_server(const HttpRequest&, const Names& names) {
+  return perform("remove_server", {{"name", names[0]}});
+}
 
 HttpResponse Site::server_action(const HttpRequest& request, const Names& names) {
   const std::string& action = names[1];
   if (action == "enable" || action == "disable") return perform(action + "_server", {{"name", names[0]}});
   if (action != "copy" && action != "verify" && action != "repair")
-    return error_answer(404, "not_found", "a server can be tested, enabled, disabled, copied, verified and repaired; not '" + action + "'");
+    return error_answer(
+        404, "not_found",
+        "a server can be tested, enabled, disabled, copied, verified and repaired; not '" + action + "'");
   json arguments = json_body(request);
   arguments["server"] = names[0];
   return perform(action, arguments);
 }
 
-HttpResponse Site::add_table(const HttpRequest& request, const Names&) { return perform("add_table", json_body(request)); }
-HttpResponse Site::remove_table(const HttpRequest&, const Names& names) { return perform("remove_table", {{"table", names[0]}}); }
+HttpResponse Site::add_table(const HttpRequest& request, const Names&) {
+  return perform("add_table", json_body(request));
+}
+HttpResponse Site::remove_table(const HttpRequest&, const Names& names) {
+  return perform("remove_table", {{"table", names[0]}});
+}
 
 HttpResponse Site::conflict_action(const HttpRequest&, const Names& names) {
   if (names[1] != "restore") return error_answer(404, "not_found", "what lost can be restored; not '" + names[1] + "'");
@@ -166,7 +204,8 @@ HttpResponse Site::conflict_action(const HttpRequest&, const Names& names) {
 }
 
 HttpResponse Site::quarantine_action(const HttpRequest&, const Names& names) {
-  if (names[1] != "retry" && names[1] != "discard") return error_answer(404, "not_found", "an entry can be retried or discarded; not '" + names[1] + "'");
+  if (names[1] != "retry" && names[1] != "discard")
+    return error_answer(404, "not_found", "an entry can be retried or discarded; not '" + names[1] + "'");
   return perform(names[1], {{"id", id_of(names[0])}});
 }
 

@@ -1,6 +1,7 @@
-// "Test connection" without waiting in it. The checks (shared/sync/test_server.cpp) are written as a plain function that asks and gets answers. Here
-// it runs as far as the answers go that are there; where one is missing, it is sent for, and the function runs again from its start
-// once it has come. Nothing is sent twice, and the times that it reads are those of the first time.
+// "Test connection" without waiting in it. The checks (shared/sync/test_server.cpp) are written as a plain function
+// that asks and gets answers. Here it runs as far as the answers go that are there; where one is missing, it is sent
+// for, and the function runs again from its start once it has come. Nothing is sent twice, and the times that it reads
+// are those of the first time.
 #include <nlohmann/json.hpp>
 
 #include "shared/model/error.hpp"
@@ -63,10 +64,11 @@ struct Site::ServerTest : std::enable_shared_from_this<Site::ServerTest> {
 
   void send(const std::string& url, HttpRequest request) {
     std::uint64_t begin_ms = wall.now_ms();
-    client.send(url, std::move(request), answer_timeout_ms, limits::control_body_bytes, [self = shared_from_this(), begin_ms](HttpResponse response) {
-      self->past.push_back({begin_ms, self->wall.now_ms(), std::move(response)});
-      self->go_on();
-    });
+    client.send(url, std::move(request), answer_timeout_ms, limits::control_body_bytes,
+                [self = shared_from_this(), begin_ms](HttpResponse response) {
+                  self->past.push_back({begin_ms, self->wall.now_ms(), std::move(response)});
+                  self->go_on();
+                });
   }
 };
 

@@ -1,5 +1,5 @@
-// The password of the dashboard and the tokens of the API, as they are stored: never the text, always something from which it
-// cannot be had back.
+// The password of the dashboard and the tokens of the API, as they are stored: never the text, always something from
+// which it cannot be had back.
 #pragma once
 #include <string>
 #include <string_view>

@@ -28,7 +28,8 @@ HealthCheck judge_server(const ServerStatus& server, const HealthLimits& limits)
     check.verdict = Verdict::failing;
   else if (server.state == "backing off" || (server.state != "disabled" && server.lag_ms >= limits.lag_ms))
     check.verdict = Verdict::degraded;
-  if (server.state != "disabled" && server.lag_ms >= limits.lag_ms) check.text += ", " + duration(server.lag_ms) + " behind";
+  if (server.state != "disabled" && server.lag_ms >= limits.lag_ms)
+    check.text += ", " + duration(server.lag_ms) + " behind";
   if (!server.last_error.empty() && server.state != "disabled") check.text += ": " + server.last_error;
   return check;
 }
@@ -41,7 +42,8 @@ HealthCheck judge_queue(const NodeStatus& status, const HealthLimits& limits) {
     longest = server.queued;
     name = server.name;
   }
-  HealthCheck check{"queue", longest >= limits.queue_rows ? Verdict::degraded : Verdict::ok, "nothing waits to be shipped"};
+  HealthCheck check{"queue", longest >= limits.queue_rows ? Verdict::degraded : Verdict::ok,
+                    "nothing waits to be shipped"};
   if (longest > 0) check.text = plural(longest, "changed row waits", "changed rows wait") + " for '" + name + "'";
   return check;
 }
@@ -50,11 +52,13 @@ HealthCheck judge_clock(const NodeStatus& status, const HealthLimits& limits) {
   HealthCheck check{"clock", Verdict::ok, "agrees with the servers that were heard"};
   std::uint64_t worst = 0;
   for (const ServerStatus& server : status.servers) {
-    std::uint64_t apart = static_cast<std::uint64_t>(server.clock_ahead_ms < 0 ? -server.clock_ahead_ms : server.clock_ahead_ms);
+    std::uint64_t apart =
+        static_cast<std::uint64_t>(server.clock_ahead_ms < 0 ? -server.clock_ahead_ms : server.clock_ahead_ms);
     if (apart < limits.clock_ms || apart <= worst) continue;
     worst = apart;
     check.verdict = Verdict::degraded;
-    check.text = "the clock of '" + server.name + "' is " + duration(apart) + (server.clock_ahead_ms < 0 ? " behind" : " ahead of") + " ours: set both by NTP";
+    check.text = "the clock of '" + server.name + "' is " + duration(apart) +
+                 (server.clock_ahead_ms < 0 ? " behind" : " ahead of") + " ours: set both by NTP";
   }
   return check;
 }
@@ -62,7 +66,9 @@ HealthCheck judge_clock(const NodeStatus& status, const HealthLimits& limits) {
 HealthCheck judge_disk(const HealthFacts& facts, const HealthLimits& limits) {
   if (facts.disk_free_bytes == ~0ULL) return {"disk", Verdict::ok, "not looked at"};
   std::uint64_t free_mb = facts.disk_free_bytes / megabyte;
-  Verdict verdict = free_mb < limits.disk_mb / 10 ? Verdict::failing : free_mb < limits.disk_mb ? Verdict::degraded : Verdict::ok;
+  Verdict verdict = free_mb < limits.disk_mb / 10 ? Verdict::failing
+                    : free_mb < limits.disk_mb    ? Verdict::degraded
+                                                  : Verdict::ok;
   return {"disk", verdict, std::to_string(free_mb) + " MB are free where the database lies"};
 }
 
@@ -109,8 +115,10 @@ Health judge_health(const NodeStatus& status, const HealthFacts& facts, const He
   checks.push_back(worker);
   checks.push_back(judge_queue(status, limits));
   std::uint64_t quarantined = status.quarantined;
-  checks.push_back({"quarantine", quarantined >= std::max<std::uint64_t>(limits.quarantine_rows, 1) ? Verdict::degraded : Verdict::ok,
-                    quarantined == 0 ? "empty" : plural(quarantined, "row waits", "rows wait") + " that this database refuses"});
+  checks.push_back(
+      {"quarantine",
+       quarantined >= std::max<std::uint64_t>(limits.quarantine_rows, 1) ? Verdict::degraded : Verdict::ok,
+       quarantined == 0 ? "empty" : plural(quarantined, "row waits", "rows wait") + " that this database refuses"});
   checks.push_back(judge_clock(status, limits));
   checks.push_back(judge_disk(facts, limits));
   for (const ServerStatus& server : status.servers) checks.push_back(judge_server(server, limits));
@@ -122,7 +130,8 @@ Health only_checks(const Health& health, const std::string& only) {
   if (only.empty()) return health;
   Health chosen;
   for (const HealthCheck& check : health.checks) {
-    bool wanted = ("," + only + ",").find("," + check.check.substr(0, check.check.find(' ')) + ",") != std::string::npos;
+    bool wanted =
+        ("," + only + ",").find("," + check.check.substr(0, check.check.find(' ')) + ",") != std::string::npos;
     if (!wanted) continue;
     chosen.checks.push_back(check);
     chosen.verdict = std::max(chosen.verdict, check.verdict);

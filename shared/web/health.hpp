@@ -1,4 +1,5 @@
-// Is this node well? Named checks, the worst one decides. The same for /health, for health() in SQL and for the dashboard.
+// Is this node well? Named checks, the worst one decides. The same for /health, for health() in SQL and for the
+// dashboard.
 #pragma once
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
@@ -37,7 +38,7 @@ struct HealthFacts {
   std::string worker_trouble;    // why no worker is at work; empty: one is
   std::string database_trouble;  // why the database cannot be read; empty: it can
   std::uint64_t disk_free_bytes = ~0ULL;
-  bool enabled = true;           // replication as a whole
+  bool enabled = true;  // replication as a whole
 };
 
 struct Health {

@@ -58,7 +58,8 @@ TEST(Health, EachCheckHasItsThreshold) {
   HealthFacts facts;
   facts.disk_free_bytes = 99 << 20;
   Health health = judge_health(status, facts, limits);
-  for (const char* check : {"server north", "queue", "clock", "disk"}) EXPECT_EQ(verdict_of(health, check), Verdict::degraded) << check;
+  for (const char* check : {"server north", "queue", "clock", "disk"})
+    EXPECT_EQ(verdict_of(health, check), Verdict::degraded) << check;
   facts.disk_free_bytes = 9 << 20;
   EXPECT_EQ(verdict_of(judge_health(status, facts, limits), "disk"), Verdict::failing);
   status.servers[0].state = "disabled";  // whoever is switched off on purpose raises no alarm
@@ -77,7 +78,9 @@ TEST(Health, NoWorkerOrNoDatabaseIsFailing) {
 }
 
 TEST(Health, ThresholdsAreSettingsWithUnits) {
-  HealthLimits limits = health_limits([](const std::string& name) { return name == "health_lag_ms" ? "2min" : name == "health_queue_rows" ? "rubbish" : ""; });
+  HealthLimits limits = health_limits([](const std::string& name) {
+    return name == "health_lag_ms" ? "2min" : name == "health_queue_rows" ? "rubbish" : "";
+  });
   EXPECT_EQ(limits.lag_ms, 120000u);
   EXPECT_EQ(limits.queue_rows, HealthLimits().queue_rows);
 }
@@ -128,7 +131,8 @@ TEST(Credentials, AHashFitsItsOwnTextOnly) {
   EXPECT_EQ(hash.find("a long password"), hash.npos);
   EXPECT_TRUE(password_fits("a long password", hash));
   EXPECT_FALSE(password_fits("a long passworD", hash));
-  for (const char* broken : {"", "pbkdf2$", "pbkdf2$0$73616c74$", "pbkdf2$99999999999$73$00", "sha256$00"}) EXPECT_FALSE(password_fits("", broken)) << broken;
+  for (const char* broken : {"", "pbkdf2$", "pbkdf2$0$73616c74$", "pbkdf2$99999999999$73$00", "sha256$00"})
+    EXPECT_FALSE(password_fits("", broken)) << broken;
   EXPECT_TRUE(token_fits("t", hash_token("t")));
   EXPECT_FALSE(token_fits("", hash_token("t")));
   EXPECT_NE(password_trouble("short"), "");

@@ -49,7 +49,11 @@ nlohmann::json RecentHistory::to_json() const {
                             {"received", named.second.received_rate},
                             {"lag_ms", named.second.lag_ms},
                             {"queued", named.second.queued}};
-  return {{"step_ms", step_ms}, {"until_ms", last_ms_}, {"captured", captured_rate_}, {"applied", applied_rate_}, {"servers", servers}};
+  return {{"step_ms", step_ms},
+          {"until_ms", last_ms_},
+          {"captured", captured_rate_},
+          {"applied", applied_rate_},
+          {"servers", servers}};
 }
 
 }  // namespace rowmesh

@@ -19,7 +19,8 @@ class RecentHistory {
   std::uint64_t look(std::uint64_t now_ms, const NodeStatus& status);
   bool due(std::uint64_t now_ms) const { return now_ms >= next_ms_ || now_ms + 2 * step_ms < next_ms_; }
   std::uint64_t next_ms() const { return next_ms_; }
-  // {"step_ms", "until_ms", "captured": [per second], "applied": [...], "servers": {name: {"sent", "received", "lag_ms", "queued"}}}
+  // {"step_ms", "until_ms", "captured": [per second], "applied": [...], "servers": {name: {"sent", "received",
+  // "lag_ms", "queued"}}}
   nlohmann::json to_json() const;
 
  private:

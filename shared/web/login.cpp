@@ -21,7 +21,8 @@ HttpResponse Site::session(const HttpRequest& request, const Names&) {
   look_around();
   std::string id = cookie_of(request, cookie_name());
   bool in = !id.empty() && sessions_.known(id);
-  nlohmann::json answer = {{"logged_in", in}, {"password_set", password_hash(credentials_) != nullptr}, {"engine", engine_.engine}};
+  nlohmann::json answer = {
+      {"logged_in", in}, {"password_set", password_hash(credentials_) != nullptr}, {"engine", engine_.engine}};
   if (in) {
     answer["csrf"] = Sessions::csrf_of(id);
     answer["ends_ms"] = sessions_.ends_ms(id);
@@ -36,15 +37,20 @@ HttpResponse Site::login(const HttpRequest& request, const Names&) {
     return error_answer(415, "content_type", "send application/json");  // what a form of another site cannot do unasked
   const std::string* hash = password_hash(credentials_);
   if (!hash)
-    return error_answer(403, "no_password", engine_.engine == "sqlite" ? "no password is set: SELECT rowmesh_set_dashboard_password('...') sets one"
-                                                                       : "no password is set: SELECT rowmesh.set_dashboard_password('...') sets one");
+    return error_answer(403, "no_password",
+                        engine_.engine == "sqlite"
+                            ? "no password is set: SELECT rowmesh_set_dashboard_password('...') sets one"
+                            : "no password is set: SELECT rowmesh.set_dashboard_password('...') sets one");
   if (std::uint64_t wait_ms = attempts_.wait_ms(request.peer_address); wait_ms > 0) {
-    HttpResponse response = error_answer(429, "too_many_attempts", "too many wrong passwords; try again in " + std::to_string(wait_ms / 1000 + 1) + " s");
+    HttpResponse response =
+        error_answer(429, "too_many_attempts",
+                     "too many wrong passwords; try again in " + std::to_string(wait_ms / 1000 + 1) + " s");
     response.headers["retry-after"] = std::to_string(wait_ms / 1000 + 1);
     return response;
   }
   auto body = json_body(request);
-  std::string password = body.contains("password") && body["password"].is_string() ? body["password"].get<std::string>() : "";
+  std::string password =
+      body.contains("password") && body["password"].is_string() ? body["password"].get<std::string>() : "";
   if (!password_fits(password, *hash)) {
     attempts_.failed(request.peer_address);
     services_.log('w', "a wrong password for the dashboard came from " + request.peer_address);
@@ -52,8 +58,10 @@ HttpResponse Site::login(const HttpRequest& request, const Names&) {
   }
   attempts_.succeeded(request.peer_address);
   std::string id = sessions_.open();
-  HttpResponse response = json_answer(200, {{"csrf", Sessions::csrf_of(id)}, {"name", identity_.name}, {"ends_ms", sessions_.ends_ms(id)}});
-  response.headers["set-cookie"] = cookie_name() + "=" + id + "; Path=/; HttpOnly; SameSite=Strict" + (request.secure ? "; Secure" : "");
+  HttpResponse response =
+      json_answer(200, {{"csrf", Sessions::csrf_of(id)}, {"name", identity_.name}, {"ends_ms", sessions_.ends_ms(id)}});
+  response.headers["set-cookie"] =
+      cookie_name() + "=" + id + "; Path=/; HttpOnly; SameSite=Strict" + (request.secure ? "; Secure" : "");
   return response;
 }
 

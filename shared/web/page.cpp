@@ -24,7 +24,8 @@ const DashboardPage& dashboard_page() {
   static const DashboardPage& page = *[] {
     auto* made = new DashboardPage;
     made->html = put_in(put_in(dashboard_html, "/*STYLE*/", dashboard_style), "/*SCRIPT*/", dashboard_script);
-    made->policy = "default-src 'none'; script-src " + source_of(dashboard_script) + "; style-src " + source_of(dashboard_style) +
+    made->policy = "default-src 'none'; script-src " + source_of(dashboard_script) + "; style-src " +
+                   source_of(dashboard_style) +
                    "; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     return made;
   }();

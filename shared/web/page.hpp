@@ -4,7 +4,7 @@
 
 namespace rowmesh {
 
-extern const char* const dashboard_html;    // with the marks /*STYLE*/ and /*SCRIPT*/
+extern const char* const dashboard_html;  // with the marks /*STYLE*/ and /*SCRIPT*/
 extern const char* const dashboard_style;
 extern const char* const dashboard_script;
 

@@ -12,7 +12,7 @@ constexpr std::uint64_t minute_ms = 60 * 1000, hour_ms = 60 * minute_ms;
 constexpr std::uint64_t session_ms = 24 * hour_ms;
 constexpr std::uint64_t unused_ms = hour_ms;  // an open page asks every second, so this is: the page was closed
 constexpr std::size_t most_sessions = 100, most_addresses = 1000;
-constexpr std::uint32_t free_attempts = 4;         // then 1 s, 2 s, ... a minute between two
+constexpr std::uint32_t free_attempts = 4;          // then 1 s, 2 s, ... a minute between two
 constexpr std::size_t most_failures_a_minute = 30;  // of all addresses together
 
 }  // namespace
@@ -59,7 +59,8 @@ std::uint64_t Attempts::wait_ms(const std::string& address) {
   if (recent_ms_.size() >= most_failures_a_minute) return recent_ms_.front() + minute_ms - now_ms;
   auto at = by_address_.find(address);
   if (at == by_address_.end() || at->second.count <= free_attempts) return 0;
-  std::uint64_t pause_ms = std::min<std::uint64_t>(minute_ms, 1000ull << std::min<std::uint32_t>(at->second.count - free_attempts - 1, 6));
+  std::uint64_t pause_ms =
+      std::min<std::uint64_t>(minute_ms, 1000ull << std::min<std::uint32_t>(at->second.count - free_attempts - 1, 6));
   std::uint64_t until_ms = at->second.last_ms + pause_ms;
   return until_ms > now_ms ? until_ms - now_ms : 0;
 }

@@ -13,7 +13,7 @@ class Sessions {
  public:
   Sessions(WallClock& wall, Random& random) : wall_(wall), random_(random) {}
 
-  std::string open();  // the id, for the cookie
+  std::string open();                 // the id, for the cookie
   bool known(const std::string& id);  // and notes that it was used
   void close(const std::string& id);
   void close_all() { sessions_.clear(); }

@@ -1,4 +1,5 @@
-// The router: which handler a path has, and who may call it. Then the handlers that are not the API: health, metrics, the page.
+// The router: which handler a path has, and who may call it. Then the handlers that are not the API: health, metrics,
+// the page.
 #include "shared/web/site.hpp"
 
 #include <algorithm>
@@ -29,7 +30,8 @@ std::vector<std::string_view> parts_of(std::string_view path) {
 
 }  // namespace
 
-Site::Site(SiteServices services) : services_(std::move(services)), sessions_(services_.wall, services_.random), attempts_(services_.wall) {}
+Site::Site(SiteServices services)
+    : services_(std::move(services)), sessions_(services_.wall, services_.random), attempts_(services_.wall) {}
 Site::~Site() = default;
 
 const std::vector<Site::Route>& Site::routes() {
@@ -102,7 +104,8 @@ Access Site::by_token(const std::string& token) {
   if (!local_key_.empty() && token_fits(token, hash_token(local_key_))) return Access::admin;
   Access access = Access::nobody;
   for (const Credential& one : credentials_)
-    if (one.name != "dashboard" && token_fits(token, one.hash)) access = std::max(access, one.scope == "admin" ? Access::admin : Access::monitor);
+    if (one.name != "dashboard" && token_fits(token, one.hash))
+      access = std::max(access, one.scope == "admin" ? Access::admin : Access::monitor);
   return access;
 }
 
@@ -123,7 +126,8 @@ Site::Caller Site::who_asks(const HttpRequest& head) {
   std::string authorization = header_of(head, "authorization");
   if (authorization.starts_with("Bearer ")) {
     caller.access = by_token(authorization.substr(7));
-    if (caller.access == Access::nobody) caller.refusal = error_answer(401, "bad_token", "this token is not known here; add_token() makes one");
+    if (caller.access == Access::nobody)
+      caller.refusal = error_answer(401, "bad_token", "this token is not known here; add_token() makes one");
     return caller;
   }
   if (std::string id = cookie_of(head, cookie_name()); !id.empty() && sessions_.known(id)) {
@@ -132,7 +136,8 @@ Site::Caller Site::who_asks(const HttpRequest& head) {
     return caller;
   }
   // What is signed by a server of ours may read. To change something it takes a person or a token.
-  if (head.headers.contains("x-rowmesh-signature") && services_.node.signed_by_server(head)) caller.access = Access::monitor;
+  if (head.headers.contains("x-rowmesh-signature") && services_.node.signed_by_server(head))
+    caller.access = Access::monitor;
   return caller;
 }
 
@@ -149,16 +154,22 @@ HttpResponse Site::check(const HttpRequest& head, std::uint64_t& body_limit) {
   if (!route) {
     if (path_known) return error_answer(405, "method", "this address does not take " + head.method);
     services_.node.count_refused(RefusedFor::not_found);
-    return error_answer(404, "not_found", "there is nothing at this address; the dashboard is at /dashboard, the API is described in docs/openapi.json");
+    return error_answer(
+        404, "not_found",
+        "there is nothing at this address; the dashboard is at /dashboard, the API is described in docs/openapi.json");
   }
   if (route->needs == Access::nobody) return {};
   return guarded([&] {
     Caller caller = who_asks(head);
-    if (caller.refusal.status != 0 || caller.access == Access::nobody) services_.node.count_refused(RefusedFor::not_signed);
+    if (caller.refusal.status != 0 || caller.access == Access::nobody)
+      services_.node.count_refused(RefusedFor::not_signed);
     if (caller.refusal.status != 0) return caller.refusal;
     if (caller.access == Access::nobody)
-      return error_answer(401, "login", "log in, or send a token (Authorization: Bearer ...), or sign the request as a server does");
-    if (caller.access < route->needs) return error_answer(403, "forbidden", "this token may only read; add_token(name, 'admin') makes one that may do more");
+      return error_answer(401, "login",
+                          "log in, or send a token (Authorization: Bearer ...), or sign the request as a server does");
+    if (caller.access < route->needs)
+      return error_answer(403, "forbidden",
+                          "this token may only read; add_token(name, 'admin') makes one that may do more");
     return HttpResponse();
   });
 }
@@ -185,7 +196,8 @@ HttpResponse Site::later(const HttpRequest& request) {
 
 std::shared_ptr<Site::Waiting> Site::wait_for(const HttpRequest& request, std::uint64_t timeout_ms) {
   // Whose client went away is never asked for again.
-  std::erase_if(waiting_, [&](const auto& one) { return services_.wall.now_ms() >= one.second->give_up_ms + timeout_ms; });
+  std::erase_if(waiting_,
+                [&](const auto& one) { return services_.wall.now_ms() >= one.second->give_up_ms + timeout_ms; });
   auto waiting = std::make_shared<Waiting>();
   waiting->give_up_ms = services_.wall.now_ms() + timeout_ms;
   return waiting_[&request] = waiting;
@@ -199,7 +211,8 @@ HttpResponse Site::guarded(const std::function<HttpResponse()>& work) {
     services_.store.rollback();
     if (error.code() == "node_busy") return {};
     if (error.code() == "unknown_function") return error_answer(501, error.code(), error.what());
-    if (error.kind() == ErrorKind::config || error.kind() == ErrorKind::permanent) return error_answer(400, error.code(), error.what());
+    if (error.kind() == ErrorKind::config || error.kind() == ErrorKind::permanent)
+      return error_answer(400, error.code(), error.what());
     if (error.kind() == ErrorKind::transient) return error_answer(503, error.code(), error.what());
     services_.log('w', std::string("the API: ") + error.what());
     return error_answer(500, error.code(), error.what());
@@ -215,7 +228,8 @@ void Site::look_around() {
     return;
   }
   std::uint64_t generation = services_.store.config_generation();
-  if (looked_ && generation == looked_generation_ && now_ms < looked_ms_ + look_every_ms && now_ms >= looked_ms_) return;
+  if (looked_ && generation == looked_generation_ && now_ms < looked_ms_ + look_every_ms && now_ms >= looked_ms_)
+    return;
   try {
     identity_ = services_.store.identity();
     if (!looked_) engine_ = services_.administration.engine();
@@ -278,12 +292,15 @@ HttpResponse Site::health(const HttpRequest& request, const Names&) {
 HttpResponse Site::metrics(const HttpRequest& request, const Names&) {
   look_around();
   if (!tells_all(request))
-    return error_answer(401, "token", "from another machine this takes a token (Authorization: Bearer ...); add_token('prometheus') makes one");
+    return error_answer(
+        401, "token",
+        "from another machine this takes a token (Authorization: Bearer ...); add_token('prometheus') makes one");
   NodeStatus now = status();
   std::vector<ServerDetail> details = services_.node.details();
   auto by_type = services_.node.conflicts_by_type();
   Health health = judge();
-  return text_answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text({identity_, engine_, now, details, by_type, storage_, health}));
+  return text_answer(200, "text/plain; version=0.0.4; charset=utf-8",
+                     metrics_text({identity_, engine_, now, details, by_type, storage_, health}));
 }
 
 HttpResponse Site::dashboard(const HttpRequest&, const Names&) {

@@ -1,5 +1,5 @@
-// Everything that a node answers over HTTP: what is between servers goes to the node; /health, /metrics, /dashboard and /api/v1/ are
-// answered here. The engines give it to their listener in the node's place.
+// Everything that a node answers over HTTP: what is between servers goes to the node; /health, /metrics, /dashboard and
+// /api/v1/ are answered here. The engines give it to their listener in the node's place.
 #pragma once
 #include <functional>
 #include <memory>

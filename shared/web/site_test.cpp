@@ -1,4 +1,5 @@
-// Who may see and do what over HTTP, on a node in memory. The same on running nodes of both engines: regress/cluster/test_api.py.
+// Who may see and do what over HTTP, on a node in memory. The same on running nodes of both engines:
+// regress/cluster/test_api.py.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -28,7 +29,8 @@ class FakeAdministration : public Administration {
   std::string local_key() override { return "key of this machine"; }
   bool knows(const std::string& function) override { return function != "verify"; }
   json call(const std::string& function, const json& arguments) override {
-    if (function == "verify") throw Error(ErrorKind::config, "unknown_function", "this version has no function verify()");
+    if (function == "verify")
+      throw Error(ErrorKind::config, "unknown_function", "this version has no function verify()");
     if (arguments.value("direction", "") == "sideways") throw Error(ErrorKind::config, "bad_direction", "a sentence");
     calls.push_back(function + arguments.dump());
     return nullptr;
@@ -44,12 +46,21 @@ class SiteTest : public ::testing::Test {
     pair.add_server(1, 0, "a secret");
     pair.start();
     pair.run_for(500);
-    administration.known = {{"dashboard", "admin", hash_password("correct horse", "salt")}, {"reader", "monitor", hash_token("read")}, {"robot", "admin", hash_token("write")}};
-    site = std::make_unique<Site>(SiteServices{*pair.nodes[0], *pair.stores[0], administration, pair.wall, pair.random, pair.network.client(0),
-                                               [](char, const std::string&) {}, {}});
+    administration.known = {{"dashboard", "admin", hash_password("correct horse", "salt")},
+                            {"reader", "monitor", hash_token("read")},
+                            {"robot", "admin", hash_token("write")}};
+    site = std::make_unique<Site>(SiteServices{*pair.nodes[0],
+                                               *pair.stores[0],
+                                               administration,
+                                               pair.wall,
+                                               pair.random,
+                                               pair.network.client(0),
+                                               [](char, const std::string&) {},
+                                               {}});
   }
 
-  HttpRequest request(const std::string& method, const std::string& path, const std::string& body = "", Headers headers = {}) {
+  HttpRequest request(const std::string& method, const std::string& path, const std::string& body = "",
+                      Headers headers = {}) {
     HttpRequest made;
     made.method = method;
     made.path = path.substr(0, path.find('?'));
@@ -65,7 +76,8 @@ class SiteTest : public ::testing::Test {
     HttpResponse early = site->check(request, limit);
     return early.status != 0 ? early : site->handle(request);
   }
-  HttpResponse ask(const std::string& method, const std::string& path, const std::string& body = "", Headers headers = {}) {
+  HttpResponse ask(const std::string& method, const std::string& path, const std::string& body = "",
+                   Headers headers = {}) {
     return ask(request(method, path, body, std::move(headers)));
   }
   static json of(const HttpResponse& response) { return json::parse(response.body->text(1 << 20)); }
@@ -89,7 +101,9 @@ TEST_F(SiteTest, AStrangerSeesTheLoginPageAndAWordOfHealthAndNothingElse) {
   EXPECT_EQ(of(ask("GET", "/health")), json({{"status", "ok"}}));
   EXPECT_EQ(ask("GET", "/metrics").status, 401);
   for (auto& [method, path] : site_routes()) {
-    if (!path.starts_with("/api/v1/") || path == "/api/v1/session" || path == "/api/v1/login" || path == "/api/v1/logout") continue;
+    if (!path.starts_with("/api/v1/") || path == "/api/v1/session" || path == "/api/v1/login" ||
+        path == "/api/v1/logout")
+      continue;
     EXPECT_EQ(ask(method, path).status, 401) << method << " " << path;
   }
   EXPECT_EQ(ask("GET", "/api/v1/nothing").status, 404);

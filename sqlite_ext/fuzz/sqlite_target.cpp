@@ -1,4 +1,5 @@
-// Names and index texts as an application may have them, in the triggers that we write; values on their way into columns and back.
+// Names and index texts as an application may have them, in the triggers that we write; values on their way into
+// columns and back.
 #include <memory>
 #include <string>
 
@@ -30,7 +31,8 @@ struct Database {
 
 // Quoted by SQLite's own means, not by ours.
 std::string quoted(std::string_view name) {
-  std::unique_ptr<char, decltype(&sqlite3_free)> text(sqlite3_mprintf("\"%w\"", std::string(name).c_str()), sqlite3_free);
+  std::unique_ptr<char, decltype(&sqlite3_free)> text(sqlite3_mprintf("\"%w\"", std::string(name).c_str()),
+                                                      sqlite3_free);
   return text.get();
 }
 
@@ -40,8 +42,11 @@ void hostile_names(Input& in) {
   std::string table(in.part()), key(in.part()), column(in.part()), index(in.part());
   if (!is_name(table) || !is_name(key) || !is_name(column)) return;
   Database file;
-  if (file.run("CREATE TABLE " + quoted(table) + "(" + quoted(key) + " INTEGER PRIMARY KEY, " + quoted(column) + " TEXT, u TEXT)") != SQLITE_OK) return;
-  if (!index.empty() && index.find('\0') == index.npos) (void)file.run("CREATE UNIQUE INDEX i ON " + quoted(table) + "(" + index + ")");
+  if (file.run("CREATE TABLE " + quoted(table) + "(" + quoted(key) + " INTEGER PRIMARY KEY, " + quoted(column) +
+               " TEXT, u TEXT)") != SQLITE_OK)
+    return;
+  if (!index.empty() && index.find('\0') == index.npos)
+    (void)file.run("CREATE UNIQUE INDEX i ON " + quoted(table) + "(" + index + ")");
   try {
     add_table(file.db, table);
   } catch (const Error&) {
@@ -49,15 +54,19 @@ void hostile_names(Input& in) {
   }
   // What an application could do without the triggers, it can do with them; and each change is in the log.
   Database plain;
-  promise(plain.run("CREATE TABLE " + quoted(table) + "(" + quoted(key) + " INTEGER PRIMARY KEY, " + quoted(column) + " TEXT, u TEXT)") == SQLITE_OK, "as before");
+  promise(plain.run("CREATE TABLE " + quoted(table) + "(" + quoted(key) + " INTEGER PRIMARY KEY, " + quoted(column) +
+                    " TEXT, u TEXT)") == SQLITE_OK,
+          "as before");
   if (!index.empty()) (void)plain.run("CREATE UNIQUE INDEX i ON " + quoted(table) + "(" + index + ")");
   for (const std::string& statement :
-       {"INSERT INTO " + quoted(table) + " VALUES(1, 'a', 'x')", "UPDATE " + quoted(table) + " SET " + quoted(column) + "='b'",
+       {"INSERT INTO " + quoted(table) + " VALUES(1, 'a', 'x')",
+        "UPDATE " + quoted(table) + " SET " + quoted(column) + "='b'",
         "INSERT OR REPLACE INTO " + quoted(table) + " VALUES(2, 'b', 'x')", "DELETE FROM " + quoted(table)}) {
     (void)file.run("DELETE FROM rowmesh_log");
     int with = file.run(statement), without = plain.run(statement);
     promise((with == SQLITE_OK) == (without == SQLITE_OK), "a trigger of ours changes no statement's result");
-    if (without == SQLITE_OK && sqlite3_changes(plain.db) > 0) promise(file.number("SELECT count(*) FROM rowmesh_log") > 0, "a change is captured");
+    if (without == SQLITE_OK && sqlite3_changes(plain.db) > 0)
+      promise(file.number("SELECT count(*) FROM rowmesh_log") > 0, "a change is captured");
   }
   remove_table(file.db, table);
   promise(file.number("SELECT count(*) FROM sqlite_master WHERE type='trigger'") == 0, "nothing of ours is left");
