@@ -242,7 +242,7 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
       if (reference.to != table.id ||
           std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end())
         continue;
-      core_.window.for_each(id, [&](Entry& entry) {
+      core_.window.for_each(id, [&, id = id, &child = child](Entry& entry) {
         for (Life& life : entry.state.lives) {
           auto meant = std::find_if(life.meant.begin(), life.meant.end(),
                                     [&](const Meant& one) { return one.is(reference.column, before, moved.birth); });

@@ -26,7 +26,7 @@ void Applier::park_what_the_sender_lacks() {
   if (header_.kind != DocumentKind::changes) return;
   for (auto& [name, has] : header_.parked) {
     if (!core_.table_by_wire_name(name)) continue;
-    bool lacks = std::any_of(header_.to.begin(), header_.to.end(), [&](auto& one) {
+    bool lacks = std::any_of(header_.to.begin(), header_.to.end(), [&, &has = has](auto& one) {
       auto& [origin, to] = one;
       if (origin == state_.self || origin == header_.sender) return false;
       auto here = core_.state.applied.find(origin);

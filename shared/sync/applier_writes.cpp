@@ -239,7 +239,8 @@ void Applier::finish() {
     }
   for (auto& [name, span] : header_.behind)
     for (auto& [origin, to] : span.to) {
-      bool named = std::any_of(batch.ends.begin(), batch.ends.end(), [&](auto& end) { return end.first == origin; });
+      bool named = std::any_of(batch.ends.begin(), batch.ends.end(),
+                               [&, origin = origin](auto& end) { return end.first == origin; });
       auto applied = state_.applied.find(origin);
       if (origin != state_.self && !named)
         batch.ends.emplace_back(

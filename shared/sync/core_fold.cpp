@@ -106,7 +106,7 @@ void Core::refresh_side_values() {
       continue;
     }
     KeyView key = *entry->key;
-    store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+    store.read_rows(table, {&key, 1}, [&, &columns = columns](std::size_t, KeyView, RowView row) {
       for (std::size_t i = 0; i < row.size(); i++) {
         if (!columns.has(static_cast<ColumnIndex>(i))) continue;
         side.values.set(i, row[i]);

@@ -330,7 +330,7 @@ NodeStatus Node::Impl::status() {
       if (server.last_error.empty() && !parked.fits)
         server.last_error = "changes of a table wait there; seen from there: " + parked.reason;
     std::set<std::string> lacking = peer.left_out;
-    std::erase_if(lacking, [&](const std::string& name) { return !peer.config.exchanges(name); });
+    std::erase_if(lacking, [&, &peer = peer](const std::string& name) { return !peer.config.exchanges(name); });
     if (server.last_error.empty() && !lacking.empty())
       server.last_error = "not replicated there, so not shipped: " + *lacking.begin() +
                           (lacking.size() > 1 ? " and " + std::to_string(lacking.size() - 1) + " more" : "");

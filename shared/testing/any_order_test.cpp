@@ -1,0 +1,204 @@
+// Property tests of merging and forgetting (docs/model.md): whatever the order in which documents arrive, however they
+// are grouped, and however often each arrives, all nodes end equal; and forgetting changes nothing that anybody sees.
+// The oracle are the same nodes under the same transactions and the same documents that never forget.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "shared/testing/loose_nodes.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+constexpr const char* keys[] = {"ann", "bob", "cid"};
+constexpr const char* tags[] = {"red", "blue", "green"};
+
+struct Wanted {
+  const char* name;
+  bool integer = false;  // 'hold': what 'renumber' does is a change of its own and depends on what is still remembered
+  bool truncates = false;
+  std::size_t uniques = 0;
+};
+
+void create(MemoryStore& store, const Wanted& wanted) {
+  Table table;
+  table.wire_name = "rows";
+  table.columns = {{"id", wanted.integer ? ColumnType::integer : ColumnType::text, "", true, false},
+                   {"a", ColumnType::text, "text", false, false},
+                   {"u", ColumnType::text, "text", false, false},
+                   {"w", ColumnType::text, "text", false, false}};
+  table.key = {0};
+  table.integer_key = wanted.integer;
+  table.on_key_collision = KeyCollision::hold;
+  if (wanted.uniques > 0) table.uniques.push_back({"rows_u", {2}});
+  if (wanted.uniques > 1) table.uniques.push_back({"rows_w", {3}});
+  store.create_table(table);
+}
+
+// One change of one row, the same on both of a node's databases.
+struct Change {
+  enum What : std::uint8_t { insert, update, remove, truncate } what = insert;
+  Row key;
+  std::size_t column = 1;
+  std::string value, tag, other_tag;
+};
+
+class AnyOrder : public ::testing::TestWithParam<Wanted> {
+ protected:
+  struct Pair {  // a document of those that forget, and its twin
+    LooseNodes::Document real, oracle;
+  };
+
+  void run(std::uint64_t seed) {
+    SeededRandom random(seed);
+    std::size_t count = 3 + random.below(3);
+    auto make_tables = [](MemoryStore& store) { create(store, GetParam()); };
+    LooseNodes real(count, make_tables), oracle(count, make_tables, false);
+    for (std::size_t i = 0; i < count; i++) {
+      auto skew = static_cast<std::int64_t>(random.below(400)) - 200;
+      real.skew(i, skew), oracle.skew(i, skew);
+    }
+    std::vector<Pair> made;
+    story_.clear();
+    for (int step = 0; step < 120; step++) {
+      std::uint64_t ms = 1 + random.below(30);
+      real.pass(ms), oracle.pass(ms);
+      std::size_t at = random.below(count), to = (at + 1 + random.below(count - 1)) % count;
+      std::uint64_t what = random.below(100);
+      if (what < 30) {
+        change(real, oracle, at, random);
+      } else if (what < 60) {  // with whatever the receiver has by now, or, as a repetition does, with what it had
+        Vector since = real.applied(to), oracle_since = oracle.applied(to);
+        made.push_back({real.make_since(at, since), oracle.make_since(at, oracle_since)});
+        tell("fresh", made.size() - 1, made.back().real.from, to, deliver(real, oracle, made.back(), to));
+      } else if (what < 75) {  // written to a disk for later
+        made.push_back({real.make(at, to), oracle.make(at, to)});
+        tell("kept", made.size() - 1, at, to);
+      } else if (what < 95 && !made.empty()) {
+        std::size_t number = random.below(made.size());
+        const Pair& pair = made[number];
+        if (pair.real.from != to) tell("old", number, pair.real.from, to, deliver(real, oracle, pair, to));
+      } else {
+        real.forget(at);
+        story_.push_back(std::to_string(at) + " forgets up to " + since_start(real, at));
+      }
+      if (HasFatalFailure() || HasNonfatalFailure()) break;
+      compare(real, oracle, at), compare(real, oracle, to);
+      if (HasNonfatalFailure()) break;
+    }
+    if (HasNonfatalFailure()) return note(seed);
+    real.exchange_all(), oracle.exchange_all();
+    for (std::size_t i = 0; i < count; i++) {
+      EXPECT_EQ(real.rows(i, "rows"), real.rows(0, "rows")) << "node " << i;
+      EXPECT_EQ(real.side(i), real.side(0)) << "node " << i;
+      EXPECT_EQ(real.rows(i, "rows"), oracle.rows(i, "rows")) << "node " << i << ", and the one that never forgets";
+      EXPECT_EQ(forgotten(real, i), "") << "node " << i;
+    }
+    if (HasNonfatalFailure()) note(seed);
+  }
+
+ private:
+  void note(std::uint64_t seed) {
+    std::string story;
+    for (const std::string& line : story_) story += "\n  " + line;
+    ADD_FAILURE() << "seed " << seed << story;
+  }
+  void tell(const char* what, std::size_t number, std::size_t from, std::size_t to, Taken taken = Taken::other) {
+    constexpr const char* names[] = {"applied", "nothing new", "gap", "stale", "history", "clock", ""};
+    story_.push_back(std::string(what) + " document " + std::to_string(number) + " of " + std::to_string(from) +
+                     " to " + std::to_string(to) + " " + names[static_cast<std::size_t>(taken)]);
+  }
+  static std::string since_start(LooseNodes& nodes, std::size_t at) {
+    Hlc horizon = nodes.core(at).state.prune_horizon;
+    return horizon == 0 ? "nothing" : std::to_string(hlc_to_ms(horizon) - 1'700'000'000'000);
+  }
+
+  void compare(LooseNodes& real, LooseNodes& oracle, std::size_t at) {
+    EXPECT_EQ(real.rows(at, "rows"), oracle.rows(at, "rows")) << "node " << at << ", and the one that never forgets";
+  }
+
+  // What is settled is not kept, except for rows that wait and what waits with them.
+  static std::string forgotten(LooseNodes& nodes, std::size_t at) {
+    std::size_t waiting = nodes.core(at).sides().size(), kept = nodes.core(at).window.size();
+    return kept <= waiting ? "" : std::to_string(kept) + " kept, " + std::to_string(waiting) + " wait";
+  }
+
+  static Taken deliver(LooseNodes& real, LooseNodes& oracle, const Pair& pair, std::size_t to) {
+    Taken taken = real.deliver(pair.real, to);
+    if (taken == Taken::stale) return taken;  // of its twin nothing is stale: it must not know more
+    EXPECT_EQ(oracle.deliver(pair.oracle, to), taken);
+    return taken;
+  }
+
+  void change(LooseNodes& real, LooseNodes& oracle, std::size_t at, SeededRandom& random) {
+    Change change = choose(real, at, random);
+    constexpr const char* names[] = {"inserts", "updates", "removes", "truncates"};
+    story_.push_back(std::to_string(at) + " " + names[change.what] + " " + key_to_text(encode_key(change.key)) + " " +
+                     std::to_string(change.column) + " " + change.value + " at " +
+                     std::to_string(real.now_ms() - 1'700'000'000'000));
+    for (LooseNodes* nodes : {&real, &oracle}) {
+      MemoryStore& store = nodes->store(at);
+      store.begin_local();
+      try {
+        carry_out(store, change);
+        store.commit_local();
+      } catch (const Error&) {
+        store.abort_local();  // a UNIQUE value is taken: in both
+      }
+      nodes->settle(at);
+    }
+  }
+
+  Change choose(LooseNodes& nodes, std::size_t at, SeededRandom& random) {
+    Change change;
+    std::uint64_t key = random.below(std::size(keys));
+    change.key = {GetParam().integer ? Value::of_integer(static_cast<std::int64_t>(key) + 1)
+                                     : Value::of_text(keys[key])};
+    change.value = "v" + std::to_string(at) + "." + std::to_string(++values_);
+    change.tag = tags[random.below(std::size(tags))];
+    change.other_tag = tags[random.below(std::size(tags))];
+    change.column = 1 + random.below(3);
+    bool here = nodes.store(at).rows("rows").contains(encode_key(change.key));
+    if (GetParam().truncates && random.chance(80))
+      change.what = Change::truncate;
+    else if (!here)
+      change.what = Change::insert;
+    else
+      change.what = random.chance(650) ? Change::update : Change::remove;
+    return change;
+  }
+
+  static Value tag_of(const std::string& tag) {
+    return GetParam().uniques > 0 && tag != "green" ? Value::of_text(tag) : Value::of_null();
+  }
+
+  static void carry_out(MemoryStore& store, const Change& change) {
+    if (change.what == Change::truncate) return store.truncate("rows");
+    if (change.what == Change::remove) return store.remove("rows", change.key);
+    if (change.what == Change::insert) {
+      Row row = {change.key[0], Value::of_text(change.value), tag_of(change.tag), tag_of(change.other_tag)};
+      return store.insert("rows", row);
+    }
+    OwnedRow row = store.rows("rows").at(encode_key(change.key)).values;
+    row.set(change.column, change.column == 1 ? Value::of_text(change.value) : tag_of(change.tag));
+    store.update("rows", change.key, row.view());
+  }
+
+  std::uint64_t values_ = 0;
+  std::vector<std::string> story_;
+};
+
+TEST_P(AnyOrder, OneStateAndForgettingIsInvisible) {
+  const char* wanted = std::getenv("ROWMESH_SEEDS");
+  std::uint64_t seeds = wanted ? std::strtoull(wanted, nullptr, 10) : 40;
+  for (std::uint64_t seed = 1; seed <= seeds && !HasFailure(); seed++) run(seed);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, AnyOrder,
+                         ::testing::Values(Wanted{"natural"}, Wanted{"integer", true}, Wanted{"truncated", false, true},
+                                           Wanted{"unique", false, false, 1}, Wanted{"two_uniques", false, false, 2}),
+                         [](auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace rowmesh::testing

@@ -1,0 +1,319 @@
+// The holes of simpler readings (docs/model.md, shared/merge/README.md) that take more than one node: each the smallest
+// history that such a reading gets wrong. Those that show on one key are in shared/merge/holes_test.cpp.
+#include <gtest/gtest.h>
+
+#include "shared/testing/loose_nodes.hpp"
+#include "shared/testing/node_pair.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+using Edges = std::vector<std::pair<std::size_t, std::size_t>>;
+
+// `code` is the key, `u` is UNIQUE; `child.parent` names a `parent` by its number.
+void create(MemoryStore& store) {
+  Table table;
+  table.wire_name = "rows";
+  table.columns = {{"code", ColumnType::text, "text", true, false},
+                   {"a", ColumnType::text, "text", false, false},
+                   {"u", ColumnType::text, "text", false, false}};
+  table.key = {0};
+  table.uniques = {{"rows_u", {2}}};
+  store.create_table(table);
+  Table parent;
+  parent.wire_name = "parent";
+  parent.columns = {{"id", ColumnType::integer, "integer", true, false}, {"a", ColumnType::text, "text", false, false}};
+  parent.key = {0};
+  parent.integer_key = true;
+  TableId id = store.create_table(parent).id;
+  Table child;
+  child.wire_name = "child";
+  child.columns = {{"code", ColumnType::text, "text", true, false},
+                   {"parent", ColumnType::integer, "integer", false, false}};
+  child.key = {0};
+  child.references = {{1, id}};
+  store.create_table(child);
+}
+
+Value text(const char* text) { return text ? Value::of_text(text) : Value::of_null(); }
+Row row(const char* code, const char* a, const char* u = nullptr) { return {text(code), text(a), text(u)}; }
+Row key(const char* code) { return {text(code)}; }
+Row parent(std::int64_t id, const char* a) { return {Value::of_integer(id), text(a)}; }
+Row child(const char* code, std::int64_t id) { return {text(code), Value::of_integer(id)}; }
+
+class Lab : public LooseNodes {
+ public:
+  explicit Lab(std::size_t count, std::uint64_t seed = 0) : LooseNodes(count, create, true, seed) {}
+  std::string rows(std::size_t i) { return LooseNodes::rows(i, "rows"); }
+  bool listed(const std::string& value) {
+    for (std::size_t i = 0; i < size(); i++)
+      for (const ConflictRow& conflict : store(i).conflicts())
+        if (conflict.loser.find("\"" + value + "\"") != std::string::npos) return true;
+    return false;
+  }
+};
+
+// A chain A - C - B. B edits a row while it is cut off, A deletes it, and A's only neighbour has confirmed that long
+// ago: not yet settled, for B is a member.
+TEST(Holes, H1_ANeighbourIsNotEverybody) {
+  Lab lab(3);
+  lab.link(0, 1), lab.link(1, 2);
+  lab.insert(0, "rows", row("k", "old"));
+  lab.exchange({{0, 1}, {1, 2}});
+  lab.update(2, "rows", row("k", "edited at B"));
+  lab.settle(2);
+  lab.pass(1000);
+  lab.remove(0, "rows", key("k"));
+  lab.exchange({{0, 1}});
+  lab.exchange({{0, 1}, {1, 2}});
+  for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(lab.rows(i), "") << i;
+  EXPECT_TRUE(lab.listed("edited at B"));
+}
+
+// A transaction has its version long before it shows: nothing above it is announced as being complete.
+TEST(Holes, H2_TheWatermarkWaitsForWhatIsNotVisible) {
+  Lab lab(2);
+  lab.store(0).begin_local();
+  lab.store(0).insert("rows", row("k", "prepared"));
+  std::uint64_t prepared = lab.store(0).prepare_local();
+  lab.pass(1000);
+  lab.insert(1, "rows", row("other", "1"));
+  lab.exchange_all();
+  lab.store(0).commit_prepared(prepared);
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "k=prepared,- other=1,-") << i;
+}
+
+// C writes a document to a disk; then a delete becomes settled everywhere; then that document arrives.
+TEST(Holes, H3_AStaleDocumentIsRefused) {
+  Lab lab(3);
+  lab.insert(0, "rows", row("k", "old"));
+  lab.exchange_all();
+  lab.pass(1000);
+  lab.update(1, "rows", row("k", "had not seen the delete"));
+  lab.ship(1, 2);
+  LooseNodes::Document old = lab.make(2, 0);
+  lab.remove(0, "rows", key("k"));
+  lab.ship(0, 1), lab.ship(0, 2);
+  lab.exchange({{1, 2}});
+  lab.exchange_all();
+  lab.insert(2, "rows", row("newer", "1"));
+  LooseNodes::Document newer = lab.make(2, 0);
+  EXPECT_NE(lab.deliver(old, 0), Taken::applied);
+  EXPECT_EQ(lab.deliver(newer, 0), Taken::applied);
+  EXPECT_EQ(lab.rows(0), "newer=1,-");
+}
+
+// r1 and r2 have one value, and D saw both; C saw r1 only after it had another value. Nobody may differ: the row that
+// lost is hidden, and back when the value is free.
+TEST(Holes, H6_TheLoserOfAUniqueValueComesBack) {
+  Lab lab(4);
+  lab.insert(0, "rows", row("r1", "1", "X"));
+  lab.pass(10);
+  lab.insert(1, "rows", row("r2", "2", "X"));
+  lab.ship(0, 3), lab.ship(1, 3);
+  EXPECT_EQ(lab.rows(3), "r1=1,X");
+  lab.pass(10);
+  lab.update(0, "rows", row("r1", "1", "Z"));
+  lab.ship(0, 2), lab.ship(1, 2);
+  EXPECT_EQ(lab.rows(2), "r1=1,Z r2=2,X");
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 4; i++) EXPECT_EQ(lab.rows(i), "r1=1,Z r2=2,X") << i;
+}
+
+// A chain A - R - D: R refuses a row. Behind it nobody misses it.
+TEST(Holes, H7_ARelayHandsOnWhatItRefuses) {
+  Lab lab(3);
+  lab.store(1).add_check("rows", "no_k", [](RowView row) { return row[0].text != "k"; });
+  lab.insert(0, "rows", row("k", "refused in the middle"));
+  lab.insert(0, "rows", row("l", "1"));
+  lab.exchange({{0, 1}, {1, 2}});
+  EXPECT_EQ(lab.rows(1), "l=1,-");
+  EXPECT_EQ(lab.rows(2), "k=refused in the middle,- l=1,-");
+}
+
+// The other half: what waits in quarantine keeps its versions, so that taking it in later overwrites nothing newer.
+TEST(Holes, H7_TakenInLateItOverwritesNothingNewer) {
+  Lab lab(2);
+  lab.insert(0, "rows", row("k", "1"));
+  lab.exchange_all();
+  lab.store(1).add_check("rows", "none", [](RowView row) { return row[1].text != "refused"; });
+  lab.update(0, "rows", row("k", "refused", "u1"));
+  lab.exchange_all(2);
+  lab.pass(1000);
+  lab.update(1, "rows", row("k", "newer"));
+  lab.exchange_all();
+  lab.store(1).remove_checks("rows");
+  EntrySet waiting = lab.core(1).sides();
+  if (!waiting.empty()) Applier(lab.core(1)).reconcile(waiting);
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "k=newer,u1") << i;
+}
+
+// A document ends at the snapshot that read its rows: a transaction between the two would be seen in half.
+TEST(Holes, H9_ADocumentEndsAtTheSnapshotThatReadItsRows) {
+  NodePair pair;
+  pair.add_server(0, 1, "secret");
+  pair.add_server(1, 0, "secret");
+  pair.start();
+  pair.run_for(5000);
+  pair.write(0, "k1", "0");
+  pair.write(0, "k2", "0");
+  pair.run_for(5000);
+  int number = 0;
+  bool inside = false;
+  pair.stores[0]->on_point = [&](Point point) {
+    if (point != Point::at_begin || inside || number >= 200) return;
+    inside = true;
+    std::string value = std::to_string(++number);
+    try {
+      pair.stores[0]->begin_local();
+      for (const char* code : {"k1", "k2"}) {
+        Row key = {text(code)}, changed = {text(code), text(value.c_str())};
+        if (std::string(code) == "k1" || number % 2 == 0) pair.stores[0]->update("items", key, changed);
+      }
+      pair.stores[0]->commit_local();
+    } catch (const Error&) {
+      pair.stores[0]->abort_local();
+    }
+    inside = false;
+  };
+  std::set<std::string> seen;
+  for (int step = 0; step < 600; step++) {
+    pair.run_for(10);
+    auto& rows = pair.stores[1]->rows("items");
+    std::string shown;
+    for (auto& [key, row] : rows) shown += (shown.empty() ? "" : " ") + std::string(row.values[1].text);
+    seen.insert(shown);
+  }
+  // Odd transactions change k1, even ones both: k2 is k1, or the number before.
+  for (const std::string& shown : seen) {
+    int k1 = std::stoi(shown), k2 = std::stoi(shown.substr(shown.find(' ')));
+    EXPECT_EQ(k2, k1 - k1 % 2) << shown;
+  }
+  EXPECT_GT(seen.size(), 3u);
+}
+
+// C hands on what A and B did: B's child goes with A's parent, in one document.
+TEST(Holes, H10_ADocumentBringsAllOrigins) {
+  Lab lab(4);
+  lab.insert(0, "parent", parent(1, "of A"));
+  lab.ship(0, 1);
+  lab.insert(1, "child", child("c", 1));
+  lab.ship(1, 2);
+  lab.deliver(lab.make(2, 3), 3);
+  EXPECT_EQ(lab.LooseNodes::rows(3, "parent"), "1=of A");
+  EXPECT_EQ(lab.LooseNodes::rows(3, "child"), "c=1");
+}
+
+// A backup wrote on past the position at which it was taken: its numbers are those of the history that others know.
+TEST(Holes, H11_PositionsOfAnotherHistoryAreRefused) {
+  Lab before(2), after(2, 7);
+  before.insert(0, "rows", row("x", "1"));
+  before.ship(0, 1);
+  for (const char* code : {"y", "z"}) after.insert(0, "rows", row(code, "1")), after.settle(0);
+  LooseNodes::Document other = after.make(0, 1);
+  while (after.applied(0)[after.origin(0)].number > before.applied(1)[before.origin(0)].number) {
+    before.insert(0, "rows", row(std::to_string(before.applied(0)[before.origin(0)].number).c_str(), "1"));
+    before.ship(0, 1);
+  }
+  Vector reached = before.applied(1);
+  ASSERT_EQ(reached[before.origin(0)].number, after.applied(0)[after.origin(0)].number);
+  EXPECT_EQ(before.deliver(other, 1), Taken::history);
+  EXPECT_EQ(before.deliver(after.make_since(0, after.applied(0)), 1), Taken::history);
+}
+
+// The loser of a number is moved by its origin. What others wrote to it under the old number goes with it: the edit,
+// the child.
+TEST(Holes, H12_WhoWroteToTheLoserCarriesItOver) {
+  Lab lab(3);
+  lab.insert(0, "parent", parent(1, "older"));
+  lab.pass(10);
+  lab.insert(1, "parent", parent(1, "younger"));
+  lab.ship(1, 2);
+  lab.pass(10);
+  lab.update(2, "parent", parent(1, "younger, edited"));
+  lab.insert(2, "child", child("c", 1));
+  lab.settle(2);
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 3; i++) {
+    EXPECT_EQ(lab.LooseNodes::rows(i, "parent"), "1=older 2=younger, edited") << i;
+    EXPECT_EQ(lab.LooseNodes::rows(i, "child"), "c=2") << i;
+  }
+}
+
+// A clock far ahead is refused, and what is refused is not adopted.
+TEST(Holes, H13_AClockThatIsRefusedIsNotAdopted) {
+  Lab lab(2);
+  lab.skew(0, 3'600'000);
+  lab.insert(0, "rows", row("k", "an hour ahead"));
+  EXPECT_EQ(lab.deliver(lab.make(0, 1), 1), Taken::clock);
+  EXPECT_EQ(lab.rows(1), "");
+  EXPECT_LT(hlc_to_ms(lab.store(1).clock().now()), lab.now_ms() + 60'000);
+}
+
+// A put brings the row as it stands with all versions that have not settled, also of columns that others changed: what
+// the receiver shows is what the sender showed.
+TEST(Holes, H16a_APutIsAWholeState) {
+  Lab lab(3);
+  lab.insert(0, "rows", row("k", "1"));
+  lab.exchange_all();
+  lab.update(0, "rows", row("k", "changed at A"));
+  lab.ship(0, 1);
+  lab.pass(10);
+  lab.update(1, "rows", row("k", "changed at A", "changed at B"));
+  lab.settle(1);
+  lab.deliver(lab.make_since(1, lab.applied(2), lab.origin(1)), 2);
+  EXPECT_EQ(lab.rows(2), lab.rows(1));
+}
+
+// Each column goes with the version of its own: not with that of the newest column, which would beat what others wrote
+// in between.
+TEST(Holes, H16b_AColumnBearsItsOwnVersion) {
+  Lab lab(3);
+  lab.insert(0, "rows", row("k", "1"));
+  lab.exchange_all();
+  lab.update(0, "rows", row("k", "first"));
+  lab.settle(0);
+  lab.pass(10);
+  lab.update(1, "rows", row("k", "second"));
+  lab.settle(1);
+  lab.pass(10);
+  lab.update(0, "rows", row("k", "first", "later"));
+  lab.settle(0);
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(lab.rows(i), "k=second,later") << i;
+}
+
+// Nobody sees that a key is taken by a hidden row: an insert over it is a second life of the key. Nothing vanishes
+// unlisted.
+TEST(Holes, H16e_AnInsertOverAHiddenRow) {
+  Lab lab(2);
+  lab.insert(0, "rows", row("r1", "1", "X"));
+  lab.pass(10);
+  lab.insert(1, "rows", row("r2", "hidden", "X"));
+  lab.settle(1);
+  lab.exchange_all(2);
+  EXPECT_EQ(lab.rows(0), "r1=1,X");
+  lab.pass(10);
+  lab.insert(0, "rows", row("r2", "over it", "Y"));
+  lab.settle(0);
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "r1=1,X r2=over it,Y") << i;
+  EXPECT_TRUE(lab.listed("hidden"));
+}
+
+// A document that begins behind what the receiver has would leave a hole.
+TEST(Holes, H16g_AGapIsRefused) {
+  Lab lab(2);
+  lab.insert(0, "rows", row("k", "1"));
+  lab.settle(0);
+  Vector after_k = lab.applied(0);
+  lab.insert(0, "rows", row("l", "1"));
+  EXPECT_EQ(lab.deliver(lab.make_since(0, after_k), 1), Taken::gap);
+  lab.ship(0, 1);
+  EXPECT_EQ(lab.rows(1), "k=1,- l=1,-");
+}
+
+}  // namespace
+}  // namespace rowmesh::testing

@@ -1,0 +1,163 @@
+#include "shared/testing/loose_nodes.hpp"
+
+#include <algorithm>
+
+namespace rowmesh::testing {
+
+LooseNodes::LooseNodes(std::size_t count, const std::function<void(MemoryStore&)>& create, bool forget,
+                       std::uint64_t seed)
+    : forget_(forget) {
+  for (std::size_t i = 0; i < count; i++) {
+    sites_.push_back(std::make_unique<Site>(now_ms_, seed * 1000 + i + 1));
+    Site& site = *sites_.back();
+    std::string uuid = "00000000-0000-4000-8000-" + to_hex(i).substr(4);
+    site.store = std::make_unique<MemoryStore>(Identity{uuid, 100 + i, "node" + std::to_string(i)}, site.wall,
+                                               Flavour::snapshot);
+    create(*site.store);
+  }
+  for (std::size_t i = 0; i < count; i++) start(i);
+  for (auto& site : sites_)
+    for (auto& other : sites_)
+      site->core->state.members[other->core->state.self] = {other->store->identity().node, "", false};
+}
+
+LooseNodes::~LooseNodes() = default;
+
+void LooseNodes::start(std::size_t i) {
+  Site& site = *sites_[i];
+  site.core = std::make_unique<Core>(
+      NodeServices{*site.store, site.wall, site.random, site.client, [](char, const std::string&) {}, [] {}});
+  site.core->load_config();
+  site.core->load_history();
+  site.core->load_config();
+  site.core->hold_prune = !forget_;
+}
+
+void LooseNodes::restart(std::size_t i) {
+  auto members = core(i).state.members;
+  sites_[i]->core.reset();
+  store(i).crash();
+  start(i);
+  for (auto& [origin, member] : members) core(i).state.members.try_emplace(origin, member);
+}
+
+void LooseNodes::link(std::size_t left, std::size_t right) {
+  for (auto [at, to] : {std::pair{left, right}, std::pair{right, left}})
+    core(at).state.servers[static_cast<std::int64_t>(to)] = {store(to).identity().node, origin(to), {}, {}};
+}
+
+void LooseNodes::take_out(std::size_t i, std::size_t member) { core(i).state.members[origin(member)].left = true; }
+
+void LooseNodes::write(std::size_t i, const std::function<void(MemoryStore&)>& change) {
+  store(i).begin_local();
+  change(store(i));
+  store(i).commit_local();
+}
+
+void LooseNodes::insert(std::size_t i, const std::string& table, const Row& row) {
+  write(i, [&](MemoryStore& store) { store.insert(table, row); });
+}
+
+void LooseNodes::update(std::size_t i, const std::string& table, const Row& row) {
+  Key key = key_of(store(i).table(table), row);
+  write(i, [&](MemoryStore& store) { store.update(table, decode_key(key), row); });
+}
+
+void LooseNodes::remove(std::size_t i, const std::string& table, const Row& key) {
+  write(i, [&](MemoryStore& store) { store.remove(table, key); });
+}
+
+void LooseNodes::settle(std::size_t i) {
+  Core& here = core(i);
+  here.cut_alone(true);
+  EntrySet entries = here.unreconciled;
+  if (entries.empty() && here.recheck_hidden.empty()) return;
+  Applier(here).reconcile(entries);
+  here.cut_alone();
+}
+
+LooseNodes::Document LooseNodes::make(std::size_t from, std::size_t to) { return make_since(from, applied(to)); }
+
+LooseNodes::Document LooseNodes::make_since(std::size_t from, const Vector& since, Origin only) {
+  Core& here = core(from);
+  settle(from);
+  DocumentOrder order;
+  for (auto& [origin, position] : here.state.applied) {
+    if (only != 0 && origin != only) continue;
+    auto at = since.find(origin);
+    order.from[origin] = at == since.end() ? Position{} : at->second;
+  }
+  here.store.begin(TransactionKind::read);
+  here.cut(true);
+  Document document{make_document(here, order).body, from};
+  here.store.commit();
+  return document;
+}
+
+Taken LooseNodes::deliver(const Document& document, std::size_t to) {
+  Applier applier(core(to), document.body, false);
+  try {
+    // Nothing was copied before, so whatever is new begins with its first position.
+    auto begins = [&](Origin origin) {
+      auto from = applier.header().from.find(origin);
+      return from == applier.header().from.end() || from->second.number == 0;
+    };
+    if (!applier.check(begins)) return Taken::nothing_new;
+    applier.run({});
+  } catch (const Refusal& refusal) {
+    return refusal.error == "gap"       ? Taken::gap
+           : refusal.error == "stale"   ? Taken::stale
+           : refusal.error == "history" ? Taken::history
+           : refusal.error == "clock"   ? Taken::clock
+                                        : Taken::other;
+  }
+  return Taken::applied;
+}
+
+void LooseNodes::ship(std::size_t from, std::size_t to) {
+  if (deliver(make(from, to), to) == Taken::stale) deliver(make(from, to), to);
+}
+
+void LooseNodes::exchange(const std::vector<std::pair<std::size_t, std::size_t>>& edges, std::size_t rounds) {
+  for (std::size_t round = 0; round < rounds; round++) {
+    pass(10);
+    for (auto [from, to] : edges) ship(from, to), ship(to, from);
+    for (std::size_t i = 0; i < size(); i++) forget(i);
+  }
+}
+
+void LooseNodes::exchange_all(std::size_t rounds) {
+  std::vector<std::pair<std::size_t, std::size_t>> edges;
+  for (std::size_t i = 0; i < size(); i++)
+    for (std::size_t j = i + 1; j < size(); j++) edges.emplace_back(i, j);
+  exchange(edges, rounds);
+}
+
+std::string LooseNodes::rows(std::size_t i, const std::string& table) {
+  std::string text;
+  for (auto& [key, row] : store(i).rows(table)) {
+    std::string name = key_to_text(key);
+    std::erase(name, '\'');
+    text += (text.empty() ? "" : " ") + name + "=";
+    bool first = true;
+    for (std::size_t column = 0; column < row.values.size(); column++) {
+      const Table& described = store(i).table(table);
+      if (std::find(described.key.begin(), described.key.end(), column) != described.key.end()) continue;
+      const Value& value = row.values[column];
+      text += (first ? "" : ",") + (value.is_null()                    ? std::string("-")
+                                    : value.kind == ValueKind::integer ? std::to_string(value.integer)
+                                                                       : std::string(value.text));
+      first = false;
+    }
+  }
+  return text;
+}
+
+std::string LooseNodes::side(std::size_t i) const {
+  std::string text;
+  for (const SideRow& row : sites_[i]->store->load_side())
+    text += row.kind + " " + std::to_string(row.table) + " " + row.key_text + " ";
+  return text;
+}
+
+}  // namespace rowmesh::testing
