@@ -149,12 +149,15 @@ std::vector<ListedConflict> PgAdministration::list_conflicts(std::int64_t before
     for (auto& row :
          run_sql("SELECT c.id, (extract(epoch FROM c.time) * 1000)::bigint, c.table_name, c.key_text, c.type, "
                  "c.resolution, c.winner::text, "
-                 "c.loser::text, c.winner_version, c.loser_version FROM rowmesh.conflict c WHERE $1 = 0 OR c.id < $1 "
+                 "c.loser::text, c.winner_version, c.loser_version, c.restored, (c.image <> '')::text FROM "
+                 "rowmesh.conflict c WHERE $1 = 0 OR c.id < $1 "
                  "ORDER BY c.id DESC LIMIT $2",
                  {SqlArgument::of_number(before), SqlArgument::of_number(static_cast<std::int64_t>(limit))}))
-      list.push_back({id_of(row[0]),
-                      ConflictRow{number_of(row[1]), text_of(row[2]), text_of(row[3]), text_of(row[4]), text_of(row[5]),
-                                  text_of(row[6]), text_of(row[7]), text_of(row[8]), text_of(row[9])}});
+      list.push_back(
+          {id_of(row[0]),
+           ConflictRow{number_of(row[1]), text_of(row[2]), text_of(row[3]), text_of(row[4]), text_of(row[5]),
+                       text_of(row[6]), text_of(row[7]), text_of(row[8]), text_of(row[9]), "", text_of(row[10])},
+           text_of(row[11]) == "true"});
   });
   return list;
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "shared/model/version.hpp"
+#include "shared/sync/lost_row.hpp"
 #include "shared/sync/server_options.hpp"
 #include "shared/sync/status_json.hpp"
 #include "shared/web/credentials.hpp"
@@ -40,6 +41,7 @@ PG_FUNCTION_INFO_V1(rowmesh_id);
 PG_FUNCTION_INFO_V1(rowmesh_wait);
 PG_FUNCTION_INFO_V1(rowmesh_health);
 PG_FUNCTION_INFO_V1(rowmesh_hash_password);
+PG_FUNCTION_INFO_V1(rowmesh_nothing_to_restore);
 }
 
 namespace rowmesh {
@@ -265,6 +267,10 @@ PGDLLEXPORT Datum rowmesh_health(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum rowmesh_hash_password(PG_FUNCTION_ARGS) {
   PG_RETURN_TEXT_P(rowmesh::hash_of_password(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+}
+
+PGDLLEXPORT Datum rowmesh_nothing_to_restore(PG_FUNCTION_ARGS) {
+  PG_RETURN_TEXT_P(cstring_to_text(rowmesh::nothing_to_restore(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 }
 
 PGDLLEXPORT Datum rowmesh_wait(PG_FUNCTION_ARGS) {

@@ -52,6 +52,8 @@ class PgStore : public Store {
   void remove_side(TableId table, KeyView key) override;
   std::vector<SideRow> load_side() override;
   void add_conflict(const ConflictRow& conflict) override;
+  std::string conflict_image(std::int64_t id) override;
+  void note_restored(std::int64_t id, const std::string& text) override;
 
   std::optional<Key> canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types,
                                    std::string* reason) override;
@@ -102,5 +104,10 @@ class PgStore : public Store {
   std::map<std::string, std::string> settings_;  // as read at this generation
   std::uint64_t settings_generation_ = 0, setting_changes_ = 0;
 };
+
+// For calls that need a transaction.
+inline Error store_not_open() {
+  return Error(ErrorKind::bug, "no_transaction", "the store was used outside of a transaction");
+}
 
 }  // namespace rowmesh

@@ -190,11 +190,25 @@ void PgStore::add_conflict(const ConflictRow& conflict) {
   JsonText winner(conflict.winner), loser(conflict.loser);
   run_sql(
       "INSERT INTO rowmesh.conflict (time, table_name, key_text, type, resolution, winner, loser, winner_version, "
-      "loser_version) "
-      "VALUES (pg_catalog.to_timestamp($1::double precision / 1000), $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9)",
+      "loser_version, image) "
+      "VALUES (pg_catalog.to_timestamp($1::double precision / 1000), $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9, "
+      "$10)",
       {number(static_cast<std::int64_t>(conflict.time_ms)), text(conflict.table), text(conflict.key_text),
        text(conflict.type), text(conflict.resolution), winner.argument(), loser.argument(),
-       text(conflict.winner_version), text(conflict.loser_version)});
+       text(conflict.winner_version), text(conflict.loser_version), bytes(conflict.image)});
+}
+
+std::string PgStore::conflict_image(std::int64_t id) {
+  std::string image;
+  in_transaction([&] {
+    auto rows = run_sql("SELECT c.image FROM rowmesh.conflict c WHERE c.id = $1", {number(id)});
+    if (!rows.empty()) image = std::move(*rows[0][0]);
+  });
+  return image;
+}
+
+void PgStore::note_restored(std::int64_t id, const std::string& what) {
+  run_sql("UPDATE rowmesh.conflict SET restored = $2 WHERE id = $1", {number(id), text(what)});
 }
 
 void PgStore::finish_request(std::int64_t id) { run_sql("DELETE FROM rowmesh.request WHERE id = $1", {number(id)}); }

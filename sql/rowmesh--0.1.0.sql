@@ -122,7 +122,9 @@ CREATE TABLE conflict (
   winner jsonb,
   loser jsonb,
   winner_version text NOT NULL DEFAULT '',
-  loser_version text NOT NULL DEFAULT ''
+  loser_version text NOT NULL DEFAULT '',
+  image bytea NOT NULL DEFAULT '',  -- what restore() needs; empty: nothing to restore
+  restored text                     -- what came of restore(), as a sentence
 );
 CREATE INDEX conflict_time ON conflict (time);
 
@@ -651,6 +653,23 @@ BEGIN
   INSERT INTO rowmesh.request (kind, argument) VALUES ('discard', discard.id::text);
 END $$;
 
+CREATE FUNCTION nothing_to_restore(resolution text) RETURNS text LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'rowmesh_nothing_to_restore';
+
+-- What came of it is in conflicts.restored.
+CREATE FUNCTION restore(id bigint) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  listed record;
+BEGIN
+  SELECT c.resolution, c.image = '' AS nothing INTO listed FROM rowmesh.conflict c WHERE c.id = restore.id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no conflict %; see the view rowmesh.conflicts', coalesce(restore.id::text, 'NULL') USING ERRCODE = 'undefined_object';
+  ELSIF listed.nothing THEN
+    RAISE EXCEPTION '%', rowmesh.nothing_to_restore(listed.resolution) USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  UPDATE rowmesh.conflict c SET restored = NULL WHERE c.id = restore.id;
+  INSERT INTO rowmesh.request (kind, argument) VALUES ('restore', restore.id::text);
+END $$;
+
 -- This database is not who it was: the status said so, and that nothing is shipped until this is called.
 CREATE FUNCTION new_identity(kind text DEFAULT NULL) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -680,7 +699,8 @@ CREATE VIEW status AS
          coalesce((o.one ->> 'rows_sent')::bigint, 0) AS rows_sent,
          coalesce((o.one ->> 'rows_received')::bigint, 0) AS rows_received,
          coalesce((o.one ->> 'conflicts')::bigint, 0) AS conflicts,
-         (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.kind = 'quarantined') AS quarantined
+         (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.kind = 'quarantined') AS quarantined,
+         nullif(o.one ->> 'progress', '') AS progress  -- of a copy, verify or repair, and what the last one found
   FROM rowmesh.server s
   CROSS JOIN rowmesh.state n
   CROSS JOIN (SELECT rowmesh.worker_trouble() AS trouble) w
@@ -702,7 +722,7 @@ CREATE VIEW tables AS
   FROM rowmesh.replicated_table t CROSS JOIN (SELECT rowmesh.published_status()::jsonb AS node) p ORDER BY t.wire_name;
 
 CREATE VIEW conflicts AS
-  SELECT c.id, c.time, c.table_name AS "table", c.key_text AS key, c.type, c.resolution, c.winner, c.loser, c.winner_version, c.loser_version
+  SELECT c.id, c.time, c.table_name AS "table", c.key_text AS key, c.type, c.resolution, c.winner, c.loser, c.winner_version, c.loser_version, c.restored
   FROM rowmesh.conflict c ORDER BY c.id;
 
 CREATE VIEW quarantine AS
@@ -783,7 +803,7 @@ GRANT EXECUTE ON FUNCTION
   add_resolved_reference(regclass, text, regclass), add_reference(text, text, text), remove_resolved_table(regclass), remove_table(text), forget_dropped_table(text),
   add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean, integer, bigint, integer, text, bigint, text, integer), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
-  copy(text, text, text, text), queue_check(text, text, text, text), verify(text, text), repair(text, text, text), retry(bigint), discard(bigint), new_identity(text), set_dashboard_password(text), add_token(text, text), remove_token(text), log_entries(), reconcile(boolean)
+  copy(text, text, text, text), queue_check(text, text, text, text), verify(text, text), repair(text, text, text), retry(bigint), discard(bigint), restore(bigint), new_identity(text), set_dashboard_password(text), add_token(text, text), remove_token(text), log_entries(), reconcile(boolean)
   TO rowmesh_admin;
 -- Making a partition copies the triggers in the name of whoever makes it. (Without USAGE on the schema nobody can name these functions.)
 GRANT EXECUTE ON FUNCTION capture(), capture_truncate() TO PUBLIC;

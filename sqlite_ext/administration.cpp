@@ -135,14 +135,16 @@ std::vector<ListedTable> SqliteAdministration::list_tables() {
 std::vector<ListedConflict> SqliteAdministration::list_conflicts(std::int64_t before, std::size_t limit) {
   std::vector<ListedConflict> list;
   Statement query(db_,
-                  "SELECT id, time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version "
-                  "FROM main.rowmesh_conflict "
+                  "SELECT id, time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version, "
+                  "restored, image IS NOT NULL FROM main.rowmesh_conflict "
                   "WHERE ?1=0 OR id<?1 ORDER BY id DESC LIMIT ?2");
   query.bind(1, before).bind(2, static_cast<std::int64_t>(limit));
   while (query.step())
-    list.push_back({query.integer(0), ConflictRow{static_cast<std::uint64_t>(query.integer(1)), query.string(2),
-                                                  query.string(3), query.string(4), query.string(5), query.string(6),
-                                                  query.string(7), query.string(8), query.string(9)}});
+    list.push_back({query.integer(0),
+                    ConflictRow{static_cast<std::uint64_t>(query.integer(1)), query.string(2), query.string(3),
+                                query.string(4), query.string(5), query.string(6), query.string(7), query.string(8),
+                                query.string(9), "", query.string(10)},
+                    query.integer(11) != 0});
   return list;
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "shared/sync/lost_row.hpp"
 #include "sqlite_ext/current_status.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/registry.hpp"
@@ -98,6 +99,19 @@ void discard_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::int64_t id = arguments.integer(0, "the entry's id");
   require_quarantined(db, id);
   request(db, "discard", std::to_string(id));
+  result.null();
+}
+
+void restore_function(sqlite3* db, const Arguments& arguments, Result result) {
+  require_enabled(db);
+  std::int64_t id = arguments.integer(0, "the conflict's id");
+  Statement conflict(db, "SELECT resolution, image IS NOT NULL FROM main.rowmesh_conflict WHERE id=?1");
+  if (!conflict.bind(1, id).step())
+    throw Error(ErrorKind::config, "unknown_entry",
+                "there is no conflict " + std::to_string(id) + ": see rowmesh_conflicts for those there are");
+  if (conflict.integer(1) == 0) throw Error(ErrorKind::config, "nothing_lost", nothing_to_restore(conflict.string(0)));
+  execute(db, "UPDATE main.rowmesh_conflict SET restored=NULL WHERE id=" + std::to_string(id));
+  request(db, "restore", std::to_string(id));
   result.null();
 }
 
@@ -214,6 +228,7 @@ void register_request_functions(sqlite3* db) {
   define(db, "repair", 1, 2, Safety::direct_only, repair_function);
   define(db, "retry", 0, 1, Safety::direct_only, retry_function);
   define(db, "discard", 1, 1, Safety::direct_only, discard_function);
+  define(db, "restore", 1, 1, Safety::direct_only, restore_function);
   define(db, "new_identity", 0, 1, Safety::direct_only, new_identity_function);
   define(db, "wait", 0, 2, Safety::direct_only, wait_function);
 }

@@ -172,14 +172,29 @@ void SqliteStore::add_conflict(const ConflictRow& conflict) {
   impl_->need(Impl::Open::write, "add_conflict");
   Statement& insert = impl_->cached(
       "INSERT INTO main.rowmesh_conflict(time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, "
-      "loser_version) "
-      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)");
+      "loser_version, image) "
+      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)");
   insert.bind(1, static_cast<std::int64_t>(conflict.time_ms)).bind(2, conflict.table).bind(3, conflict.key_text);
   insert.bind(4, conflict.type).bind(5, conflict.resolution).bind(6, conflict.winner).bind(7, conflict.loser);
-  insert.bind(8, conflict.winner_version).bind(9, conflict.loser_version).run();
+  insert.bind(8, conflict.winner_version).bind(9, conflict.loser_version);
+  if (conflict.image.empty())
+    insert.bind_null(10).run();
+  else
+    insert.bind_bytes(10, conflict.image).run();
   std::int64_t id = sqlite3_last_insert_rowid(impl_->db);
   if (id % 1000 == 0)
     impl_->cached("DELETE FROM main.rowmesh_conflict WHERE id<=?1").bind(1, id - kept_conflicts).run();
+}
+
+std::string SqliteStore::conflict_image(std::int64_t id) {
+  Statement& query = impl_->cached("SELECT image FROM main.rowmesh_conflict WHERE id=?1");
+  Resetter reset(query);
+  return query.bind(1, id).step() ? std::string(query.bytes(0)) : "";
+}
+
+void SqliteStore::note_restored(std::int64_t id, const std::string& text) {
+  impl_->need(Impl::Open::write, "note_restored");
+  impl_->cached("UPDATE main.rowmesh_conflict SET restored=?2 WHERE id=?1").bind(1, id).bind(2, text).run();
 }
 
 // ---- status

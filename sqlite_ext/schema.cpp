@@ -23,7 +23,7 @@ CREATE TABLE rowmesh_history(sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind IN
 CREATE TABLE rowmesh_side(id INTEGER PRIMARY KEY AUTOINCREMENT, table_id INTEGER NOT NULL, key BLOB NOT NULL, packed BLOB, kind TEXT, reason TEXT,
   code TEXT, key_text TEXT, payload TEXT, origin TEXT, since_ms INTEGER, UNIQUE(table_id, key));
 CREATE TABLE rowmesh_conflict(id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER, tbl TEXT, key_text TEXT, type TEXT, resolution TEXT,
-  winner TEXT, loser TEXT, winner_version TEXT, loser_version TEXT);
+  winner TEXT, loser TEXT, winner_version TEXT, loser_version TEXT, image BLOB, restored TEXT);
 CREATE TABLE rowmesh_request(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, argument TEXT NOT NULL DEFAULT '');
 CREATE TABLE rowmesh_published(id INTEGER PRIMARY KEY, time_ms INTEGER, status TEXT);
 )";

@@ -77,6 +77,8 @@ class SqliteStore : public Store {
   void remove_side(TableId table, KeyView key) override;
   std::vector<SideRow> load_side() override;
   void add_conflict(const ConflictRow& conflict) override;
+  std::string conflict_image(std::int64_t id) override;
+  void note_restored(std::int64_t id, const std::string& text) override;
 
   std::vector<Key> find_referencing(const Table& table, ColumnIndex column, std::int64_t number) override;
   std::int64_t next_free_key(const Table& table) override;

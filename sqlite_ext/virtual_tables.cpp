@@ -72,12 +72,12 @@ Rows conflict_rows(sqlite3* db, const std::string&) {
   Rows rows;
   if (!is_enabled(db)) return rows;
   Statement query(db,
-                  "SELECT id, time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version "
-                  "FROM main.rowmesh_conflict ORDER BY id");
+                  "SELECT id, time_ms, tbl, key_text, type, resolution, winner, loser, winner_version, loser_version, "
+                  "restored FROM main.rowmesh_conflict ORDER BY id");
   while (query.step())
     rows.push_back({Cell(query.integer(0)), Cell(iso_time(static_cast<std::uint64_t>(query.integer(1)))),
                     query.string(2), query.string(3), query.string(4), query.string(5), text_or_null(query.string(6)),
-                    text_or_null(query.string(7)), query.string(8), query.string(9)});
+                    text_or_null(query.string(7)), query.string(8), query.string(9), text_or_null(query.string(10))});
   return rows;
 }
 
@@ -132,7 +132,7 @@ constexpr VirtualTable tables[] = {
      -1, false, table_rows},
     {"rowmesh_conflicts",
      "id INTEGER, time TEXT, \"table\" TEXT, key TEXT, type TEXT, resolution TEXT, winner TEXT, loser TEXT, "
-     "winner_version TEXT, loser_version TEXT",
+     "winner_version TEXT, loser_version TEXT, restored TEXT",
      -1, false, conflict_rows},
     {"rowmesh_quarantine",
      "id INTEGER, \"table\" TEXT, key TEXT, reason TEXT, code TEXT, payload TEXT, origin TEXT, since TEXT", -1, false,

@@ -12,15 +12,15 @@ class Conflicts(ClusterTest):
         self.one, self.two = self.postgres("one", SCHEMA), self.sqlite("two", SCHEMA)
         self.join([self.one, self.two], [(self.one, self.two)])
 
-    def apart(self, on_one, on_two):
-        """Both write while nothing travels."""
+    def apart(self, on_one, on_two, decides=None):
+        """Both write while nothing travels. `decides`: the node that hears of the other first, and lists what lost."""
         for node in (self.one, self.two):
             node.call("disable")
         for statement in on_one:
             self.one.run(statement)
         for statement in on_two:
             self.two.run(statement)
-        for node in (self.one, self.two):
+        for node in (self.two, self.one) if decides is self.two else (self.one, self.two):
             node.call("enable")
         self.wait_equal([self.one, self.two])
 
@@ -40,6 +40,71 @@ class Conflicts(ClusterTest):
         self.apart(["DELETE FROM note"], ["UPDATE note SET title = 'edited meanwhile'"])
         self.assertEqual([], self.two.run("SELECT * FROM note"))
         self.wait_for(self.conflicts, lambda rows: "edited meanwhile" in str(rows), "the lost edit is listed")
+
+    def restored_on(self, node, lost):
+        """Puts the conflict back whose key or losing image has this text, and returns what is said about it."""
+        find = lambda: [row for row in node.view("conflicts") if lost in str(row["loser"]) + str(row["key"])]
+        conflict = self.wait_for(find, bool, f"{lost} is listed on {node.name}")[0]
+        node.call("restore", conflict["id"])
+        return self.wait_for(lambda: find()[0]["restored"], bool, "it is said what came of it")
+
+    def test_what_lost_is_restored_and_arrives_everywhere(self):
+        for node, other in ((self.one, self.two), (self.two, self.one)):
+            self.one.run("DELETE FROM note")
+            self.wait_equal([self.one, self.two])
+            self.one.run("INSERT INTO note VALUES ('a', 'first', 'x')")
+            self.wait_equal([self.one, self.two])
+            self.apart([f"UPDATE note SET title = '{node.name} by one'"], [f"UPDATE note SET title = '{node.name} by two'"], decides=node)
+            kept = self.one.one("SELECT title FROM note")
+            lost = f"{node.name} by {'two' if kept.endswith('one') else 'one'}"
+            other.run("UPDATE note SET body = 'written since'")
+            self.wait_equal([self.one, self.two])
+            self.assertEqual('restored; it replaced {"title":"%s"}' % kept, self.restored_on(node, lost))
+            self.wait_equal([self.one, self.two])
+            self.assertEqual([("a", lost, "written since")], other.run("SELECT * FROM note"))
+
+    def test_a_deleted_row_is_restored_with_all_its_values(self):
+        for node, other in ((self.one, self.two), (self.two, self.one)):
+            self.one.run("INSERT INTO note VALUES ('a', 'first', 'x')")
+            self.wait_equal([self.one, self.two])
+            edit = f"edited before {node.name} restored"
+            self.apart(["DELETE FROM note"], [f"UPDATE note SET title = '{edit}'"], decides=node)
+            self.assertEqual("restored as a new row", self.restored_on(node, edit))
+            self.wait_equal([self.one, self.two])
+            self.assertEqual([("a", edit, "x")], other.run("SELECT * FROM note"))
+            other.run("DELETE FROM note")
+            self.wait_equal([self.one, self.two])
+
+    def test_a_row_that_stands_in_the_way_of_restoring_is_named(self):
+        self.one.run("INSERT INTO person VALUES (1, 'Ada', 'a@b.c')")
+        self.one.run("INSERT INTO pet VALUES ('cat', 1)")
+        self.wait_equal([self.one, self.two])
+        self.apart(["DELETE FROM pet", "DELETE FROM person"],
+                   ["UPDATE person SET name = 'Ada L'", "UPDATE pet SET owner = NULL", "UPDATE pet SET owner = 1"], decides=self.two)
+        self.assertEqual("not restored: it refers to row 1 of person, which is gone; restore that one first", self.restored_on(self.two, "cat"))
+        self.one.run("INSERT INTO person VALUES (1, 'Bo', 'bo@b.c'), (2, 'Cy', 'a@b.c')")
+        self.wait_equal([self.one, self.two])
+        self.assertRegex(self.restored_on(self.two, "Ada L"), "^not restored: another row has the number 1 by now")
+        self.one.run("DELETE FROM person WHERE id = 1")
+        self.wait_equal([self.one, self.two])
+        self.assertRegex(self.restored_on(self.two, "Ada L"), "^not restored: another row has one of its values that must be unique")
+        self.assertEqual([(2, "Cy", "a@b.c")], self.two.run("SELECT * FROM person"))
+        self.assertEqual([], self.two.view("quarantine"))
+        self.one.run("DELETE FROM person")
+        self.wait_equal([self.one, self.two])
+        self.assertEqual("restored as a new row", self.restored_on(self.two, "Ada L"))
+        self.assertEqual("restored as a new row", self.restored_on(self.two, "cat"))
+        self.wait_equal([self.one, self.two])
+        self.assertEqual([(1, "Ada L", "a@b.c")], self.one.run("SELECT * FROM person"))
+        self.assertEqual([("cat", 1)], self.one.run("SELECT * FROM pet"))
+
+    def test_what_is_not_lost_is_not_restored(self):
+        self.apart(["INSERT INTO person VALUES (1, 'Ada', 'a@b.c')"], ["INSERT INTO person VALUES (2, 'Bo', 'a@b.c')"])
+        for node in (self.one, self.two):
+            with self.assert_says("comes back by itself"):
+                node.call("restore", self.wait_for(lambda: node.view("conflicts"), bool, "the hidden row is listed")[0]["id"])
+            with self.assert_says("there is no conflict 4711"):
+                node.call("restore", 4711)
 
     def test_two_new_rows_with_one_unique_value_one_shows_and_the_other_waits(self):
         self.apart(["INSERT INTO person VALUES (1, 'Ada', 'a@b.c')"], ["INSERT INTO person VALUES (2, 'Bo', 'a@b.c')"])

@@ -103,8 +103,7 @@ try {
 
   step("the menu and its dialogs");
   await page.getByRole("button", { name: `More for ${peer.name}` }).click();
-  await page.keyboard.press("ArrowDown");
-  await page.keyboard.press("ArrowDown");
+  for (let i = 0; i < 3; i++) await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");
   await see(`Edit ${peer.name}`, "dialog");
   await shot("edit-server-light");
@@ -115,6 +114,12 @@ try {
   await see(`Copy with ${peer.name}`, "dialog");
   await shot("copy-light");
   await page.keyboard.press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+
+  step("rows are compared, and the result stays to be read");
+  await page.getByRole("button", { name: `More for ${peer.name}` }).click();
+  await page.getByRole("menuitem", { name: "Compare rows" }).click();
+  await see("0 differ", ".server");
 
   step("a row is refused, and waits with its reason");
   await please("write a row that is refused here");
@@ -150,6 +155,10 @@ try {
   await page.goto(`${url}/dashboard#/conflicts`);
   await page.locator(".image .differs").first().waitFor();
   await shot("conflict-light");
+  await press("Restore what lost");
+  await see("Restored; it replaced");
+  await please("see what was restored on the peer");
+  await shot("restored-light");
 
   step("switch off and on");
   await page.goto(`${url}/dashboard#/overview`);

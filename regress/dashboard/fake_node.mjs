@@ -5,7 +5,7 @@ import path from "node:path";
 
 const sources = path.resolve(path.dirname(new URL(import.meta.url).pathname), "../../shared/web/dashboard");
 const read = (name) => fs.readFileSync(path.join(sources, name), "utf8");
-const page = () => read("index.html").replace("/*STYLE*/", () => read("style.css")).replace("/*SCRIPT*/", () => read("app.js"));
+const page = () => read("index.html").replace("/*STYLE*/", () => read("style.css")).replace(/\/\*SCRIPT ([^*]*)\*\//, (mark, names) => names.split(" ").map(read).join("\n"));
 
 const wave = (at, base, swing, noise) => Math.max(0, base + swing * Math.sin(at / 57) + noise * (Math.sin(at * 12.9898) * 43758.5453 % 1));
 const line = (make) => Array.from({ length: 720 }, (_, at) => +make(at).toFixed(2));
@@ -16,10 +16,10 @@ function server(name, more) {
 const states = {
   empty: { servers: [], tables: [], conflicts: [], quarantine: [], health: "ok" },
   busy: {
-    servers: [server("office", { queued: 3, lag_ms: 14 }), server("north", { queued: 12, lag_ms: 41, rows_sent: 180001 }), server("shop-3", { url: "", direction: "pull", state: "copying", progress: "table 3 of 11, 412000 of about 960000 rows" })],
+    servers: [server("office", { queued: 3, lag_ms: 14 }), server("north", { queued: 12, lag_ms: 41, rows_sent: 180001, progress: "verified: 96231 rows compared, 2 differ, 0 only there, 1 only here; see conflicts for them" }), server("shop-3", { url: "", direction: "pull", state: "copying", progress: "table 3 of 11, 412000 of about 960000 rows" })],
     conflicts: [
-      { id: 41, time_ms: Date.now() - 360000, table: "person", key: "(4711)", type: "update_origin_differs", resolution: "apply_remote", winner: { id: 4711, name: "Ada Lovelace", city: "London", phone: "+44 20 7946 0001" }, loser: { id: 4711, name: "Ada King", city: "London", phone: null } },
-      { id: 40, time_ms: Date.now() - 9000000, table: "note", key: "('a-17')", type: "update_deleted", resolution: "keep_local", winner: null, loser: { code: "a-17", title: "Call back on Monday", body: "A text that is long enough to need a second line on a phone and perhaps on a desk, too" } },
+      { id: 41, time_ms: Date.now() - 360000, table: "person", key: "(4711)", type: "update_origin_differs", resolution: "apply_remote", restorable: true, restored: "", winner: { id: 4711, name: "Ada Lovelace", city: "London", phone: "+44 20 7946 0001" }, loser: { id: 4711, name: "Ada King", city: "London", phone: null } },
+      { id: 40, time_ms: Date.now() - 9000000, table: "note", key: "('a-17')", type: "update_deleted", resolution: "keep_delete", restorable: true, restored: "not restored: it refers to row 17 of person, which is gone; restore that one first", winner: null, loser: { code: "a-17", title: "Call back on Monday", body: "A text that is long enough to need a second line on a phone and perhaps on a desk, too" } },
     ], quarantine: [], health: "ok",
   },
   broken: {
@@ -39,7 +39,7 @@ export function fake(state, port) {
     ...known.servers.map((one) => [`server ${one.name}`, one.state === "blocked" || one.state === "needs copy" ? "failing" : one.state === "backing off" ? "degraded" : "ok", one.state + (one.last_error ? `: ${one.last_error}` : "")])].map(([check, status, text]) => ({ check, status, text }));
   const answers = {
     session: { logged_in: state !== "login" && state !== "new", password_set: state !== "new", csrf: "x", engine: "postgresql", name: "app" },
-    overview: () => ({ now_ms: Date.now(), servers: known.servers, health: { status: known.health, checks }, node: { id: "5f0c…", name: "app", engine: "postgresql", engine_version: "15.14", functions: ["restore"], database: "app", version: "0.1.0", started_ms: Date.now() - 9e6, enabled: true, blocked: "", captured: 1, applied: 1, conflicts: known.conflicts.length, quarantined: known.quarantine.length, unsettled: 4, log_bytes: 4.2e6, database_bytes: 8.1e9, disk_free_bytes: broken ? 8.1e8 : 1.8e11 } }),
+    overview: () => ({ now_ms: Date.now(), servers: known.servers, health: { status: known.health, checks }, node: { id: "5f0c…", name: "app", engine: "postgresql", engine_version: "15.14", functions: ["restore", "verify", "repair"], database: "app", version: "0.1.0", started_ms: Date.now() - 9e6, enabled: true, blocked: "", captured: 1, applied: 1, conflicts: known.conflicts.length, quarantined: known.quarantine.length, unsettled: 4, log_bytes: 4.2e6, database_bytes: 8.1e9, disk_free_bytes: broken ? 8.1e8 : 1.8e11 } }),
     history: () => ({ step_ms: 5000, until_ms: Date.now(), captured: state === "empty" ? line(() => 0) : line((at) => wave(at, 120, 80, 60)), applied: state === "empty" ? line(() => 0) : line((at) => wave(at + 200, 60, 30, 30)), servers: Object.fromEntries(known.servers.map((one, index) => [one.name, { sent: line((at) => wave(at + 90 * index, 120, 80, 60)), received: line((at) => wave(at, 20, 20, 10)), lag_ms: line((at) => (broken && at > 500 ? (at - 500) * 900 * (index + 1) : wave(at + 50 * index, 20, 9, 12))), queued: line((at) => wave(at, 5, 4, 4)) }])) }),
     tables: () => ({ tables: tables(state, known.servers) }), conflicts: () => ({ conflicts: known.conflicts }), quarantine: () => ({ quarantine: known.quarantine }),
     nodes: () => ({ nodes: state === "busy" ? [{ node: "a", name: "app", address: "127.0.0.1:1", here: true }, { node: "b", name: "warehouse", address: "127.0.0.1:2", here: false }] : [{ node: "a", name: "app", here: true }] }),

@@ -115,6 +115,13 @@ class Api:
         self.wait_equal([self.here, self.there])
         conflict = self.wait_for(lambda: self.done(self.api.get("/api/v1/conflicts"))["conflicts"], bool, "the conflict is listed")[0]
         self.assertEqual({"from here", "from there"}, {conflict["winner"]["name"], conflict["loser"]["name"]})
+        self.assertTrue(conflict["restorable"])
+        self.done(self.api.post(f"/api/v1/conflicts/{conflict['id']}/restore"))
+        read = lambda: self.done(self.api.get("/api/v1/conflicts"))["conflicts"][-1]["restored"]
+        self.wait_for(read, lambda text: text.startswith("restored; it replaced"), "what came of it is shown")
+        self.wait_equal([self.here, self.there])
+        self.assertEqual(conflict["loser"]["name"], self.there.one("SELECT name FROM person WHERE id = 2"))
+        self.assertIn("there is no conflict", self.api.post("/api/v1/conflicts/4711/restore").json["text"])
 
     def test_a_copy_is_started(self):
         self.there.run("DELETE FROM person")

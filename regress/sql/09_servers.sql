@@ -14,11 +14,18 @@ SELECT rowmesh.wait('mars');
 SELECT * FROM rowmesh.test_server('mars');
 SELECT rowmesh.discard(77);
 SELECT rowmesh.retry(77);
+SELECT rowmesh.restore(77);
+SELECT rowmesh.restore(NULL);
+INSERT INTO rowmesh.conflict (table_name, key_text, type, resolution) VALUES ('t', '1', 'multiple_unique', 'hidden') RETURNING id AS hidden \gset
+SELECT rowmesh.restore(:hidden);
+UPDATE rowmesh.conflict SET resolution = 'keep_local' WHERE id = :hidden;
+SELECT rowmesh.restore(:hidden);
+DELETE FROM rowmesh.conflict;
 
 SELECT rowmesh.add_server('mars', 'http://127.0.0.1:21299/', 'secret', direction => 'push', enabled => false);
 SELECT rowmesh.add_server('visitor', NULL, 'secret', enabled => false);
 SELECT rowmesh.add_server('mars', 'https://[::1]:21299', 'secret', enabled => false);  -- again, with another address
-SELECT server, url, direction, enabled, state FROM rowmesh.status;
+SELECT server, url, direction, enabled, state, progress FROM rowmesh.status;
 SELECT rowmesh.alter_server('mars', direction => 'pull', url => 'http://mars:21299');
 SELECT rowmesh.alter_server('mars', url => 'mars');
 SELECT rowmesh.copy('mars', direction => 'round');

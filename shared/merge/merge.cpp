@@ -161,6 +161,7 @@ class Merger {
   ColumnType incoming_type(std::size_t column) const {
     return column < context_.types.size() ? context_.types[column] : context_.table.columns[column].type;
   }
+  std::vector<ColumnType> incoming_types() const { return {context_.types.begin(), context_.types.end()}; }
 
   bool merge_one(Working& mine, IncomingLife& incoming) {
     Life& life = mine.life;
@@ -173,6 +174,7 @@ class Merger {
     ColumnSet lost_mine, lost_theirs;
     Version newest_mine, newest_theirs;
     Row before_values = mine.values;
+    std::vector<ColumnType> before_types = mine.types;
     for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
       auto column = static_cast<ColumnIndex>(i);
       Version theirs = incoming.columns.of(column), ours = life.columns.of(column);
@@ -206,10 +208,11 @@ class Merger {
       lost_theirs = unseen_by(killer, lost_theirs, incoming.columns);
     }
     if (!lost_mine.empty())
-      list("update_origin_differs", "apply_remote", lost_mine, before_values, mine.values, newest_mine, newest_theirs);
+      list("update_origin_differs", "apply_remote", lost_mine, {life.birth, before_values, std::move(before_types)},
+           mine.values, newest_mine, newest_theirs);
     if (!lost_theirs.empty() && incoming.has_values)
-      list("update_origin_differs", "keep_local", lost_theirs, incoming.values, mine.values, newest_theirs,
-           newest_mine);
+      list("update_origin_differs", "keep_local", lost_theirs, {life.birth, incoming.values, incoming_types()},
+           mine.values, newest_theirs, newest_mine);
     return changed;
   }
 
@@ -233,7 +236,9 @@ class Merger {
       lost.add(column);
       newest = std::max(newest, version);
     }
-    if (!lost.empty()) list("update_deleted", "keep_delete", lost, working.values, {}, newest, killer);
+    if (!lost.empty())
+      list("update_deleted", "keep_delete", lost, {working.life.birth, working.values, working.types}, {}, newest,
+           killer);
   }
 
   void list_void(const IncomingLife& incoming) {
@@ -246,7 +251,8 @@ class Merger {
       lost.add(static_cast<ColumnIndex>(i));
       newest = std::max(newest, version);
     }
-    if (!lost.empty()) list("update_missing", "skip", lost, incoming.values, {}, newest, {});
+    if (!lost.empty())
+      list("update_missing", "skip", lost, {incoming.birth, incoming.values, incoming_types()}, {}, newest, {});
   }
 
   Row shown_values(const Working& shown, const std::vector<Working*>& alive) const {
@@ -278,18 +284,25 @@ class Merger {
           lost.add(static_cast<ColumnIndex>(i));
       }
       if (lost.empty()) continue;  // of the youngest life as well: an older one's column may have the higher version
-      list("insert_exists", context_.table.keeps_lives_apart() ? "held" : "merged", lost, working->values, shown,
-           working->life.newest(), winner.life.newest());
+      list("insert_exists", context_.table.keeps_lives_apart() ? "held" : "merged", lost,
+           {working->life.birth, working->values, working->types}, shown, working->life.newest(), winner.life.newest());
     }
   }
 
-  void list(const char* type, const char* resolution, const ColumnSet& columns, RowView loser, RowView winner,
+  struct Loser {
+    Version birth;
+    RowView values;
+    std::vector<ColumnType> types;
+  };
+  void list(const char* type, const char* resolution, const ColumnSet& columns, Loser loser, RowView winner,
             Version loser_version, Version winner_version) {
     Loss loss;
     loss.type = type;
     loss.resolution = resolution;
     loss.columns = columns;
-    loss.loser = OwnedRow(loser);
+    loss.loser = OwnedRow(loser.values);
+    loss.birth = loser.birth;
+    loss.types = std::move(loser.types);
     loss.winner = OwnedRow(winner);
     loss.loser_version = loser_version;
     loss.winner_version = winner_version;

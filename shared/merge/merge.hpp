@@ -30,6 +30,8 @@ struct Loss {
   OwnedRow loser;                         // full row; `columns` count
   OwnedRow winner;                        // full row, empty when a delete won
   Version loser_version, winner_version;  // the newest of each
+  Version birth = {};                     // of the life that lost
+  std::vector<ColumnType> types = {};     // of the loser's values; empty: the table's own
 };
 
 struct MergeContext {

@@ -77,6 +77,9 @@ class Applier {
   // In `first`: the row that is here becomes a new change of this node, or a delete, instead of what its quarantine
   // holds (model, H7).
   void discard(Entry& entry);
+  // What lost in a conflict becomes a change of this node. `last` runs in the same transaction; `done`: what was
+  // written, as a sentence. Throws Error, NotRestored; then nothing has changed.
+  void restore(const struct LostRow& lost, const std::function<void(const std::string& done)>& last);
   std::uint64_t rows() const { return rows_; }
   std::uint64_t conflicts() const { return conflicts_; }
 
@@ -127,6 +130,8 @@ class Applier {
   void once(const std::function<void()>& breathe);
   void begin_attempt();
   void note_own_change(const Table& table, Entry& entry);
+  std::string plan_restore(const Table& table, const struct LostRow& lost);
+  void require_parents(const Table& table, KeyView key, RowView values);
   void map_tables(const std::vector<WireTable>& tables);
   Mapping map_table(const WireTable& wire, std::string& misfit) const;
   void park(const std::string& name, const std::string& reason, bool fits);

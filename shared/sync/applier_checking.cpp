@@ -2,6 +2,7 @@
 #include "shared/codec/document.hpp"
 #include "shared/model/limits.hpp"
 #include "shared/sync/applier.hpp"
+#include "shared/sync/lost_row.hpp"
 
 namespace rowmesh {
 
@@ -80,6 +81,12 @@ void Applier::difference(const Item& item, const char* what, RowView here, RowVi
   row.resolution = copy_->mode == CopyMode::repair ? "apply_remote" : "none";
   if (!there.empty()) row.winner = row_to_json(table, there, &columns);
   if (!here.empty()) row.loser = row_to_json(table, here, &columns);
+  if (copy_->mode == CopyMode::repair && !here.empty()) {
+    Loss loss{"", row.resolution, columns, OwnedRow(here), {}, {}, {}};
+    if (const Entry* entry = core_.window.find(table.id, item.key))
+      if (const Life* life = entry->state.in_table()) loss.birth = life->birth;
+    row.image = pack_lost(table.id, item.key, loss);
+  }
   copy_->found.rows.push_back(std::move(row));
 }
 

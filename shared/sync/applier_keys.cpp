@@ -231,6 +231,8 @@ void Applier::list_buried(const Table& table, const Key& key, const Life& life) 
     return true;
   });
   loss.loser = OwnedRow(life_values(table, life, life.in_table ? row.view() : RowView()));
+  loss.birth = life.birth;
+  if (life.side) loss.types = life.side->types;
   list(table, key, loss);
 }
 

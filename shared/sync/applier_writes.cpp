@@ -167,6 +167,8 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
           return true;
         });
         loss.loser = OwnedRow(life_values(table, life, life.in_table ? row.view() : RowView()));
+        loss.birth = life.birth;
+        if (life.side) loss.types = life.side->types;
         list(table, *entry.key, loss);
       }
     }

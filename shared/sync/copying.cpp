@@ -221,6 +221,7 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
       Version newest = entry->state.newest();
       if (!table || newest.origin != core.state.self || newest.hlc > horizon) continue;
       Loss loss{"update_origin_differs", "copied_over", ColumnSet::all(), {}, {}, {}, newest};
+      if (const Life* here = entry->state.in_table()) loss.birth = here->birth;
       KeyView key = *entry->key;
       core.store.read_rows(*table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
         loss.loser = OwnedRow(row);
@@ -236,6 +237,14 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
     core.state.prune_horizon = std::max(core.state.prune_horizon, horizon);
   });
   core.prune();
+}
+
+ConflictRow Node::Impl::only_here(const Table& table, KeyView key, RowView row, CopyMode mode) {
+  Loss loss{"only_here", mode == CopyMode::repair ? "apply_remote" : "none", ColumnSet::all(), OwnedRow(row), {}, {},
+            {}};
+  ConflictRow listed = conflict_row(table, key, loss, core.now_ms());
+  listed.winner_version = listed.loser_version = "";
+  return listed;
 }
 
 // Rows that only this side has. Whether something was on its way: then the table is read once more after a moment.
@@ -254,10 +263,7 @@ bool Node::Impl::end_check(Copy& copy) {
       }
       found.only_here++;
       extra.emplace_back(key);
-      if (found.rows.size() < limits::listed_differences)
-        found.rows.push_back({core.now_ms(), table.local_name, key_to_text(key), "only_here",
-                              copy.mode == CopyMode::repair ? "apply_remote" : "none", "", row_to_json(table, row), "",
-                              ""});
+      if (found.rows.size() < limits::listed_differences) found.rows.push_back(only_here(table, key, row, copy.mode));
       return true;
     });
     bool again = found.on_their_way > 0 && copy.readings + 1 < check_readings && copy.mode == CopyMode::verify;

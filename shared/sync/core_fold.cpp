@@ -1,6 +1,7 @@
 // The local log, folded into the window.
 #include "shared/codec/document.hpp"
 #include "shared/sync/core.hpp"
+#include "shared/sync/lost_row.hpp"
 
 namespace rowmesh {
 
@@ -74,10 +75,12 @@ void Core::list_unseen(const Table& table, const Entry& entry, const LogEntry& c
     Loss loss{"update_quarantined",
               change.op == LogOp::update ? "keep_local" : "keep_delete",
               {},
-              life.side->values,
+              OwnedRow(life_values(table, life, {})),
               {},
               {},
-              version};
+              version,
+              life.birth,
+              life.side->types};
     for (std::size_t i = 0; i < table.columns.size(); i++) {
       auto column = static_cast<ColumnIndex>(i);
       if (!life.side->columns.has(column) || (change.op == LogOp::update && !change.columns.has(column))) continue;
@@ -133,6 +136,7 @@ ConflictRow conflict_row(const Table& table, KeyView key, const Loss& loss, std:
   row.loser = row_to_json(table, loss.loser.view(), &loss.columns);
   row.winner_version = version_text(loss.winner_version);
   row.loser_version = version_text(loss.loser_version);
+  row.image = pack_lost(table.id, key, loss);
   return row;
 }
 

@@ -1,6 +1,6 @@
-// The inside of Node, in seven files: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what
-// comes in), pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what
-// people asked for by SQL), copying.cpp.
+// The inside of Node: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
+// pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what people asked
+// for by SQL), restoring.cpp, copying.cpp.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -98,6 +98,7 @@ class Node::Impl {
 
   // requests.cpp
   void carry_out_requests();
+  void restore(const Request& request);
   void in_transaction(const std::function<void()>& work);
   EntrySet quarantined(std::int64_t number);  // number: of the list, 0: all
   void reconcile();
@@ -129,6 +130,7 @@ class Node::Impl {
     return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return !copy.checks(); });
   }
   bool end_check(Copy& copy);
+  ConflictRow only_here(const Table& table, KeyView key, RowView row, CopyMode mode);
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);

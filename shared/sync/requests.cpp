@@ -19,6 +19,10 @@ void Node::Impl::carry_out_requests() {
       begin_copy(request);
       continue;
     }
+    if (request.kind == "restore") {
+      restore(request);
+      continue;
+    }
     if (request.kind != "retry" && request.kind != "discard") continue;
     EntrySet entries = quarantined(std::atoll(request.argument.c_str()));
     Applier applier(core);

@@ -39,7 +39,7 @@ struct ServerOptions {
     std::uint16_t from = 0, to = 0;  // minutes since midnight, UTC; from > to: over midnight
   };
   std::vector<Hours> schedule;        // when documents are shipped to it; empty: always
-  std::uint64_t retention_hours = 0;  // silent for longer, it holds nothing back any more and needs a copy
+  std::uint64_t retention_hours = 0;  // shorter than the setting `retention`: silent for so long, it is given up
 };
 
 struct ServerConfig {
@@ -126,6 +126,8 @@ struct ConflictRow {
   std::string winner;      // JSON object, columns that won; empty: a delete
   std::string loser;       // JSON object, the values that lost
   std::string winner_version, loser_version;  // "hlc-ms/origin hex" for people
+  std::string image = {};                     // encoded by the core: what restore needs; empty: nothing to restore
+  std::string restored = {};                  // what came of restore, as a sentence; empty: it was not asked for
 };
 
 // ---- applying ----
@@ -234,6 +236,8 @@ class Store {
   virtual void remove_side(TableId table, KeyView key) = 0;
   virtual std::vector<SideRow> load_side() = 0;  // outside of a transaction
   virtual void add_conflict(const ConflictRow& conflict) = 0;
+  virtual std::string conflict_image(std::int64_t id) = 0;  // outside of a transaction; '' if there is none
+  virtual void note_restored(std::int64_t id, const std::string& text) = 0;
 
   // ---- rows
   // The key of a row in this store's canonical form, from values that came from another engine. nullopt: this table

@@ -290,6 +290,32 @@ void keeps_side_rows(ContractBench& bench) {
   expect(ours().empty(), "removed side rows are still there");
 }
 
+void keeps_conflicts(ContractBench& bench) {
+  ConflictRow row;
+  row.table = "items";
+  row.key_text = "1";
+  row.type = "update_origin_differs";
+  row.resolution = "keep_local";
+  row.loser = "{\"name\":\"a\"}";
+  row.image = std::string("\0image\xff", 7);
+  bench.store().begin(TransactionKind::write);
+  bench.store().add_conflict(row);
+  bench.store().rollback();
+  bench.store().begin(TransactionKind::write);
+  bench.store().add_conflict(row);
+  bench.store().commit();
+  // A rolled back number may be used up.
+  auto image = [&](std::int64_t id) { return bench.store().conflict_image(id); };
+  std::int64_t id = image(1).empty() ? 2 : 1;
+  expect(image(id) == row.image, "the image of a conflict came back changed");
+  expect(image(id + 1).empty(), "a conflict that was never listed has an image");
+  bench.store().begin(TransactionKind::write);
+  bench.store().note_restored(id, "restored");
+  bench.store().note_restored(id + 1, "restored");
+  bench.store().commit();
+  expect(image(id) == row.image, "a conflict that was restored has lost its image");
+}
+
 void clock_never_goes_back(ContractBench& bench) {
   VersionClock& clock = bench.store().clock();
   Hlc first = clock.tick();
@@ -343,6 +369,7 @@ std::vector<ContractCheck> log_checks() {
           {"history_prune", prune_keeps_what_is_needed},
           {"history_transaction", history_goes_with_its_transaction},
           {"side_rows", keeps_side_rows},
+          {"conflicts", keeps_conflicts},
           {"clock", clock_never_goes_back}};
 }
 

@@ -318,4 +318,17 @@ void MemoryStore::add_conflict(const ConflictRow& conflict) {
   conflicts_.push_back(conflict);
 }
 
+std::string MemoryStore::conflict_image(std::int64_t id) {
+  auto at = static_cast<std::size_t>(id - 1);
+  return at < conflicts_.size() ? conflicts_[at].image : "";
+}
+
+void MemoryStore::note_restored(std::int64_t id, const std::string& text) {
+  need_transaction(true, "note_restored");
+  auto at = static_cast<std::size_t>(id - 1);
+  if (at >= conflicts_.size()) return;
+  undo_.push_back([this, at, before = conflicts_[at].restored] { conflicts_[at].restored = before; });
+  conflicts_[at].restored = text;
+}
+
 }  // namespace rowmesh::testing

@@ -107,7 +107,9 @@ class MemoryStore : public Store {
   std::int64_t put_side(const SideRow& row) override;
   void remove_side(TableId table, KeyView key) override;
   std::vector<SideRow> load_side() override;
-  void add_conflict(const ConflictRow& conflict) override;
+  void add_conflict(const ConflictRow& conflict) override;  // their ids are 1, 2, 3, ...
+  std::string conflict_image(std::int64_t id) override;
+  void note_restored(std::int64_t id, const std::string& text) override;
   std::optional<Key> canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types,
                                    std::string* reason) override;
   void read_rows(const Table& table, std::span<const KeyView> keys, const RowVisitor& visit) override;

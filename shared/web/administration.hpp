@@ -31,7 +31,8 @@ struct ListedTable {
 
 struct ListedConflict {
   std::int64_t id = 0;
-  ConflictRow conflict;
+  ConflictRow conflict;  // without its image
+  bool restorable = false;
 };
 
 struct Storage {

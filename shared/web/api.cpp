@@ -135,7 +135,9 @@ HttpResponse Site::conflicts(const HttpRequest& request, const Names&) {
                     {"winner", image(conflict.winner)},
                     {"loser", image(conflict.loser)},
                     {"winner_version", conflict.winner_version},
-                    {"loser_version", conflict.loser_version}});
+                    {"loser_version", conflict.loser_version},
+                    {"restorable", one.restorable},
+                    {"restored", conflict.restored}});
   }
   return json_answer(200, {{"conflicts", rows}});
 }

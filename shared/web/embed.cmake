@@ -1,9 +1,20 @@
-# cmake -DFOLDER=... -DOUTPUT=... -P embed.cmake: the dashboard's sources as C++ string literals.
+# cmake -DFOLDER=... -DOUTPUT=... -P embed.cmake: the dashboard's sources as C++ string literals. index.html names the
+# scripts in their order.
+function(literal name content)
+  set(text "${text}const char* const dashboard_${name} = R\"rowmesh_page(${content})rowmesh_page\";\n" PARENT_SCOPE)
+endfunction()
+
 set(text "// Made from shared/web/dashboard/ at build time.\n#include \"shared/web/page.hpp\"\n\nnamespace rowmesh {\n")
-foreach(pair "index.html;html" "style.css;style" "app.js;script")
-  list(GET pair 0 file)
-  list(GET pair 1 name)
-  file(READ ${FOLDER}/${file} content)
-  string(APPEND text "const char* const dashboard_${name} = R\"rowmesh_page(${content})rowmesh_page\";\n")
+file(READ ${FOLDER}/index.html html)
+string(REGEX MATCH "/\\*SCRIPT ([^*]*)\\*/" mark "${html}")
+string(REPLACE " " ";" names "${CMAKE_MATCH_1}")
+string(REPLACE "${mark}" "/*SCRIPT*/" html "${html}")
+literal(html "${html}")
+file(READ ${FOLDER}/style.css style)
+literal(style "${style}")
+foreach(name ${names})
+  file(READ ${FOLDER}/${name} part)
+  string(APPEND script "${part}\n")
 endforeach()
+literal(script "${script}")
 file(WRITE ${OUTPUT} "${text}}  // namespace rowmesh\n")
