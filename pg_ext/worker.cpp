@@ -21,6 +21,7 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -31,6 +32,7 @@ extern "C" {
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/ps_status.h"
 #include "utils/snapmgr.h"
 
 PGDLLEXPORT void rowmesh_worker_main(Datum argument);
@@ -255,6 +257,7 @@ void rowmesh_worker_main(Datum argument) {
   StartTransactionCommand();
   PushActiveSnapshot(GetTransactionSnapshot());
   make_clock_ready(slot);
+  set_ps_display(get_database_name(MyDatabaseId));  // ps shows whose worker it is
   PopActiveSnapshot();
   CommitTransactionCommand();
   MemoryContextSwitchTo(TopMemoryContext);

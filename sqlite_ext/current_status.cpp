@@ -57,7 +57,9 @@ void bring_in_line(sqlite3* db, CurrentStatus& status) {
 CurrentStatus current_status(sqlite3* db) {
   CurrentStatus status;
   std::string path = database_path(db);
+  bool starting = false;  // rowmesh_start was called a moment ago
   if (auto worker = find_worker(path)) {
+    starting = worker->phase() == WorkerPhase::starting;
     if (auto own = worker->status()) {
       status.node = *own;
       status.served = status.here = true;
@@ -66,7 +68,7 @@ CurrentStatus current_status(sqlite3* db) {
   }
   if (!status.here) {
     status.node = published(db);
-    status.served = lease_holder(path).held && status.problem.empty();
+    status.served = starting || (lease_holder(path).held && status.problem.empty());
   }
   bring_in_line(db, status);
   return status;

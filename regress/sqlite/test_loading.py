@@ -49,6 +49,16 @@ class Loading(ExtensionTest):
         self.assertEqual("none", debug(connection)["worker"])
         self.assertEqual("none", debug(self.loaded())["worker"])
 
+    def test_right_after_start_nobody_is_told_to_start(self):
+        connection = self.loaded()
+        connection.execute("SELECT rowmesh_add_server('north', NULL, ?)", (SECRET,))
+        self.assertIn("rowmesh_start()", connection.execute("SELECT last_error FROM rowmesh_status").fetchone()[0])
+        connection.execute("SELECT rowmesh_start()")
+        self.assertIsNone(connection.execute("SELECT last_error FROM rowmesh_status").fetchone()[0])
+        self.assertNotIn("rowmesh_start()", connection.execute("SELECT rowmesh_health()").fetchone()[0])
+        connection.execute("SELECT rowmesh_stop()")
+        self.assertIn("rowmesh_start()", connection.execute("SELECT last_error FROM rowmesh_status").fetchone()[0])
+
     def test_start_in_a_transaction_that_is_rolled_back(self):
         connection = self.loaded()
         connection.execute("BEGIN")

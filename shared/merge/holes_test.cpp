@@ -44,7 +44,7 @@ IncomingLife dead(Version birth, Version removed) {
 struct Here {
   explicit Here(bool integer_key) : table(rowmesh::table(integer_key)) {}
 
-  void merge(std::vector<IncomingLife> lives) {
+  void merge(std::vector<IncomingLife>&& lives) {
     MergeContext context{table,
                          prune_horizon,
                          prune_horizon,

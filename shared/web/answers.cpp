@@ -104,7 +104,7 @@ bool is_loopback_text(const std::string& address) {
 bool host_is_numeric(const HttpRequest& request) {
   std::string host = header_of(request, "host");
   if (host.starts_with('[')) return true;
-  host = host.substr(0, host.find(':'));
+  if (std::size_t colon = host.find(':'); colon != std::string::npos) host.resize(colon);
   return host == "localhost" || (!host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
            return (c >= '0' && c <= '9') || c == '.';
          }));

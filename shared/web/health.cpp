@@ -128,6 +128,14 @@ Health judge_health(const NodeStatus& status, const HealthFacts& facts, const He
 
 Health only_checks(const Health& health, const std::string& only) {
   if (only.empty()) return health;
+  constexpr const char* names = "database,worker,queue,quarantine,clock,disk,server";
+  for (std::size_t begin = 0; begin <= only.size();) {
+    std::size_t end = std::min(only.find(',', begin), only.size());
+    std::string name = only.substr(begin, end - begin);
+    if (("," + std::string(names) + ",").find("," + name + ",") == std::string::npos)
+      throw Error(ErrorKind::config, "bad_request", "there is no check '" + name + "'; there are: " + names);
+    begin = end + 1;
+  }
   Health chosen;
   for (const HealthCheck& check : health.checks) {
     bool wanted =

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "shared/model/error.hpp"
 #include "shared/web/credentials.hpp"
 #include "shared/web/history.hpp"
 #include "shared/web/metrics.hpp"
@@ -43,6 +44,13 @@ TEST(Health, TheWorstCheckDecides) {
   EXPECT_EQ(verdict_of(health, "server north"), Verdict::failing);
   EXPECT_EQ(verdict_of(health, "quarantine"), Verdict::degraded);
   EXPECT_EQ(only_checks(health, "database,worker,quarantine").verdict, Verdict::degraded);
+}
+
+TEST(Health, AMisspeltCheckIsNotHealthy) {
+  Health health = judge_health(well(), {}, {});
+  for (const char* wrong : {"databse", "database,", "disk,wrkr", ","})
+    EXPECT_THROW(only_checks(health, wrong), Error) << wrong;
+  EXPECT_EQ(only_checks(health, "server").checks.size(), 1u);
 }
 
 TEST(Health, EachCheckHasItsThreshold) {
