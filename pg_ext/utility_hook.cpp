@@ -20,6 +20,7 @@ namespace {
 ProcessUtility_hook_type previous_utility = nullptr;
 
 constexpr int stop_wait_ms = 10000;
+constexpr int ask_ms = 2000;  // the worker is asked to leave, so that it can write down what it knows; then it is told
 
 // The database that must have no other user while the statement runs; nullptr: none.
 const char* wanted_alone(Node* statement) {
@@ -56,7 +57,10 @@ bool worker_is_there(SharedSlot* slot) {
 void stop_worker(SharedSlot* slot) {
   for (int waited_ms = 0; worker_is_there(slot) && waited_ms < stop_wait_ms; waited_ms += 20) {
     int pid = slot->worker_pid;
-    if (pid != 0 && waited_ms % 1000 == 0) kill(pid, SIGTERM);
+    if (pid != 0 && waited_ms < ask_ms)
+      wake_worker(slot);
+    else if (pid != 0 && waited_ms % 1000 == 0)
+      kill(pid, SIGTERM);
     if (waited_ms % 200 == 0) poke_launcher();  // it may be starting, and must notice that it ended
     CHECK_FOR_INTERRUPTS();
     pg_usleep(20000);

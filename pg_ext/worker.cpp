@@ -102,6 +102,7 @@ class Worker {
     try {
       configure();
       loop_.run();
+      leave_if_held();
       tick();
       loop_.run();  // what the tick wants to send goes out now
       wait();
@@ -187,6 +188,14 @@ class Worker {
     for (const ServerConfig& server : store_.servers())
       if (!server.secret.empty()) return true;
     return false;
+  }
+
+  // A statement wants the database for itself, perhaps to copy it. What was read of the log is remembered at most 100
+  // ms late: a copy without it would take the last changes for its own, and ship them a second time.
+  void leave_if_held() {
+    if (pg_atomic_read_u32(&slot_->hold) == 0) return;
+    node_.remember();
+    guard([] { proc_exit(0); });
   }
 
   // The extension was dropped, or is about to be: the launcher starts a new worker when it comes back.

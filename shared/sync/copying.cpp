@@ -209,17 +209,22 @@ void Node::Impl::end_table(Copy& copy) {
   copy.begun = false;
 }
 
-// What was written here and sent to nobody before the others forgot everything up to `horizon` has nothing to be merged
-// with any more: it is listed with its rows, which the copy then overwrites (model, H16 f).
+// What was written here (or taken from a server behind us) and handed on to nobody before the others forgot everything
+// up to `horizon` has nothing to be merged with any more: it is listed with its rows, which the copy then overwrites
+// (model, H16 f).
 void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
-  auto confirmed = known(peer).applied.find(core.state.self);
-  PositionNumber from = confirmed == known(peer).applied.end() ? 0 : confirmed->second.number;
+  std::map<Origin, PositionNumber> lacking;
+  for (auto& [origin, position] : core.state.applied) {
+    auto there = known(peer).applied.find(origin);
+    PositionNumber confirmed = there == known(peer).applied.end() ? 0 : there->second.number;
+    if (position.number > confirmed) lacking[origin] = confirmed;
+  }
   in_transaction([&] {
     std::uint64_t listed = 0;
-    for (const Entry* entry : core.window.gather({{core.state.self, from}})) {
+    for (const Entry* entry : core.window.gather(lacking)) {
       const Table* table = core.table(entry->table);
       Version newest = entry->state.newest();
-      if (!table || newest.origin != core.state.self || newest.hlc > horizon) continue;
+      if (!table || !lacking.contains(newest.origin) || newest.hlc > horizon) continue;
       Loss loss{"update_origin_differs", "copied_over", ColumnSet::all(), {}, {}, {}, newest};
       if (const Life* here = entry->state.in_table()) loss.birth = here->birth;
       KeyView key = *entry->key;
@@ -236,7 +241,12 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
                std::to_string(listed) + " changes that were never sent are too old now and are listed as conflicts");
     core.state.prune_horizon = std::max(core.state.prune_horizon, horizon);
   });
+  // Nobody else is to get what was given up, so that it is gone makes nobody need a copy from here.
+  auto pruned = core.state.pruned;
+  core.hold_prune = false;
   core.prune();
+  core.state.pruned = std::move(pruned);
+  decide_what_is_kept();
 }
 
 ConflictRow Node::Impl::only_here(const Table& table, KeyView key, RowView row, CopyMode mode) {
@@ -331,6 +341,7 @@ void Node::Impl::end_copy(const std::string& failure) {
     peer->second.copy_error = failure;
     if (failure.empty() && copy.everything)
       for (auto& [id, other] : peers) other.needs_copy_there = false;
+    decide_what_is_kept();
     if (failure.empty() && !copy.pull)
       for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
   }

@@ -24,6 +24,7 @@ Node::~Node() = default;
 void Node::start() { impl_->start(); }
 std::uint64_t Node::tick() { return impl_->tick(); }
 void Node::force_cut() { impl_->force = true; }
+void Node::remember() { impl_->remember(); }
 HttpResponse Node::check(const HttpRequest& head, std::uint64_t& body_limit) { return impl_->check(head, body_limit); }
 HttpResponse Node::handle(const HttpRequest& request) { return impl_->handle(request); }
 HttpResponse Node::later(const HttpRequest& request) { return impl_->later(request); }
@@ -110,6 +111,13 @@ std::uint64_t Node::Impl::tick() {
   return next_wake_ms;
 }
 
+void Node::Impl::remember() {
+  guarded("writing the history", [&] {
+    core.cut_alone();
+    core.flush();
+  });
+}
+
 void Node::Impl::reload_if_changed() {
   std::uint64_t generation = core.store.config_generation();
   if (generation == config_generation) return;
@@ -176,9 +184,7 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
       member->second.left = true;
     at = core.state.servers.erase(at);
   }
-  core.hold_prune = false;
-  for (auto& [id, peer] : peers)
-    if (known(peer).origin == 0 && !peer.not_kept) core.hold_prune = true;
+  decide_what_is_kept();
 }
 
 // A secret that was replaced here is taken until the other side uses the new one.

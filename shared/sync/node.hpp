@@ -51,6 +51,8 @@ class Node : public HttpHandler {
   std::uint64_t tick();
   // wait(): makes a new position at the next tick even if nothing changed; NodeStatus::wait_cut counts them.
   void force_cut();
+  // Before this run ends: everything that was committed here is read and in the history, as far as the store lets it.
+  void remember();
 
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override;
   HttpResponse handle(const HttpRequest& request) override;

@@ -20,6 +20,7 @@ class Node::Impl {
 
   void start();
   std::uint64_t tick();
+  void remember();
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit);
   HttpResponse handle(const HttpRequest& request);
   HttpResponse later(const HttpRequest& request);
@@ -86,6 +87,8 @@ class Node::Impl {
   // retention.cpp
   void read_retention();
   void expire_members();
+  void decide_what_is_kept();
+  bool given_up_by_others();
   bool expired(const Peer& peer);
 
   // identity.cpp

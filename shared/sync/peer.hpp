@@ -24,6 +24,7 @@ struct Peer {
   bool busy = false;  // it is applying a long document of ours: ask again rather than send
   std::uint64_t retry_at_ms = 0;
   std::uint32_t failures = 0;
+  std::uint32_t refused = 0;            // documents that it refused since it last took one; a hello between them is none
   std::string blocked;                  // a sentence: what a person must mend
   bool needs_copy = false;              // our log does not reach back to it any more
   bool needs_copy_there = false;        // its log does not reach back to us

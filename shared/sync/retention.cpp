@@ -36,7 +36,7 @@ void Node::Impl::expire_members() {
   if (now_ms < next_expiry_ms && now_ms + look_every_ms > next_expiry_ms) return;
   if (now_ms > next_expiry_ms + asleep_ms || now_ms + asleep_ms < next_expiry_ms) awake_since_ms = now_ms;
   next_expiry_ms = now_ms + look_every_ms;
-  if (!core.window.unsettled()) return;
+  if (!core.window.unsettled() || given_up_by_others()) return;
   std::uint64_t oldest_ms = hlc_to_ms(core.window.batches().front().newest);
   bool too_old = now_ms > oldest_ms + retention_ms, too_many = core.window.size() > retention_rows;
   std::uint64_t patience_ms = too_many ? std::min(silent_ms, retention_ms) : retention_ms;
@@ -49,6 +49,7 @@ void Node::Impl::expire_members() {
   for (auto& [origin, member] : core.state.members)
     hears_somebody |=
         origin != core.state.self && !member.left && now_ms <= heard_ms(origin) + std::min(silent_ms, patience_ms);
+  if (!hears_somebody) awake_since_ms = now_ms;  // it was cut off itself: when it is back, not all come in one moment
   if (!too_many && !hears_somebody) return;
   for (auto& [origin, member] : core.state.members) {
     // Nobody says anything while nothing is unsettled.
@@ -60,13 +61,30 @@ void Node::Impl::expire_members() {
                       (too_many ? "retention_rows" : "retention") +
                       "): it is no member any more and needs a copy when it is back");
   }
-  core.hold_prune = false;
   for (auto& [id, peer] : peers) {
     if (known(peer).origin != 0) continue;
     if (!peer.not_kept)
       core.log('w', "server '" + peer.config.name + "' was never met; changes are not kept for it any longer");
     peer.not_kept = true;
   }
+  decide_what_is_kept();
+}
+
+// Nothing is forgotten while a server of ours was never met, for nobody knows what it lacks; nor while one has given us
+// up: those who did no longer ask whether our changes are everywhere, so what they announce says nothing of these. What
+// was never sent is listed when the copy comes, and must be here until then.
+void Node::Impl::decide_what_is_kept() {
+  core.hold_prune = std::any_of(peers.begin(), peers.end(),
+                                [&](auto& one) {
+                                  const Peer& peer = one.second;
+                                  return known(peer).origin == 0 && !peer.not_kept;
+                                }) ||
+                    given_up_by_others();
+}
+
+bool Node::Impl::given_up_by_others() {
+  return std::any_of(peers.begin(), peers.end(),
+                     [](auto& one) { return one.second.config.enabled && one.second.needs_copy_there; });
 }
 
 bool Node::Impl::expired(const Peer& peer) {

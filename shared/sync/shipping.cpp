@@ -14,8 +14,10 @@ constexpr std::uint64_t document_timeout_ms =
     5000;  // more than that, and a second for each megabyte; a long document is answered before it is applied
 constexpr std::uint64_t new_secret_every_ms = 60000;
 constexpr std::uint64_t busy_ms = 20;
-constexpr std::size_t compress_from_changes = 200;  // fewer fit into a packet or two: not worth the milliseconds
-constexpr std::uint64_t direct_for_ms = 15000;      // an origin is "direct" while it was heard itself within this time
+constexpr std::uint32_t at_once = 3;                  // a refused document is made anew so often without a pause
+constexpr std::uint32_t most_backoff_of_refused = 4;  // 4 s: it is the other side that must get on, and it is there
+constexpr std::size_t compress_from_changes = 200;    // fewer fit into a packet or two: not worth the milliseconds
+constexpr std::uint64_t direct_for_ms = 15000;  // an origin is "direct" while it was heard itself within this time
 }  // namespace
 
 std::uint64_t backoff_ms(std::uint32_t failures, std::uint64_t random) {
@@ -128,8 +130,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   server.origin = hello.origin;
   if (hello.partial) core.state.partial.insert(hello.origin);
   met(hello.node, hello.name, hello.origin, peer.takes());
-  core.hold_prune = std::any_of(peers.begin(), peers.end(),
-                                [&](auto& other) { return known(other.second).origin == 0 && !other.second.not_kept; });
+  decide_what_is_kept();
   peer.tables.clear();
   peer.left_out.clear();
   for (auto& table : hello.tables) peer.tables.insert(table.name);
@@ -215,8 +216,12 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
                 error == "same_node" || error == "history" || error == "clock" || error == "too_old" ||
                 error == "forbidden" || error == "certificate";
   peer.blocked = person ? peer.last_error : "";
-  std::uint64_t wait = backoff_ms(peer.failures++, core.services.random.next());
-  if ((error == "gap" || error == "stale" || error == "incomplete") && peer.failures <= 3) wait = 0;
+  // A document that only must be made anew is made at once, but not for ever: what keeps it from being taken may last.
+  bool anew = error == "gap" || error == "stale" || error == "incomplete";
+  std::uint32_t so_often = anew ? std::min(peer.refused, most_backoff_of_refused) : peer.failures;
+  if (anew) peer.refused++;
+  peer.failures++;
+  std::uint64_t wait = anew && peer.refused <= at_once ? 0 : backoff_ms(so_often, core.services.random.next());
   peer.retry_at_ms = core.now_ms() + wait;
   if (peer.failures == 1 || (peer.failures & (peer.failures - 1)) == 0)
     core.log('i', "server '" + peer.config.name + "': " + peer.last_error);
@@ -393,6 +398,7 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
     Progress progress =
         progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "", &applied, &conflicts);
     take_progress(answered, progress);
+    answered.refused = 0;
     answered.rows_sent += rows;
     // Further than we are, or there under another tag: has it met another history of ours? hello tells.
     const Position &own = core.state.applied[core.state.self], &there = progress.applied[core.state.self];
