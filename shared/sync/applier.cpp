@@ -140,6 +140,8 @@ void Applier::begin_attempt() {
   own_.clear();
   moved_.clear();
   left_.clear();
+  late_references_ = core_.late_references;
+  keys_changed_ = false;
   last_key_.clear();
   keys_settled_ = 0;
   newest_ = 0;
@@ -294,6 +296,7 @@ void Applier::lock_tables() {
       throw Error(ErrorKind::transient, "busy", "local writers leave no gap; the document will be tried again");
     core_.cut_alone();
     state_ = core_.state;
+    late_references_ = core_.late_references;
     recheck_.insert(core_.recheck_hidden.begin(), core_.recheck_hidden.end());
     for (const auto& [name, parked] : parked_) state_.parked[name] = parked;
   }

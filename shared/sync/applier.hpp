@@ -182,6 +182,9 @@ class Applier {
   bool settle_keys();
   void note_moves(const Table& table, const Item& item, const Entry* before, const RowState& after, RowView table_row);
   void move_younger(const Table& table, Entry& entry);
+  void find_late_references();
+  void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
+                           RowView table_row);
   void remember_meant(const Table& table, KeyView key, Version birth);
   void follow(const Moved& moved);
   void carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target);
@@ -241,7 +244,9 @@ class Applier {
     Key key;
     Version birth;
   };
-  std::vector<Left> left_;  // living lives whose row gave way to another one's
+  std::vector<Left> left_;          // living lives whose row gave way to another one's
+  LateReferences late_references_;  // as Core::late_references, until they were looked at
+  bool keys_changed_ = false;       // under some number another row shows now
   std::map<TableId, std::int64_t> last_key_;
   std::size_t keys_settled_ = 0;  // of touched_
   Hlc newest_ = 0;

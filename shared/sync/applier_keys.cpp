@@ -61,6 +61,7 @@ void Applier::own_values(const Table& table, const Key& key, OwnedRow values, st
 // The table's row is another life's from now on, or nobody's.
 void Applier::leave_table(const Table& table, Entry& entry, const Life* next) {
   const Life* before = entry.state.in_table();
+  if (before && before != next && table.keeps_lives_apart()) keys_changed_ = true;
   if (before && before != next && table.keeps_lives_apart() && !before->dead(state_.truncated(table.id)))
     left_.push_back({table.id, *entry.key, before->birth});
   entry.state.set_in_table(next);
@@ -73,6 +74,7 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
     if (!life.moved) continue;
     const Life* known = before ? before->state.find(life.birth) : nullptr;
     if (known && known->moved) continue;
+    keys_changed_ = true;
     Row values = known ? life_values(table, *known, known->in_table ? table_row : RowView()) : Row();
     if (known && known->in_table) left_.push_back({table.id, item.key, life.birth});
     moved_.push_back({table.id, item.key, life.birth, OwnedRow(values)});
@@ -81,6 +83,7 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
 
 // True: something was changed, so that there may be more to do.
 bool Applier::settle_keys() {
+  find_late_references();
   EntrySet collided;
   for (; keys_settled_ < touched_.size(); keys_settled_++)
     if (touched_[keys_settled_]->state.lives.size() > 1) collided.insert(touched_[keys_settled_]);
@@ -123,6 +126,57 @@ void Applier::move_younger(const Table& table, Entry& entry) {
     list(table, *entry.key, loss);
     own_life(table, to, version).columns.base = version;
     own_values(table, to, std::move(values), life.side->types);
+  }
+}
+
+// The life that the table showed at that time of this node's clock; one that has moved since, if there was no other.
+static const Life* life_at(const RowState& state, Hlc when) {
+  const Life* moved = nullptr;
+  for (const Life& life : state.lives) {
+    if (life.applied_at > when || life.birth.hlc > when) continue;
+    if (!life.removed.settled() && life.removed.hlc <= when) continue;
+    if (!life.moved) return &life;
+    if (!moved || moved->moved->version < life.moved->version) moved = &life;
+  }
+  return moved;
+}
+
+// References that the log brings only after the row under their number has changed, though their writer saw it as it
+// was before: a prepared transaction, or one that committed while a document was applied.
+void Applier::find_late_references() {
+  for (auto [entry, hlc] : std::exchange(late_references_, {})) {
+    const Table* child = core_.table(entry->table);
+    if (!child) continue;
+    OwnedRow table_row;
+    KeyView key = *entry->key;
+    core_.store.read_rows(*child, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+      table_row = OwnedRow(row);
+      return true;
+    });
+    for (const Reference& reference : child->references)
+      if (const Table* parent = core_.table(reference.to); parent && parent->keeps_lives_apart())
+        find_late_reference(*child, reference, *parent, *entry, hlc, table_row.view());
+  }
+}
+
+void Applier::find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry,
+                                  Hlc read, RowView table_row) {
+  for (Life& life : entry.state.lives) {
+    Version written = life.columns.of(reference.column);
+    if (life.dead(state_.truncated(child.id)) || written.origin != state_.self || written.hlc > read) continue;
+    if (std::any_of(life.meant.begin(), life.meant.end(),
+                    [&](const Meant& one) { return one.column == reference.column; }))
+      continue;
+    Row values = life_values(child, life, life.in_table ? table_row : RowView());
+    const Value& number = values[reference.column];
+    if (number.kind != ValueKind::integer) continue;
+    Row key_values = {number};
+    Key key = encode_key(key_values);
+    const Entry* at = core_.window.find(parent.id, key);
+    const Life* meant = at ? life_at(at->state, written.hlc) : nullptr;
+    if (!meant || meant->in_table) continue;
+    mean(entry, life, reference.column, number.integer, meant->birth);
+    if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});
   }
 }
 

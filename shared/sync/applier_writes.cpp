@@ -275,6 +275,8 @@ void Applier::finish() {
   core_.counters.conflicts += conflicts_;
   for (auto& [type, count] : conflicts_by_type_) core_.counters.conflicts_by_type[type] += count;
   core_.recheck_hidden.clear();
+  core_.late_references.clear();
+  if (keys_changed_) core_.keys_changed_at = applied_at;
   for (Entry* entry : reconciled_) core_.unreconciled.erase(entry);
 }
 

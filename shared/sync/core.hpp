@@ -23,6 +23,8 @@ struct ByKey {
   }
 };
 using EntrySet = std::set<Entry*, ByKey>;
+// Rows with references, and the newest version that the log had of them.
+using LateReferences = std::map<Entry*, Hlc, ByKey>;
 
 // From one incarnation to the next (core_identity.cpp).
 struct Renewal {
@@ -46,6 +48,7 @@ class Core {
       dirty_sides_.erase(&entry);
       sides_.erase(&entry);
       unreconciled.erase(&entry);
+      late_references.erase(&entry);
     };
   }
 
@@ -99,7 +102,9 @@ class Core {
   Hlc horizon_limit = ~Hlc{0};
   bool hold_prune = true;            // a server of ours was never met: nobody knows yet what it lacks
   std::set<TableId> recheck_hidden;  // a value may have become free
-  EntrySet unreconciled;  // after local changes the table may not show what the state says (Applier::reconcile)
+  EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
+  Hlc keys_changed_at = 0;  // when an apply last put another row under an integer key, in this node's clock
+  LateReferences late_references;  // written here before that, and read from the log after it
   std::uint64_t last_cut_ms = 0;
 
  private:
@@ -111,6 +116,7 @@ class Core {
   void fold_truncate(const Table& table, Version version);
   void list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version);
   void refresh_side_values();
+  void keep_late_references();
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);
 

@@ -40,6 +40,13 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
     if (log_entry.op == LogOp::update) touched_sides_[&entry].merge(log_entry.columns);
   }
   if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
+  // While the history is loaded nobody knows yet when numbers changed hands.
+  if ((replaying_ != 0 || log_entry.hlc < keys_changed_at) && !log_entry.columns.empty() &&
+      !table->references.empty()) {
+    Hlc& newest = late_references[&entry];
+    newest = std::max(newest, log_entry.hlc);
+    unreconciled.insert(&entry);
+  }
   if (!table->uniques.empty()) recheck_hidden.insert(table->id);
   batch.entries.push_back(&entry);
 }

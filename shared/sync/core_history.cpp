@@ -193,6 +193,19 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
   }
 }
 
+// When numbers changed hands before the start is not on disk: if any did, what the log has of references is looked at.
+void Core::keep_late_references() {
+  for (auto& [id, table] : tables_)
+    if (table.keeps_lives_apart())
+      window.for_each(id, [&](Entry& entry) {
+        auto moved = [](const Life& life) { return life.moved != nullptr; };
+        auto& lives = entry.state.lives;
+        if (lives.size() > 1 || std::any_of(lives.begin(), lives.end(), moved))
+          keys_changed_at = std::max(state.hlc, store.clock().now());
+      });
+  if (keys_changed_at == 0) late_references.clear();
+}
+
 void Core::load_history() {
   load_config();  // the tables; once more at the end, over the state that the history brings
   for (SideRow& row : store.load_side()) {
@@ -230,6 +243,7 @@ void Core::load_history() {
       if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
     });
   }
+  keep_late_references();
   if (open && (open_batch.newest != 0 || !open_batch.entries.empty())) window.add_batch(std::move(open_batch));
   for (Batch& batch : window.batches()) {
     for (Entry* entry : batch.entries) entry->references--;
