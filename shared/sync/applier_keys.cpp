@@ -130,11 +130,18 @@ void Applier::move_younger(const Table& table, Entry& entry) {
 }
 
 // The life that the table showed at that time of this node's clock; one that has moved since, if there was no other.
-static const Life* life_at(const RowState& state, Hlc when) {
+static const Life* life_at(const RowState& state, Origin self, Hlc when) {
   const Life* moved = nullptr;
+  // An insert here proves that nothing showed before it: what had come from elsewhere was refused.
+  Hlc free_at = 0;
+  for (const Life& life : state.lives)
+    if (life.applied_at == 0 && life.birth.origin == self && life.birth.hlc <= when)
+      free_at = std::max(free_at, life.birth.hlc);
   for (const Life& life : state.lives) {
-    if (life.applied_at > when || life.birth.hlc > when) continue;
+    if (std::max(life.applied_at, life.birth.hlc) > when) continue;
+    if (std::max(life.applied_at, life.birth.hlc) < free_at) continue;
     if (!life.removed.settled() && life.removed.hlc <= when) continue;
+    if (life.side && life.side->kind >= SideKind::hidden && !life.in_table) continue;
     if (!life.moved) return &life;
     if (!moved || moved->moved->version < life.moved->version) moved = &life;
   }
@@ -173,7 +180,7 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     Row key_values = {number};
     Key key = encode_key(key_values);
     const Entry* at = core_.window.find(parent.id, key);
-    const Life* meant = at ? life_at(at->state, written.hlc) : nullptr;
+    const Life* meant = at ? life_at(at->state, state_.self, written.hlc) : nullptr;
     if (!meant || meant->in_table) continue;
     mean(entry, life, reference.column, number.integer, meant->birth);
     if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});
