@@ -182,15 +182,9 @@ class Applier {
   bool settle_keys();
   void note_moves(const Table& table, const Item& item, const Entry* before, const RowState& after, RowView table_row);
   void move_younger(const Table& table, Entry& entry);
-  void find_late_references();
-  void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
-                           RowView table_row);
-  void remember_meant(const Table& table, KeyView key, Version birth);
   void follow(const Moved& moved);
   void carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target);
   void list_buried(const Table& table, const Key& key, const Life& life);
-  void follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown);
-  void mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth);
   bool mine(Origin origin) const;
   Version own_version();
   std::int64_t next_key(const Table& table);
@@ -198,6 +192,14 @@ class Applier {
   void own_values(const Table& table, const Key& key, OwnedRow values, std::vector<ColumnType> types);
   void carry_out_own();
   void leave_table(const Table& table, Entry& entry, const Life* next);
+  // applier_references.cpp
+  void find_late_references();
+  void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
+                           RowView table_row);
+  void remember_meant(const Table& table, KeyView key, Version birth);
+  void follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown);
+  void mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth);
+  // applier_unique.cpp
   void resolve_uniques_of(const Table& table, std::vector<Deferred> deferred);
   std::vector<Candidate> candidates(const Table& table, std::vector<Deferred> deferred);
   Version claim(const Table& table, const Entry* entry, RowView row) const;

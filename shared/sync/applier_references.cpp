@@ -1,0 +1,134 @@
+// A reference means a row, not a number (docs/model.md, "Two rows under one integer key"): which row what was written
+// here means, and where it goes when that row moves.
+#include <algorithm>
+#include <utility>
+
+#include "shared/sync/applier.hpp"
+
+namespace rowmesh {
+
+// The life that the table showed at that time of this node's clock; one that has moved since, if there was no other.
+static const Life* life_at(const RowState& state, Origin self, Hlc when) {
+  const Life* moved = nullptr;
+  // An insert here proves that nothing showed before it: what had come from elsewhere was refused.
+  Hlc free_at = 0;
+  for (const Life& life : state.lives)
+    if (life.applied_at == 0 && life.birth.origin == self && life.birth.hlc <= when)
+      free_at = std::max(free_at, life.birth.hlc);
+  for (const Life& life : state.lives) {
+    if (std::max(life.applied_at, life.birth.hlc) > when) continue;
+    if (std::max(life.applied_at, life.birth.hlc) < free_at) continue;
+    if (!life.removed.settled() && life.removed.hlc <= when) continue;
+    if (life.side && life.side->kind >= SideKind::hidden && !life.in_table) continue;
+    if (!life.moved) return &life;
+    if (!moved || moved->moved->version < life.moved->version) moved = &life;
+  }
+  return moved;
+}
+
+// References that the log brings only after the row under their number has changed, though their writer saw it as it
+// was before: a prepared transaction, or one that committed while a document was applied.
+void Applier::find_late_references() {
+  for (auto [entry, hlc] : std::exchange(late_references_, {})) {
+    const Table* child = core_.table(entry->table);
+    if (!child) continue;
+    OwnedRow table_row;
+    KeyView key = *entry->key;
+    core_.store.read_rows(*child, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+      table_row = OwnedRow(row);
+      return true;
+    });
+    for (const Reference& reference : child->references)
+      if (const Table* parent = core_.table(reference.to); parent && parent->keeps_lives_apart())
+        find_late_reference(*child, reference, *parent, *entry, hlc, table_row.view());
+  }
+}
+
+void Applier::find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry,
+                                  Hlc read, RowView table_row) {
+  for (Life& life : entry.state.lives) {
+    Version written = life.columns.of(reference.column);
+    if (life.dead(state_.truncated(child.id)) || written.origin != state_.self || written.hlc > read) continue;
+    if (std::any_of(life.meant.begin(), life.meant.end(),
+                    [&](const Meant& one) { return one.column == reference.column; }))
+      continue;
+    Row values = life_values(child, life, life.in_table ? table_row : RowView());
+    const Value& number = values[reference.column];
+    if (number.kind != ValueKind::integer) continue;
+    Row key_values = {number};
+    Key key = encode_key(key_values);
+    const Entry* at = core_.window.find(parent.id, key);
+    const Life* meant = at ? life_at(at->state, state_.self, written.hlc) : nullptr;
+    if (!meant || meant->in_table) continue;
+    mean(entry, life, reference.column, number.integer, meant->birth);
+    if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});
+  }
+}
+
+// What this node wrote to a reference meant the life that the table showed until now.
+void Applier::remember_meant(const Table& table, KeyView key, Version birth) {
+  std::int64_t number = decode_key(key)[0].integer;
+  for (auto& [id, child] : core_.tables())
+    for (const Reference& reference : child.references) {
+      if (reference.to != table.id) continue;
+      std::vector<Entry*> entries;
+      std::vector<Key> keys = core_.store.find_referencing(child, reference.column, number);
+      std::sort(keys.begin(), keys.end());
+      std::vector<KeyView> views(keys.begin(), keys.end());
+      core_.store.find_rows(child, views, found_);
+      for (std::size_t i = 0; i < keys.size(); i++) {
+        if (found_[i].newer_than_log) throw Raced{};  // who wrote it, and what it meant, the log says
+        if (Entry* entry = core_.window.find(id, keys[i])) entries.push_back(entry);
+      }
+      for (Entry* entry : core_.sides())
+        if (entry->table == id) entries.push_back(entry);
+      for (Entry* entry : entries)
+        for (Life& life : entry->state.lives) {
+          Version written = life.columns.of(reference.column);
+          bool known = std::any_of(life.meant.begin(), life.meant.end(),
+                                   [&](const Meant& one) { return one.column == reference.column; });
+          if (life.dead(state_.truncated(id)) || !mine(written.origin) || written < birth || known) continue;
+          if (life.side && !same_value(life.side->values[reference.column], Value::of_integer(number))) continue;
+          if (!life.side && !life.in_table) continue;
+          mean(*entry, life, reference.column, number, birth);
+        }
+    }
+}
+
+void Applier::mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth) {
+  core_.window.touch(entry);
+  life.meant.push_back({column, number, birth, core_.store.clock().tick()});
+  newest_ = std::max(newest_, life.meant.back().since);
+  touched_.push_back(&entry);
+  if (entry.state.has_side()) core_.mark_side(entry);
+}
+
+void Applier::follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown) {
+  Value number = decode_key(to)[0];
+  std::int64_t before = decode_key(moved.key)[0].integer;
+  for (auto& [id, child] : core_.tables())
+    for (const Reference& reference : child.references) {
+      if (reference.to != table.id ||
+          std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end())
+        continue;
+      core_.window.for_each(id, [&, id = id, &child = child](Entry& entry) {
+        for (Life& life : entry.state.lives) {
+          auto meant = std::find_if(life.meant.begin(), life.meant.end(),
+                                    [&](const Meant& one) { return one.is(reference.column, before, moved.birth); });
+          if (meant == life.meant.end()) continue;
+          core_.window.touch(entry);
+          life.meant.erase(meant);
+          if (life.dead(state_.truncated(id)) || !mine(life.columns.of(reference.column).origin)) continue;
+          Row values(child.columns.size(), Value::of_omitted());
+          values[reference.column] = number;
+          own_life(child, *entry.key, life.birth).columns.set(reference.column, own_version());
+          if (!shown) mean(entry, life, reference.column, number.integer, birth);  // it waits there as well
+          auto& own = own_.at({id, *entry.key});
+          if (own.values.empty()) own.values = OwnedRow(values);
+          own.values.set(reference.column, number);
+        }
+      });
+    }
+}
+
+}  // namespace rowmesh
