@@ -183,6 +183,11 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
       known(*peer).origin = origin;
       if (request.query.ends_with("&partial=1")) core.state.partial.insert(origin);
       met(known(*peer).node, "", origin, peer->takes());
+      // Who cannot be reached from here is met by this; who can be still has to say what it knows of us.
+      if (!peer->greets() && core.hold_prune) {
+        decide_what_is_kept();
+        force |= !core.hold_prune;
+      }
     }
     peer->last_received_ms = core.now_ms();
   }
