@@ -26,6 +26,14 @@ Plan Plan::random(std::uint64_t seed) {
     plan.*feature = !random.chance(250);
   if (!plan.integer_keys) plan.natural_keys = true;
   plan.schemas = random.chance(250);
+  plan.proxies = random.chance(400);
+  plan.full_disks = random.chance(400);
+  return plan;
+}
+
+Plan Plan::without(std::initializer_list<bool Plan::*> features) const {
+  Plan plan = *this;
+  for (bool Plan::*feature : features) plan.*feature = false;
   return plan;
 }
 
@@ -37,6 +45,7 @@ std::string Plan::text() const {
   add(prepared, "prepared"), add(crashes, "crash"), add(partitions, "partition"), add(weather, "weather"),
       add(races, "race");
   add(skew, "skew"), add(refusals, "refuse"), add(pull, "pull"), add(mixed, "mixed"), add(schemas, "schema");
+  add(proxies, "proxy"), add(full_disks, "full");
   return text;
 }
 
@@ -151,6 +160,8 @@ void ClusterRun::reach(std::size_t i, Point point) {
   }
   if (plan_.weather && point != Point::after_commit && random_.chance(10))
     throw Error(ErrorKind::transient, "40001", "could not serialize access");
+  if (nodes_[i]->full && (point == Point::before_write || point == Point::before_commit))
+    throw Error(ErrorKind::transient, "53100", "no space left on device");
   if (plan_.races && (point == Point::at_begin || point == Point::before_find) && random_.chance(100)) transact(i);
 }
 
@@ -158,7 +169,7 @@ void ClusterRun::reach(std::size_t i, Point point) {
 
 void ClusterRun::transact(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
-  if (here.store->in_local() || here.writing) return;
+  if (here.store->in_local() || here.writing || here.full) return;
   here.writing = true;
   std::string story = here.workload(plan_, ledger_, random_, i);
   here.writing = false;
@@ -170,6 +181,10 @@ void ClusterRun::transact(std::size_t i) {
 void ClusterRun::disturb() {
   std::size_t i = random_.below(nodes_.size());
   SimulatedNode& here = *nodes_[i];
+  if (plan_.full_disks && random_.chance(300)) {
+    here.full = !here.full;
+    return tell(std::to_string(i) + (here.full ? "'s disk is full" : "'s disk has room again"));
+  }
   switch (random_.below(plan_.schemas ? 6 : 5)) {
     case 0:
       if (plan_.crashes && here.node) stop(i);
@@ -185,13 +200,18 @@ void ClusterRun::disturb() {
       }
       break;
     case 2:
-      if (plan_.weather)
+      if (plan_.weather) {
         network_.weather = {1 + random_.below(200),
                             static_cast<unsigned>(random_.below(100)),
                             static_cast<unsigned>(random_.below(150)),
                             static_cast<unsigned>(random_.below(150)),
                             static_cast<unsigned>(random_.below(150)),
                             static_cast<unsigned>(random_.below(30))};
+      }
+      if (plan_.proxies) {
+        network_.weather.shorten = static_cast<unsigned>(random_.below(50));
+        network_.weather.proxy = static_cast<unsigned>(random_.below(100));
+      }
       break;
     case 3:
       if (plan_.skew) {
@@ -263,6 +283,7 @@ void ClusterRun::heal() {
   network_.heal();
   for (auto& node : nodes_) {
     node->wall.skew_ms = 0;
+    node->full = false;
     node->workload.finish(ledger_, random_);
     node->store->remove_checks("things");
     node->store->remove_checks("names");

@@ -26,8 +26,11 @@ struct Plan {
   bool crashes = true, partitions = true, weather = true, races = true, skew = true, refusals = true, pull = true;
   bool mixed = true;     // some stores behave as SQLite
   bool schemas = false;  // a column is renamed on one node, for a while
+  bool proxies = false;  // answers that are not the server's, bodies that end too early
+  bool full_disks = false;
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
+  Plan without(std::initializer_list<bool Plan::*> features) const;
   std::string text() const;
 };
 

@@ -21,6 +21,7 @@ struct SimulatedNode {
   Workload workload;
   std::uint64_t wake_ms = 0;
   bool writing = false;
+  bool full = false;  // its disk: nothing can be written
 };
 
 class ClusterRun {

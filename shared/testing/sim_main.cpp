@@ -71,7 +71,8 @@ Plan plan_of(std::uint64_t seed, const Options& options) {
       {"partition", &Plan::partitions}, {"weather", &Plan::weather},
       {"race", &Plan::races},           {"skew", &Plan::skew},
       {"refuse", &Plan::refusals},      {"pull", &Plan::pull},
-      {"mixed", &Plan::mixed},          {"schema", &Plan::schemas}};
+      {"mixed", &Plan::mixed},          {"schema", &Plan::schemas},
+      {"proxy", &Plan::proxies},        {"full", &Plan::full_disks}};
   for (auto& [name, feature] : features)
     if (options.without.find("," + std::string(name) + ",") != std::string::npos) plan.*feature = false;
   return plan;

@@ -116,6 +116,12 @@ void SimulatedNetwork::send(std::size_t from, const std::string& url_base, HttpR
     request.body = std::make_shared<Body>(std::move(bytes));
     exchange->what += " (altered)";
   }
+  if (request.body && request.body->size() > 0 && weather.shorten != 0 && random_.chance(weather.shorten)) {
+    std::string bytes = request.body->text(request.body->size());
+    bytes.resize(random_.below(bytes.size()));
+    request.body = std::make_shared<Body>(std::move(bytes));
+    exchange->what += " (shortened)";
+  }
   request.peer_address = "10.0.0." + std::to_string(from);
   std::size_t copies = random_.chance(weather.duplicate) ? 2 : 1;
   for (std::size_t i = 0; i < copies; i++)
@@ -128,6 +134,11 @@ void SimulatedNetwork::arrive(const std::shared_ptr<Exchange>& exchange, const H
   response.error = "connection refused";
   HttpHandler* handler = handlers_[exchange->to];
   if (!again) exchange->receivers_life = lives_[exchange->to];
+  if (!again && weather.proxy != 0 && random_.chance(weather.proxy)) {
+    response = proxy_answer();
+    story_(exchange->what + " = " + std::to_string(response.status) + " from a proxy");
+    return answer(exchange, std::move(response), latency());
+  }
   if (handler && again && lives_[exchange->to] != exchange->receivers_life) handler = nullptr;
   if (handler) {
     try {
@@ -149,10 +160,24 @@ void SimulatedNetwork::arrive(const std::shared_ptr<Exchange>& exchange, const H
       throw;
     }
   }
+  if (response.status != 0 && response.body && weather.proxy != 0 && random_.chance(weather.proxy)) {
+    std::string half = response.body->text(1u << 20);
+    half.resize(half.size() / 2);
+    response.body = std::make_shared<Body>(std::move(half));
+    exchange->what += " (half an answer)";
+  }
   bool lost = is_cut(exchange->to, exchange->from) || random_.chance(weather.lose_answer);
   story_(exchange->what + " = " + std::to_string(response.status) + (lost ? ", answer lost" : "") +
          (response.body && response.status >= 400 ? " " + response.body->text(1u << 20) : ""));
   if (!lost) answer(exchange, std::move(response), latency());
+}
+
+HttpResponse SimulatedNetwork::proxy_answer() {
+  constexpr int statuses[] = {200, 200, 413, 429, 500, 502, 503, 504};
+  HttpResponse response;
+  response.status = statuses[random_.below(std::size(statuses))];
+  response.body = std::make_shared<Body>("<html><body>Please log in to the hotel's network</body></html>");
+  return response;
 }
 
 void SimulatedNetwork::answer(const std::shared_ptr<Exchange>& exchange, HttpResponse response,

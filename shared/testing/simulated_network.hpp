@@ -32,6 +32,8 @@ struct Weather {
   unsigned lose_answer = 0;       // it was carried out, but the sender never hears of it
   unsigned duplicate = 0;         // it arrives twice
   unsigned alter = 0;             // a byte of the request's body is another
+  unsigned shorten = 0;           // the request's body ends too early
+  unsigned proxy = 0;             // somebody in between answers: 413, 429, 5xx, a page with status 200, half an answer
 };
 
 class SimulatedNetwork {
@@ -58,6 +60,7 @@ class SimulatedNetwork {
 
  private:
   class Client;
+  HttpResponse proxy_answer();
   struct Exchange;
   struct Event {
     std::size_t at = 0;

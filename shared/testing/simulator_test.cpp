@@ -147,43 +147,45 @@ TEST(KeptSeeds, AKeyThatCameAndWentBeforeTheRow) {
   EXPECT_EQ(run_plan(only(17, {&Plan::crashes, &Plan::pull})).failure, "");
 }
 
-// With everything together, as rowmesh_sim runs them.
+// With everything together, as rowmesh_sim ran them then: what it has learned since is left out, so that they stay the
+// same runs.
+Plan everything(std::uint64_t seed) { return Plan::random(seed).without({&Plan::proxies, &Plan::full_disks}); }
 
 // Rows inserted by the transaction that truncated their table were removed after a restart: the history had lost their
 // births, but the state on disk still knew the truncate (Core::prune_to_).
-TEST(KeptSeeds, ATruncateOutlivesTheBirthsItCameWith) { EXPECT_EQ(run_plan(Plan::random(4085)).failure, ""); }
+TEST(KeptSeeds, ATruncateOutlivesTheBirthsItCameWith) { EXPECT_EQ(run_plan(everything(4085)).failure, ""); }
 
 // A row was hidden on one node and shown on the other: it had taken its UNIQUE value where the row with the older claim
 // was refused, and had settled there before that one was taken in; a quarantined row claims its values now
 // (Applier::candidates).
-TEST(KeptSeeds, AQuarantinedRowClaimsItsValues) { EXPECT_EQ(run_plan(Plan::random(5036)).failure, ""); }
+TEST(KeptSeeds, AQuarantinedRowClaimsItsValues) { EXPECT_EQ(run_plan(everything(5036)).failure, ""); }
 
 // A row referred to the wrong one: what it meant had moved to a number that another row had already, and moved on from
 // there without ever having been in the table (Applier::follow_references).
-TEST(KeptSeeds, AReferenceToARowThatMovedTwice) { EXPECT_EQ(run_plan(Plan::random(3008)).failure, ""); }
+TEST(KeptSeeds, AReferenceToARowThatMovedTwice) { EXPECT_EQ(run_plan(everything(3008)).failure, ""); }
 
 // A value vanished unlisted: a delete was carried over to a row that had been changed under its new number
 // (Applier::list_buried).
-TEST(KeptSeeds, ADeleteCarriedOverListsWhatItHadNotSeen) { EXPECT_EQ(run_plan(Plan::random(3059)).failure, ""); }
+TEST(KeptSeeds, ADeleteCarriedOverListsWhatItHadNotSeen) { EXPECT_EQ(run_plan(everything(3059)).failure, ""); }
 
 // A row stayed unsettled for ever: it remembered the row that it meant, which was deleted and never moved
 // (Meant::since).
-TEST(KeptSeeds, AReferenceToARowThatNeverMoves) { EXPECT_EQ(run_plan(Plan::random(3002)).failure, ""); }
+TEST(KeptSeeds, AReferenceToARowThatNeverMoves) { EXPECT_EQ(run_plan(everything(3002)).failure, ""); }
 
-// A reference named another row than its writer meant: a prepared transaction wrote it while the row had its old number,
-// and committed after it had moved (Applier::find_late_references).
-TEST(KeptSeeds, AReferenceThatIsCommittedAfterItsRowHasMoved) { EXPECT_EQ(run_plan(Plan::random(17)).failure, ""); }
+// A reference named another row than its writer meant: a prepared transaction wrote it while the row had its old
+// number, and committed after it had moved (Applier::find_late_references).
+TEST(KeptSeeds, AReferenceThatIsCommittedAfterItsRowHasMoved) { EXPECT_EQ(run_plan(everything(17)).failure, ""); }
 
 // A reference was taken for one to a row that had been refused here, as its own row was inserted under that number.
-TEST(KeptSeeds, AReferenceWhereAnotherRowIsRefused) { EXPECT_EQ(run_plan(Plan::random(1107)).failure, ""); }
+TEST(KeptSeeds, AReferenceWhereAnotherRowIsRefused) { EXPECT_EQ(run_plan(everything(1107)).failure, ""); }
 
 // An update vanished unlisted after a restart: its row, of which the history had forgotten the birth, was taken for one
 // that a forgotten truncate had killed (Window::drop_born_before).
-TEST(KeptSeeds, ASettledRowOutlivesAForgottenTruncate) { EXPECT_EQ(run_plan(Plan::random(353)).failure, ""); }
+TEST(KeptSeeds, ASettledRowOutlivesAForgottenTruncate) { EXPECT_EQ(run_plan(everything(353)).failure, ""); }
 
 // A node that can reach nobody, but is reached, forgot nothing after a crash: it went on waiting for a server that it
 // had met meanwhile (Node::Impl::decide_what_is_kept).
-TEST(KeptSeeds, ANodeThatOnlyOthersReachForgets) { EXPECT_EQ(run_plan(Plan::random(191)).failure, ""); }
+TEST(KeptSeeds, ANodeThatOnlyOthersReachForgets) { EXPECT_EQ(run_plan(everything(191)).failure, ""); }
 
 }  // namespace
 }  // namespace rowmesh::testing
