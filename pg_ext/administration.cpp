@@ -260,6 +260,7 @@ json PgAdministration::call(const std::string& function, const json& arguments) 
     }
     sql += ")";
     std::vector<SqlArgument> values;
+    values.reserve(texts.size());
     for (const std::string& text : texts) values.push_back(SqlArgument::of_text(text));
     std::string whole = gives_rows      ? "SELECT pg_catalog.json_agg(r)::text FROM " + sql + " r"
                         : gives_nothing ? "SELECT NULL::text FROM (SELECT " + sql + " OFFSET 0) r"

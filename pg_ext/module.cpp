@@ -9,9 +9,10 @@
 extern "C" {
 ROWMESH_MODULE_MAGIC;
 
+// The names are PostgreSQL's. NOLINTNEXTLINE(bugprone-reserved-identifier)
 PGDLLEXPORT void _PG_init(void);
 
-void _PG_init(void) {
+void _PG_init(void) {           // NOLINT(bugprone-reserved-identifier)
   if (IsBinaryUpgrade) return;  // pg_upgrade's servers must start no workers
   rowmesh::define_settings();
   rowmesh::install_transaction_callbacks();

@@ -22,7 +22,7 @@ void open_leaves(TableAccess* root, MemoryContext keep) {
   if (root->leaves) return;
   MemoryContext old = MemoryContextSwitchTo(keep);
   std::size_t count = root->table->leaves.size();
-  auto** leaves = static_cast<TableAccess**>(palloc0(sizeof(TableAccess*) * (count + 1)));
+  auto** leaves = static_cast<TableAccess**>(palloc0(sizeof(void*) * (count + 1)));
   for (std::size_t i = 0; i < count; i++) {
     TableAccess* leaf = leaves[i] = open_table(*root->table->leaves[i], root->lock);
     leaf->route_estate = CreateExecutorState();

@@ -36,12 +36,16 @@ check_one() {
       need_packages cppcheck
       cppcheck -q --std=c++20 --library=googletest --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
         --suppress=missingIncludeSystem --suppress=unknownMacro -I "$top" shared pg_ext sqlite_ext ;;
+    valgrind)
+      need_packages valgrind
+      prepare_all
+      /usr/bin/python3 scripts/valgrind.py ;;
     names) /usr/bin/python3 scripts/check_names.py ;;
-    *) die "check: no such kind: $1 (address, thread, tidy, cppcheck, format, names)" ;;
+    *) die "check: no such kind: $1 (address, thread, valgrind, tidy, cppcheck, format, names)" ;;
   esac
 }
 
-[ $# -gt 0 ] || set -- names format cppcheck address thread tidy
+[ $# -gt 0 ] || set -- names format cppcheck address thread valgrind tidy
 failed=()
 for kind in "$@"; do (check_one "$kind") || failed+=("$kind"); done
 [ ${#failed[@]} -eq 0 ] || die "check: not clean: ${failed[*]}"

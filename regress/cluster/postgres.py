@@ -61,7 +61,8 @@ class PostgresServer:
 
     def start(self):
         try:
-            self._pg_ctl("-l", str(self.log), "-t", "60", "start")
+            program = os.environ.get("ROWMESH_POSTGRES")   # in place of PostgreSQL's own: scripts/valgrind.py
+            self._pg_ctl("-l", str(self.log), "-t", "60", *(["-p", program] if program else []), "start")
         except subprocess.CalledProcessError as error:
             tail = self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
             raise places.SetupError(f"PostgreSQL '{self.name}' did not start: {error.stdout}\n{tail}") from None

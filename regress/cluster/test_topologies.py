@@ -2,7 +2,7 @@
 import threading
 
 from harness import ClusterTest
-from nodes import chain, mesh, star
+from nodes import SECRET, chain, mesh, server_state, star, wait_linked
 
 SCHEMA = "CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL, team TEXT, points INTEGER NOT NULL DEFAULT 0)"
 ROWS = 50
@@ -93,3 +93,34 @@ def add_case(engines, shape):
 for _engines in ENGINES:
     for _shape in SHAPES:
         add_case(_engines, _shape)
+
+
+class Meeting(ClusterTest):
+    """The usual way to set up two nodes: first one, and a moment later the other."""
+
+    def failed_requests(self, node):
+        if node.engine == "postgresql":
+            return node.one("SELECT coalesce(max((s ->> 'failures')::integer), 0) FROM jsonb_array_elements(rowmesh.published_status()::jsonb -> 'servers') s")
+        return node.ask("SELECT coalesce(max(json_extract(status, '$.servers[0].failures')), 0) FROM rowmesh_published")[0][0]
+
+    def check(self, engine):
+        """Found in a browser: the second node asked up to a thousand times a second, until the first one knocked again."""
+        second, first = self.node(engine, "second", SCHEMA), self.sqlite("first", SCHEMA)
+        for node in (first, second):
+            node.call("add_table", "person")
+        first.call("add_server", "second", second.url, SECRET)
+        self.wait_for(lambda: server_state(first, "second")["last_error"] or "", lambda said: "does not know you" in said, "it knocked in vain")
+        self.wait_for(lambda: self.failed_requests(first), lambda failures: failures >= 5, "it comes seldom by now")
+        second.call("add_server", "first", first.url, SECRET)
+        wait_linked([(first, second)])
+        second.run("INSERT INTO person VALUES (1, 'Ada', 'a', 1)")
+        self.wait_equal([first, second])
+        first.run("UPDATE person SET points = 2")
+        self.wait_equal([first, second])
+        self.assertLess(self.failed_requests(second), 15)
+
+    def test_a_node_that_is_set_up_later_is_met_without_hundreds_of_requests_postgresql(self):
+        self.check("postgresql")
+
+    def test_a_node_that_is_set_up_later_is_met_without_hundreds_of_requests_sqlite(self):
+        self.check("sqlite")

@@ -112,3 +112,10 @@ class BrowserTest(ClusterTest):
         lost = self.here.view("conflicts")[0]["loser"]
         self.wait_equal([self.here, self.peer], ["person"])
         self.assertIn(self.peer.one("SELECT name FROM person WHERE id = 1"), str(lost))
+
+    def do_make_another_database_here(self):
+        """Another database of the same PostgreSQL server, or another file in the same folder."""
+        schema = "CREATE TABLE second_only (id INTEGER PRIMARY KEY)"
+        second = self.postgres("second", schema, server=self.here.server, database="second") if self.here.engine == "postgresql" else \
+            self.sqlite("second", schema, beside=self.here)
+        second.call("add_table", "*")

@@ -168,6 +168,19 @@ try {
   await press("Switch on");
   await see("Everything is in step");
 
+  step("another database of this machine is in the same page");
+  await please("make another database here");
+  await page.reload();
+  await page.locator("select.nodes option:not([disabled])", { hasText: "second" }).waitFor({ state: "attached" });
+  await page.getByLabel("Database").selectOption({ label: "second" });
+  await see("No other server yet");
+  await page.goto(`${url}/dashboard#/tables`);
+  await see("second_only");
+  await shot("another-database-light");
+  await page.goto(`${url}/dashboard#/overview`);
+  await page.getByLabel("Database").selectOption({ label: "app" });
+  await see("Everything is in step");
+
   step("remove the server, log out");
   await page.getByRole("button", { name: `More for ${peer.name}` }).click();
   await page.getByRole("menuitem", { name: "Remove" }).click();

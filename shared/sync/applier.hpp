@@ -101,6 +101,7 @@ class Applier {
     std::string unholdable;  // why the key has no place here
     bool reconcile = false;  // nothing comes: only the table is to show what the state says
     bool own = false;        // this node's own change (applier_keys.cpp)
+    bool saw_all = false;    // and it was made in view of what is here: nothing is lost by it unseen
   };
   struct Write {
     Entry* entry;

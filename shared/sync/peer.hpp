@@ -24,13 +24,14 @@ struct Peer {
   bool busy = false;  // it is applying a long document of ours: ask again rather than send
   std::uint64_t retry_at_ms = 0;
   std::uint32_t failures = 0;
-  std::uint32_t refused = 0;            // documents that it refused since it last took one; a hello between them is none
-  std::string blocked;                  // a sentence: what a person must mend
-  bool needs_copy = false;              // our log does not reach back to it any more
-  bool needs_copy_there = false;        // its log does not reach back to us
-  bool not_kept = false;                // never met, and changes are kept for it no longer
-  bool twin = false;                    // it says that somebody else comes to it under our identity
-  Hlc own_checked = 0;                  // the newest version of ours there, as it was last found here
+  std::uint32_t refused = 0;      // documents that it refused since it last took one; a hello between them is none
+  bool knocked = false;           // in vain: it was not there, or did not know us
+  std::string blocked;            // a sentence: what a person must mend
+  bool needs_copy = false;        // our log does not reach back to it any more
+  bool needs_copy_there = false;  // its log does not reach back to us
+  bool not_kept = false;          // never met, and changes are kept for it no longer
+  bool twin = false;              // it says that somebody else comes to it under our identity
+  Hlc own_checked = 0;            // the newest version of ours there, as it was last found here
   std::deque<std::uint64_t> instances;  // runs of its worker that greeted us lately
   std::uint64_t instance = 0;           // the last of them
   std::uint32_t returns = 0;  // how often one spoke again after another had spoken: two that run at once do so for ever

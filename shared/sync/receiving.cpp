@@ -1,5 +1,6 @@
 // What comes in: who may ask, and what is answered.
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "shared/model/limits.hpp"
 #include "shared/sync/node_impl.hpp"
@@ -190,6 +191,8 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
       }
     }
     peer->last_received_ms = core.now_ms();
+    // It is there and knows us: no need to wait for as long as we did while it was not.
+    if (std::exchange(peer->knocked, false) && !peer->met) peer->retry_at_ms = 0;
   }
   Hello hello;
   hello.node = core.identity.node;

@@ -70,6 +70,7 @@ std::string Applier::plan_restore(const Table& table, const LostRow& lost) {
     for (std::size_t i = 0; i < table.key.size() && i < key_values.size(); i++)
       if (values[table.key[i]].kind == ValueKind::omitted) values.set(table.key[i], key_values[i]);
     own_life(table, lost.key, own_version()).columns.base = own_version();
+    own_.at({table.id, lost.key}).item.saw_all = true;
     own_values(table, lost.key, std::move(values), lost.types);
     return "restored as a new row";
   }
@@ -93,6 +94,7 @@ std::string Applier::plan_restore(const Table& table, const LostRow& lost) {
     return true;
   });
   IncomingLife& life = own_life(table, lost.key, birth);
+  own_.at({table.id, lost.key}).item.saw_all = true;
   for (std::size_t i = 0; i < values.size(); i++)
     if (columns.has(static_cast<ColumnIndex>(i))) life.columns.set(static_cast<ColumnIndex>(i), own_version());
   own_values(table, lost.key, std::move(values), lost.types);

@@ -222,6 +222,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   if (anew) peer.refused++;
   peer.failures++;
   std::uint64_t wait = anew && peer.refused <= at_once ? 0 : backoff_ms(so_often, core.services.random.next());
+  peer.knocked = response.status == 0 || error == "unknown_server" || error == "bad_signature" || error == "not_met";
   peer.retry_at_ms = core.now_ms() + wait;
   if (peer.failures == 1 || (peer.failures & (peer.failures - 1)) == 0)
     core.log('i', "server '" + peer.config.name + "': " + peer.last_error);

@@ -37,9 +37,9 @@ function conflictsView() {
   const list = state.conflicts;
   if (!list) return h("p", { class: "soft" }, "Loading \u2026");
   return [h("div", { class: "headline" }, h("span", { class: "lamp" }), h("h1", {}, list.length ? "Conflicts" : "No conflicts"), h("p", {}, list.length ? "Two servers changed the same thing before they heard of each other. All servers decided alike; nothing is lost: what lost is here." : "Whenever two servers change the same thing at once, what lost is listed here")),
-    h("section", { class: "card" }, list.length ? list.map((one) => h("article", { class: "entry", "data-key": one.id }, h("div", { class: "row wrap" }, h("b", { class: "grow" }, `${one.table} `, h("span", { class: "mono" }, one.key)), h("span", { class: "small soft" }, clockTime(one.time_ms)), one.restorable ? h("button", { class: "btn", "data-do": "restore", "data-id": one.id }, "Restore what lost") : null),
+    h("section", { class: "card" }, list.length ? list.map((one) => h("article", { class: "entry", "data-key": one.id }, h("div", { class: "row wrap" }, h("b", { class: "grow" }, `${plain(one.table)} `, h("span", { class: "mono" }, one.key)), h("span", { class: "small soft" }, clockTime(one.time_ms)), one.restorable ? h("button", { class: "btn", "data-do": "restore", "data-id": one.id }, "Restore what lost") : null),
       h("div", { class: "small soft" }, `${conflictWords[one.type] || one.type}; ${resolutionWords[one.resolution] || one.resolution}.`), h("div", { class: "images" }, image("Kept", "kept", one.winner, one.loser), image("Lost", "lost", one.loser, one.winner)),
-      one.restored ? h("div", { class: `note ${one.restored.startsWith("not") ? "warn" : ""}`, role: "status" }, one.restored[0].toUpperCase() + one.restored.slice(1)) : null)) :
+      one.restored ? h("div", { class: `note ${one.restored.startsWith("not") ? "warn" : "info"}`, role: "status" }, one.restored[0].toUpperCase() + one.restored.slice(1)) : null)) :
       empty("M5 13l4 4L19 7", "Nobody got in anybody's way", "Edits of different columns of one row are no conflict: both are kept.")),
     list.length && !state.conflictsEnd ? h("div", { class: "row" }, h("button", { class: "btn", "data-do": "more-conflicts" }, "Show older ones")) : null];
 }
