@@ -8,7 +8,7 @@ build=${ROWMESH_BUILD:-$top/build}
 sources() { git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.h'; }
 
 # The unit tests, the simulator and the SQLite extension with its threads under load, under a sanitizer. PostgreSQL's extension stays out: its
-# host is not built with it.
+# host is not built with it; valgrind watches it instead.
 sanitize() {
   local kind=$1 flags=$2 folder=$build-$1
   [ -f "$folder/build.ninja" ] ||

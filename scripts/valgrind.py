@@ -1,5 +1,5 @@
-"""Runs cluster tests with PostgreSQL under valgrind and reports what it finds in our code: bad reads and writes, and jumps on values that were
-never set. usage: valgrind.py [MODULE[:TEST] ...]
+"""Runs cluster tests with PostgreSQL under valgrind, and the SQLite extension's tests under it, and reports what it finds in our code: bad reads
+and writes, jumps on values that were never set, and for SQLite memory that was lost. usage: valgrind.py [MODULE[:TEST] ...]
 
 PostgreSQL itself writes padding that was never set to its files; that is not reported. What it allocates in its memory contexts valgrind sees as
 one block each, so that only memory of C++ is watched byte by byte."""
@@ -12,7 +12,9 @@ import sys
 import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
+BUILD = pathlib.Path(os.environ.get("ROWMESH_BUILD", TOP / "build"))
 MODULES = ["test_conflicts", "test_partitions"]
+SQLITE = "Worker*:Capture*:Apply*"   # capture, apply, and the thread with its listener and its client
 FAULTS = re.compile(r"Invalid (read|write|free)|Mismatched free|Conditional jump|Use of uninitialised|Source and destination overlap|Process terminating")
 
 
@@ -34,8 +36,16 @@ def faults(folder):
                 yield block.strip()
 
 
+def sqlite_is_clean():
+    command = ["valgrind", "--quiet", "--error-exitcode=3", "--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite",
+               "--num-callers=30", str(BUILD / "sqlite_ext" / "rowmesh_sqlite_tests"), "--gtest_brief=1", f"--gtest_filter={SQLITE}"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(f"  SQLite: {'clean' if run.returncode == 0 else run.stdout[-6000:]}", flush=True)
+    return run.returncode == 0
+
+
 def main():
-    failed = False
+    failed = not sys.argv[1:] and not sqlite_is_clean()
     with tempfile.TemporaryDirectory(prefix="rowmesh-valgrind-") as name:
         folder = pathlib.Path(name)
         environment = os.environ | {"ROWMESH_POSTGRES": str(stand_in(folder))}
