@@ -113,6 +113,12 @@ prepare_all() {
   prepare_install
 }
 
+# For the tests that let Django and Alembic migrate; without them these tests are skipped and say so.
+prepare_migration_tools() {
+  installed python3-django && installed python3-alembic && return
+  (need_packages python3-django python3-alembic) || say "Django and Alembic could not be installed; their tests are skipped."
+}
+
 # For the tests of dashboard and monitoring: a browser, what drives it, and Prometheus. Where one cannot be had, the tests that need it are skipped and say so.
 prepare_dashboard_tools() {
   local tools=$build/tools

@@ -333,6 +333,11 @@ BEGIN
                  AND NOT EXISTS (SELECT FROM rowmesh.replicated_table t WHERE t.relid = c.oid)
                  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
                  AND rowmesh.table_trouble(c.oid) IS NULL
+                 -- In which a migration tool notes what it has done to this database: on another one it is not done by that. By name they
+                 -- can be added all the same. sqlite_ext/capture.cpp has the same list.
+                 AND lower(c.relname) <> ALL (ARRAY['django_migrations', 'alembic_version', 'schema_migrations', 'ar_internal_metadata', 'flyway_schema_history',
+                   'databasechangelog', 'databasechangeloglock', '_prisma_migrations', '__efmigrationshistory', 'knex_migrations', 'knex_migrations_lock',
+                   'sequelizemeta', 'goose_db_version'])
                  AND NOT EXISTS (SELECT FROM rowmesh.replicated_table t WHERE t.wire_name = rowmesh.default_wire_name(c.oid))
                ORDER BY c.oid LOOP
       PERFORM rowmesh.add_one_table(one.relation, NULL, settings.all_tables_merge);

@@ -122,6 +122,16 @@ bool in_line(const std::vector<Trigger>& wanted, const std::vector<Installed>& i
   return at == wanted.size();
 }
 
+void remove_one(sqlite3* db, TableId id) {
+  drop_triggers(db, id);
+  std::string number = std::to_string(id);
+  execute(db, "DELETE FROM main.rowmesh_log WHERE tbl>=" + number + "*64 AND tbl<(" + number + "+1)*64");
+  execute(db, "DELETE FROM main.rowmesh_side WHERE table_id=" + number);
+  execute(db, "DELETE FROM main.rowmesh_column WHERE table_id=" + number);
+  execute(db, "DELETE FROM main.rowmesh_reference WHERE table_id=" + number + " OR to_id=" + number);
+  execute(db, "DELETE FROM main.rowmesh_table WHERE id=" + number);
+}
+
 // A table that was renamed took its triggers with it: they know its new name.
 void follow_renames(sqlite3* db, std::vector<std::string>& notices) {
   struct Renamed {
@@ -138,6 +148,11 @@ void follow_renames(sqlite3* db, std::vector<std::string>& notices) {
   }
   Statement update(db, "UPDATE main.rowmesh_table SET name=?2 WHERE id=?1");
   for (auto& [id, before, now] : renamed) {
+    // A rebuild that was seen half done: what it made for the time between was taken for a table of its own.
+    if (TableId rebuilt = id_of(db, now); rebuilt != 0 && rebuilt != static_cast<TableId>(id)) {
+      remove_one(db, static_cast<TableId>(id));
+      continue;
+    }
     // A table rebuilt as "rename the old one, create anew, copy, drop the old one": the name is what counts, not the
     // old triggers.
     if (describe_table(db, before)) {
@@ -199,16 +214,6 @@ TableId add_one(sqlite3* db, const std::string& name, const AddTable& options) {
   return id;
 }
 
-void remove_one(sqlite3* db, TableId id) {
-  drop_triggers(db, id);
-  std::string number = std::to_string(id);
-  execute(db, "DELETE FROM main.rowmesh_log WHERE tbl>=" + number + "*64 AND tbl<(" + number + "+1)*64");
-  execute(db, "DELETE FROM main.rowmesh_side WHERE table_id=" + number);
-  execute(db, "DELETE FROM main.rowmesh_column WHERE table_id=" + number);
-  execute(db, "DELETE FROM main.rowmesh_reference WHERE table_id=" + number + " OR to_id=" + number);
-  execute(db, "DELETE FROM main.rowmesh_table WHERE id=" + number);
-}
-
 void suspend(sqlite3* db, const std::string& name, bool suspended) {
   TableId id = id_of(db, name);
   if (id == 0) throw Error(ErrorKind::config, "not_replicated", "table " + name + " is not replicated");
@@ -223,9 +228,31 @@ void suspend(sqlite3* db, const std::string& name, bool suspended) {
   savepoint.release();
 }
 
+// In which a migration tool notes what it has done to this database: on another one it is not done by that. By name
+// they can be added all the same. sql/rowmesh--0.1.0.sql has the same list.
+bool notes_migrations(const std::string& name) {
+  static const std::set<std::string> names = {"django_migrations",     "alembic_version",       "schema_migrations",
+                                              "ar_internal_metadata",  "flyway_schema_history", "databasechangelog",
+                                              "databasechangeloglock", "_prisma_migrations",    "__efmigrationshistory",
+                                              "knex_migrations",       "knex_migrations_lock",  "sequelizemeta",
+                                              "goose_db_version"};
+  std::string small = name;
+  for (char& letter : small)
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter + 32);
+  return names.contains(small);
+}
+
+// What Alembic and Django call a table while they rebuild another.
+bool rebuilds_another(sqlite3* db, const std::string& name) {
+  for (std::string_view prefix : {"_alembic_tmp_", "new__"})
+    if (name.starts_with(prefix) && id_of(db, name.substr(prefix.size())) != 0) return true;
+  return false;
+}
+
 void add_all(sqlite3* db) {
   Statement taken(db, "SELECT 1 FROM main.rowmesh_table WHERE wire_name=?1");
   for (const std::string& name : replicable_tables(db)) {
+    if (id_of(db, name) == 0 && (notes_migrations(name) || rebuilds_another(db, name))) continue;
     bool free = !taken.bind(1, name).step();
     taken.reset();
     if (free && id_of(db, name) == 0) add_one(db, name, {});
@@ -259,6 +286,7 @@ void remove_table(sqlite3* db, const std::string& name) {
   } else {
     ids.push_back(id_of(db, name));
     if (ids[0] == 0) throw Error(ErrorKind::config, "not_replicated", "table " + name + " is not replicated");
+    set_state_value(db, "all_tables", "0");  // or it would come back with the next change of the schema
   }
   for (TableId id : ids) remove_one(db, id);
   bump_generation(db);

@@ -250,6 +250,45 @@ TEST_F(Capture, TakesNewTablesWithStar) {
   EXPECT_EQ(after("INSERT INTO later VALUES(4)"), "");
 }
 
+TEST_F(Capture, StarLeavesOutWhatMigrationToolsNote) {
+  file.run("CREATE TABLE django_migrations(id INTEGER PRIMARY KEY, app); CREATE TABLE t(id INTEGER PRIMARY KEY)");
+  add_table(file.db(), "*");
+  EXPECT_EQ(after("INSERT INTO django_migrations VALUES(1,'notes'); INSERT INTO t VALUES(2)"), "I 2");
+  add_table(file.db(), "django_migrations");
+  EXPECT_EQ(after("INSERT INTO django_migrations VALUES(3,'notes')"), "I 3") << "who names it wants it";
+}
+
+TEST_F(Capture, ATableThatWasRemovedStaysAway) {
+  add_table(file.db(), "*");
+  file.run("CREATE TABLE t(id INTEGER PRIMARY KEY)");
+  file.store().maintain();
+  remove_table(file.db(), "t");
+  file.run("CREATE INDEX something ON t(id)");
+  file.store().maintain();
+  EXPECT_EQ(after("INSERT INTO t VALUES(1)"), "");
+}
+
+// A migration tool that commits each step, looked at between any two of them.
+TEST_F(Capture, ARebuildInStepsIsOneTable) {
+  for (std::string between : {"_alembic_tmp_t", "new__t", "some_name"}) {
+    SCOPED_TRACE(between);
+    file.run("DROP TABLE IF EXISTS t; CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
+    add_table(file.db(), "*");
+    file.store().maintain();
+    file.run("DELETE FROM t");
+    file.read();
+    for (std::string step : {"CREATE TABLE " + between + "(id INTEGER PRIMARY KEY, a, b)",
+                             "INSERT INTO " + between + "(id, a) SELECT id, a FROM t", std::string("DROP TABLE t"),
+                             "ALTER TABLE " + between + " RENAME TO t"}) {
+      file.run(step);
+      file.store().maintain();
+    }
+    file.read();
+    EXPECT_EQ(file.rows("SELECT name, wire_name FROM rowmesh_table"), "t|t");
+    EXPECT_EQ(after("INSERT INTO t VALUES(1, 2, 3)"), "I 1");
+  }
+}
+
 TEST_F(Capture, CanBeSuspendedAndRemoved) {
   table("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b UNIQUE)");
   suspend_table(file.db(), "t");
