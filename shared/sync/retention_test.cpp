@@ -70,22 +70,6 @@ TEST_F(Retention, WhoTookItsCopyStreamsAgainWithAll) {
   for (std::size_t node : {one, two, dead}) EXPECT_EQ(mesh.rows(node), 4u) << node;
 }
 
-// Two that meet late: what the one in the middle has forgotten with the third must not make it refuse the first for
-// ever.
-TEST(Chain, WhoComesLateIsTaken) {
-  testing::NodePair chain{3};
-  for (std::size_t left : {0, 1}) {
-    chain.add_server(left, left + 1, "secret " + std::to_string(left));
-    chain.add_server(left + 1, left, "secret " + std::to_string(left));
-  }
-  chain.start();
-  chain.run_for(3000);
-  chain.write(0, "first", "v");
-  chain.run_for(5000);
-  EXPECT_EQ(chain.rows(1), 1u);
-  EXPECT_EQ(chain.rows(2), 1u);
-}
-
 // A document that is refused again and again is made anew with growing pauses.
 class Refusing : public HttpHandler {
  public:
