@@ -151,6 +151,14 @@ TEST_F(Apply, BendsNoNumber) {
   EXPECT_EQ(stored("TEXT", Value::of_bytes("ab"), ColumnType::bytes), "blob:ab");
 }
 
+// Written as a double in another SQLite file, it is spelt by PostgreSQL with zeros at its end: it comes back as it was.
+TEST_F(Apply, TakesALargeDoubleThatWasANumeric) {
+  table("CREATE TABLE t(id INTEGER PRIMARY KEY, v NUMERIC)");
+  WriteResult result = insert({number(1), text("12345678901234567000")}, {ColumnType::integer, ColumnType::numeric});
+  EXPECT_NE(result.status, WriteResult::refused) << result.reason;
+  EXPECT_EQ(file.rows("SELECT typeof(v), v = 1.2345678901234567e19 FROM t"), "real|1");
+}
+
 TEST_F(Apply, ParsesDoublesExactly) {
   table("CREATE TABLE t(id INTEGER PRIMARY KEY, v NUMERIC)");
   for (double wanted : {0.1, 1e23, 8.41e21, 5e-324, 1.7976931348623157e308, 9007199254740993.5, 0.3}) {

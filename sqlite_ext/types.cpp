@@ -24,6 +24,13 @@ std::string shortest(double number) {
   return {buffer, end};
 }
 
+// Without an exponent a large number is spelt with all the digits that the double happens to have.
+std::string shortest_digits(double number) {
+  char buffer[40];
+  auto end = std::to_chars(buffer, buffer + sizeof buffer, number, std::chars_format::scientific).ptr;
+  return {buffer, end};
+}
+
 // A decimal number as sign, digits without zeros at either end, and the power of ten of the first digit: equal exactly
 // if the numbers are.
 struct Decimal {
@@ -84,7 +91,7 @@ bool to_number(std::string_view text, Value& number) {
   }
   double real = std::strtod(std::string(text).c_str(), nullptr);
   Decimal kept;
-  if (!std::isfinite(real) || !parse_decimal(shortest(real), kept) || !(kept == exact)) return false;
+  if (!std::isfinite(real) || !parse_decimal(shortest_digits(real), kept) || !(kept == exact)) return false;
   number = Value::of_real(real);
   return true;
 }

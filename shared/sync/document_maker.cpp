@@ -71,6 +71,12 @@ class ShippedColumns {
   std::vector<ColumnIndex> kept_;
 };
 
+// A key from before the table's primary key was altered names no row any more.
+bool names_a_row(const Table& table, KeyView key) {
+  Row parts = decode_key(key);
+  return parts.size() == table.key.size() && (!table.integer_key || parts[0].kind == ValueKind::integer);
+}
+
 // Writes the keys of one table in order; those that need no row from the table come between those that do.
 class TableWriter {
  public:
@@ -86,13 +92,22 @@ class TableWriter {
   void write(std::vector<Entry*>::const_iterator begin, std::vector<Entry*>::const_iterator end) {
     std::vector<KeyView> keys;
     std::vector<Entry*> entries;
+    std::size_t of_another_key = 0;
     for (auto entry = begin; entry != end; ++entry) {
-      if ((*entry)->state.in_table()) {
+      if (!names_a_row(table_, *(*entry)->key)) {
+        of_another_key++;
+      } else if ((*entry)->state.in_table()) {
         keys.push_back(*(*entry)->key);
         entries.push_back(*entry);
       } else {
         write_absent(**entry);
       }
+    }
+    if (of_another_key > 0) {
+      core_.counters.uncaptured += of_another_key;
+      core_.log('e', std::to_string(of_another_key) + " changes of table '" + table_.wire_name +
+                         "' were made under another primary key and cannot be shipped: give the table this key on all "
+                         "servers, then call repair for it");
     }
     std::size_t seen = 0;
     core_.store.read_rows(table_, keys, [&](std::size_t index, KeyView, RowView row) {
@@ -125,7 +140,7 @@ class TableWriter {
 
   void write_absent(const Entry& entry) {
     const auto& lives = entry.state.lives;
-    if (lives.empty()) return;
+    if (lives.empty() || !names_a_row(table_, *entry.key)) return;
     if (lives.size() == 1 && !lives[0].moved && !lives[0].removed.settled())
       writer_.add_removed(number_, *entry.key, lives[0].birth, lives[0].removed);
     else
