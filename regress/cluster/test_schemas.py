@@ -1,5 +1,6 @@
 """Definitions that differ for a while: a table that does not fit waits with a reason, the others flow, and it goes on by itself."""
 from harness import ClusterTest
+from nodes import server_state
 
 SCHEMA = """CREATE TABLE note (id INTEGER PRIMARY KEY, title TEXT, body TEXT);
 CREATE TABLE other (id INTEGER PRIMARY KEY, title TEXT)"""
@@ -154,3 +155,25 @@ class Schemas(ClusterTest):
                 left.run("UPDATE note SET title = 'new' WHERE id = 1")
                 self.wait_rows(right, "SELECT id, title, body FROM note", (1, "new", big))
                 self.assert_quiet([left, right])
+
+    def test_a_primary_key_that_is_altered_while_changes_wait_stops_no_other_table(self):
+        schema = "CREATE TABLE item (id integer PRIMARY KEY, name text NOT NULL); CREATE TABLE other (id integer PRIMARY KEY, name text)"
+        left, right = self.postgres("left", schema), self.sqlite("right", schema)
+        self.join([left, right], [(left, right)])
+        left.run("INSERT INTO item VALUES (1, 'a')")
+        self.wait_equal([left, right])
+        right.stop()
+        left.run("INSERT INTO item VALUES (2, 'b')")
+        left.run("ALTER TABLE item DROP CONSTRAINT item_pkey; ALTER TABLE item ADD PRIMARY KEY (id, name)")
+        left.run("INSERT INTO item VALUES (3, 'under the new key')")
+        left.run("INSERT INTO other VALUES (7, 'goes on')")
+        right.start()
+        self.wait_equal([left, right], ["other"])
+        self.wait_for(lambda: server_state(left, "right")["last_error"], lambda error: error and "key" in error, "it says which table waits")
+        self.assertEqual([(1, "a")], right.run("SELECT * FROM item"), "nothing of it was taken half")
+        # The same key there: it goes on by itself, but for what was changed under the old key. That repair brings.
+        right.run("CREATE TABLE wider (id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id, name)); INSERT INTO wider SELECT * FROM item; "
+                  "DROP TABLE item; ALTER TABLE wider RENAME TO item")
+        self.wait_for(lambda: right.run("SELECT name FROM item WHERE id = 3"), lambda rows: rows == [("under the new key",)], "it goes on", 60)
+        left.call("repair", "right", "item", "here")
+        self.wait_equal([left, right])

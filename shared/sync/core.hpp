@@ -109,6 +109,7 @@ class Core {
   Hlc keys_changed_at = 0;  // when an apply last put another row under an integer key, in this node's clock
   LateReferences late_references;  // written here before that, and read from the log after it
   std::uint64_t last_cut_ms = 0;
+  std::set<TableId> told_of_key;  // of these it was said that changes under an earlier primary key are not shipped
 
  private:
   static constexpr std::uint64_t renewal_part = 2;  // first number of a history record

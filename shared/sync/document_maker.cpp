@@ -105,9 +105,11 @@ class TableWriter {
     }
     if (of_another_key > 0) {
       core_.counters.uncaptured += of_another_key;
-      core_.log('e', std::to_string(of_another_key) + " changes of table '" + table_.wire_name +
-                         "' were made under another primary key and cannot be shipped: give the table this key on all "
-                         "servers, then call repair for it");
+      if (core_.told_of_key.insert(table_.id).second)
+        core_.log('e',
+                  std::to_string(of_another_key) + " changes of table '" + table_.wire_name +
+                      "' were made under another primary key and cannot be shipped: give the table this key on all "
+                      "servers, then call repair for it");
     }
     std::size_t seen = 0;
     core_.store.read_rows(table_, keys, [&](std::size_t index, KeyView, RowView row) {
