@@ -194,7 +194,8 @@ bool copy_description(const RawTable& raw, PgTable& table) {
 
 void find_key_sequence(PgTable& table) {
   auto rows = run_sql(
-      "SELECT s.seqrelid::bigint, s.seqincrement, s.seqmax FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s "
+      "SELECT s.seqrelid::bigint, s.seqincrement, s.seqmax, s.seqstart FROM pg_catalog.pg_depend d JOIN "
+      "pg_catalog.pg_sequence s "
       "ON s.seqrelid = d.objid "
       "WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND "
       "d.deptype IN ('a', 'i') "
@@ -204,6 +205,7 @@ void find_key_sequence(PgTable& table) {
   table.key_sequence = static_cast<Oid>(std::stoll(*rows[0][0]));
   table.sequence_increment = std::stoll(*rows[0][1]);
   table.sequence_maximum = std::stoll(*rows[0][2]);
+  table.sequence_start = std::stoll(*rows[0][3]);
 }
 
 // Foreign keys of one column that name the integer key of a replicated table, and what add_reference says.

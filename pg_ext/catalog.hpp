@@ -46,7 +46,7 @@ struct PgTable {
   std::vector<PgKeyPart> key;       // as Table::key
   std::vector<Oid> unique_indexes;  // as Table::uniques
   Oid key_sequence = InvalidOid;    // owned by the single key column
-  std::int64_t sequence_increment = 1, sequence_last = 0, sequence_maximum = 0;  // as last seen
+  std::int64_t sequence_increment = 1, sequence_start = 1, sequence_last = 0, sequence_maximum = 0;  // as last seen
   // Of a partitioned table: the partitions that hold rows, whatever the depth. `table`, and the order of columns, key
   // and unique indexes, are the partitioned table's; attribute numbers and indexes are their own.
   std::vector<std::unique_ptr<PgTable>> leaves;

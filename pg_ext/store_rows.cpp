@@ -167,6 +167,16 @@ void PgStore::write_rows(const Table& table, const std::vector<ColumnType>& type
   if (OidIsValid(opened->table->key_sequence)) move_sequence(*opened->table, writes, results);
 }
 
+namespace {
+
+// The first number from `at_least` on that the sequence reaches from `start`: steps of the increment keep it in this
+// node's share of the numbers (stagger).
+std::int64_t in_steps(std::int64_t start, std::int64_t at_least, std::int64_t increment) {
+  return at_least <= start ? start : start + (at_least - start + increment - 1) / increment * increment;
+}
+
+}  // namespace
+
 // The next number that this database hands out must not be one that came from another.
 void PgStore::move_sequence(PgTable& table, std::span<const RowWrite> writes, std::span<const WriteResult> results) {
   std::int64_t greatest = 0, number = 0;
@@ -178,11 +188,9 @@ void PgStore::move_sequence(PgTable& table, std::span<const RowWrite> writes, st
   auto rows = run_sql("SELECT coalesce(pg_catalog.pg_sequence_last_value($1::oid), 0)",
                       {SqlArgument::of_number(table.key_sequence)});
   std::int64_t last = rows.empty() ? 0 : std::stoll(*rows[0][0]);
-  if (greatest > last && greatest <= table.sequence_maximum - table.sequence_increment) {
-    // Steps of the increment keep the sequence in this node's share of the numbers.
-    std::int64_t start = last != 0 ? last : 1;
-    last =
-        start + (greatest - start + table.sequence_increment - 1) / table.sequence_increment * table.sequence_increment;
+  std::int64_t start = last != 0 ? last : table.sequence_start;
+  if (greatest > last && greatest >= start && greatest <= table.sequence_maximum - table.sequence_increment) {
+    last = in_steps(start, greatest, table.sequence_increment);
     run_sql("SELECT pg_catalog.setval($1::oid::regclass, $2)",
             {SqlArgument::of_number(table.key_sequence), SqlArgument::of_number(last)});
   }
@@ -224,6 +232,7 @@ std::int64_t PgStore::next_free_key(const Table& table) {
       run_sql("SELECT pg_catalog.nextval($1::oid::regclass)", {SqlArgument::of_number(described.key_sequence)});
   std::int64_t number = std::stoll(*given[0][0]);
   if (number >= free) return number;
+  if (described.sequence_increment > 0) free = in_steps(number, free, described.sequence_increment);
   run_sql("SELECT pg_catalog.setval($1::oid::regclass, $2)",
           {SqlArgument::of_number(described.key_sequence), SqlArgument::of_number(free)});
   return free;

@@ -41,10 +41,15 @@ check_one() {
       prepare_all
       /usr/bin/python3 scripts/valgrind.py ;;
     names) /usr/bin/python3 scripts/check_names.py ;;
-    *) die "check: no such kind: $1 (address, thread, valgrind, tidy, cppcheck, format, names)" ;;
+    mutations) need_packages libgtest-dev; nice -n 10 /usr/bin/python3 scripts/mutations.py ;;
+    *) die "check: no such kind: $1 (address, thread, valgrind, tidy, cppcheck, format, names, mutations)" ;;
   esac
 }
 
+if [ "${1:-}" = mutations ] && [ $# -gt 1 ]; then # by name
+  shift
+  exec nice -n 10 /usr/bin/python3 scripts/mutations.py "$@"
+fi
 [ $# -gt 0 ] || set -- names format cppcheck address thread valgrind tidy
 failed=()
 for kind in "$@"; do (check_one "$kind") || failed+=("$kind"); done

@@ -406,6 +406,40 @@ END $$;
 CREATE FUNCTION add_reference("table" text, "column" text, to_table text) RETURNS void LANGUAGE sql AS
   'SELECT rowmesh.add_resolved_reference(rowmesh.resolve_table($1), $2, rowmesh.resolve_table($3))';
 
+-- share n of m: this node hands out n, n + m, n + 2 m, ... so that m nodes with a share each never take the same number.
+CREATE FUNCTION stagger_resolved(relation regclass, share bigint, shares bigint) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  place record;
+  greatest_key bigint;
+  next_key bigint;
+BEGIN
+  IF share IS NULL OR shares IS NULL OR shares < 1 OR share < 1 OR share > shares THEN
+    RAISE EXCEPTION 'share % of % makes no sense: give the number of nodes that write the table, and for each of them another number from 1 to that', share, shares
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF NOT EXISTS (SELECT FROM rowmesh.replicated_table WHERE relid = relation) THEN
+    RAISE EXCEPTION 'table % is not replicated: call rowmesh.add_table first', relation USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  SELECT d.objid::regclass AS sequence, a.attname AS name, s.seqmax INTO place
+    FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+      JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum
+        AND d.deptype IN ('a', 'i')
+      JOIN pg_sequence s ON s.seqrelid = d.objid
+    WHERE i.indrelid = relation AND i.indisprimary AND i.indnkeyatts = 1;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the key of table % takes its numbers from no sequence of its own: there is nothing to stagger', relation USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+  EXECUTE format('SELECT greatest(coalesce(max(%I), 0), coalesce(pg_sequence_last_value(%L::regclass), 0))::bigint FROM %s', place.name, place.sequence, relation) INTO greatest_key;
+  next_key := greatest_key + 1 + ((share - greatest_key - 1) % shares + shares) % shares;
+  EXECUTE format('ALTER SEQUENCE %s INCREMENT BY %s START WITH %s RESTART WITH %s', place.sequence, shares, next_key, next_key);
+  PERFORM rowmesh.note_config_change();
+END $$;
+
+CREATE FUNCTION stagger("table" text, share bigint, shares bigint) RETURNS void LANGUAGE sql AS
+  'SELECT rowmesh.stagger_resolved(rowmesh.resolve_table($1), $2, $3)';
+
 CREATE FUNCTION remove_resolved_table(relation regclass) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   one record;
@@ -734,6 +768,49 @@ CREATE VIEW quarantine AS
   SELECT d.id, coalesce(t.relid::text, d.table_id::text) AS "table", d.key_text AS key, d.reason, d.code, d.payload, d.origin, d.since
   FROM rowmesh.side d LEFT JOIN rowmesh.replicated_table t ON t.id = d.table_id WHERE d.kind = 'quarantined' ORDER BY d.id;
 
+-- With the caller's own rights: tables that the caller may not read are left out. No cast of the owner of a type runs: text is what format() makes.
+CREATE FUNCTION dangling_references(OUT "table" text, OUT key text, OUT "column" text, OUT value text, OUT to_table text) RETURNS SETOF record
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  one record;
+  place record;
+  key_list text;
+BEGIN
+  FOR one IN
+    SELECT t.relid, c.confrelid AS to_relid,
+           (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(c.conkey) WITH ORDINALITY AS k (number, place)
+            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number) AS columns,
+           (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(c.confkey) WITH ORDINALITY AS k (number, place)
+            JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.number) AS to_columns,
+           (SELECT array_agg(format('OPERATOR(%I.%s)', n.nspname, o.oprname) ORDER BY k.place)
+            FROM unnest(c.conpfeqop) WITH ORDINALITY AS k (number, place) JOIN pg_operator o ON o.oid = k.number JOIN pg_namespace n ON n.oid = o.oprnamespace) AS equal
+    FROM rowmesh.replicated_table t JOIN pg_constraint c ON c.conrelid = t.relid AND c.contype = 'f'
+    UNION ALL
+    SELECT r.relid, r.to_relid, ARRAY[r.name], ARRAY[a.attname], ARRAY['OPERATOR(pg_catalog.=)']
+    FROM rowmesh.reference r JOIN pg_index i ON i.indrelid = r.to_relid AND i.indisprimary AND i.indnkeyatts = 1
+      JOIN pg_attribute a ON a.attrelid = r.to_relid AND a.attnum = i.indkey[0]
+    ORDER BY 1, 2
+  LOOP
+    CONTINUE WHEN NOT has_table_privilege(one.relid, 'SELECT') OR NOT has_table_privilege(one.to_relid, 'SELECT');
+    SELECT string_agg(format(CASE t.typcategory WHEN 'N' THEN 'format(''%%s'', c.%I)' ELSE 'format(''%%L'', c.%I)' END, a.attname), ', ' ORDER BY k.place) INTO key_list
+    FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place)
+      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number JOIN pg_type t ON t.oid = a.atttypid
+    WHERE i.indexrelid = (SELECT j.indexrelid FROM pg_index j WHERE j.indrelid = one.relid AND (j.indisprimary OR j.indisreplident) ORDER BY j.indisprimary DESC LIMIT 1)
+      AND k.place <= i.indnkeyatts;
+    CONTINUE WHEN key_list IS NULL;
+    SELECT string_agg(format('c.%I IS NOT NULL', n.name), ' AND ') AS given,
+           string_agg(format('p.%I %s c.%I', n.to_name, n.equal, n.name), ' AND ') AS same,
+           string_agg(format('format(''%%s'', c.%I)', n.name), ', ') AS shown
+      INTO place FROM unnest(one.columns, one.to_columns, one.equal) AS n (name, to_name, equal);
+    RETURN QUERY EXECUTE format(
+      'SELECT %L::text, concat_ws('', '', %s), %L::text, concat_ws('', '', %s), %L::text FROM %s c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s) ORDER BY 2',
+      one.relid::regclass::text, key_list, array_to_string(one.columns, ', '), place.shown, one.to_relid::regclass::text,
+      one.relid::regclass, place.given, one.to_relid::regclass, place.same);
+  END LOOP;
+END $$;
+
+CREATE VIEW dangling AS SELECT d."table", d.key, d."column", d.value, d.to_table FROM rowmesh.dangling_references() d;
+
 CREATE FUNCTION queue_size() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
   'SELECT coalesce(sum(queued), 0)::bigint FROM rowmesh.status';
 
@@ -800,12 +877,12 @@ END $$;
 
 REVOKE ALL ON ALL TABLES IN SCHEMA rowmesh FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rowmesh FROM PUBLIC;
-GRANT SELECT ON status, tables, conflicts, quarantine, tokens TO rowmesh_monitor, rowmesh_admin;
-GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), rowmesh.version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass)
+GRANT SELECT ON status, tables, conflicts, quarantine, dangling, tokens TO rowmesh_monitor, rowmesh_admin;
+GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), rowmesh.version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass), dangling_references()
   TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION
   resolve_table(text), add_resolved_table(regclass, text, text, text), add_table(text, text, text, text),
-  add_resolved_reference(regclass, text, regclass), add_reference(text, text, text), remove_resolved_table(regclass), remove_table(text), forget_dropped_table(text),
+  add_resolved_reference(regclass, text, regclass), add_reference(text, text, text), stagger_resolved(regclass, bigint, bigint), stagger(text, bigint, bigint), remove_resolved_table(regclass), remove_table(text), forget_dropped_table(text),
   add_server(text, text, text, text, text[], boolean, text), alter_server(text, text, text, text, text[], boolean, integer, bigint, integer, text, bigint, text, integer), remove_server(text),
   enable_server(text), disable_server(text), enable(), disable(), test_server(text), queue_copy(text, text, text, text), wire_name_of(regclass),
   copy(text, text, text, text), queue_check(text, text, text, text), verify(text, text), repair(text, text, text), retry(bigint), discard(bigint), restore(bigint), new_identity(text), set_dashboard_password(text), add_token(text, text), remove_token(text), log_entries(), reconcile(boolean)

@@ -318,6 +318,18 @@ TEST_F(Capture, GivesVersionsByTime) {
   EXPECT_EQ(file.read(), "I 3");
 }
 
+// An edit of Monday that is read on Friday does not go back behind what was announced as complete meanwhile.
+TEST_F(Capture, H16d_AnOldEditIsFoldedBehindWhatIsKnown) {
+  table("CREATE TABLE t(id INTEGER PRIMARY KEY)");
+  file.run("INSERT INTO t VALUES(1)");
+  file.read();
+  Hlc announced = file.last_read.watermark;
+  file.run("INSERT INTO t VALUES(2)");
+  file.run("UPDATE rowmesh_log SET ts=julianday('2020-01-01')");
+  ASSERT_EQ(file.read(), "I 2");
+  EXPECT_GT(file.last_hlc, announced);
+}
+
 TEST_F(Capture, IsGivenAgainAfterARollback) {
   table("CREATE TABLE t(id INTEGER PRIMARY KEY)");
   file.run("INSERT INTO t VALUES(1)");

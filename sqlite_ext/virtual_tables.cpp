@@ -1,7 +1,9 @@
-// rowmesh_status, rowmesh_tables, rowmesh_conflicts, rowmesh_quarantine, rowmesh_node, rowmesh_test_server(name).
+// rowmesh_status, rowmesh_tables, rowmesh_conflicts, rowmesh_quarantine, rowmesh_dangling, rowmesh_node,
+// rowmesh_test_server(name).
 #include "sqlite_ext/catalog.hpp"
 #include "sqlite_ext/credentials.hpp"
 #include "sqlite_ext/current_status.hpp"
+#include "sqlite_ext/dangling.hpp"
 #include "sqlite_ext/interface.hpp"
 #include "sqlite_ext/schema.hpp"
 #include "sqlite_ext/server_check.hpp"
@@ -95,6 +97,14 @@ Rows quarantine_rows(sqlite3* db, const std::string&) {
   return rows;
 }
 
+Rows dangling_rows(sqlite3* db, const std::string&) {
+  Rows rows;
+  if (!is_enabled(db)) return rows;
+  for (const Dangling& one : dangling_references(db))
+    rows.push_back({one.table, one.key, one.columns, one.values, one.to_table});
+  return rows;
+}
+
 Rows node_rows(sqlite3* db, const std::string&) {
   if (!is_enabled(db)) return {};
   Identity identity = read_identity(db);
@@ -137,6 +147,8 @@ constexpr VirtualTable tables[] = {
     {"rowmesh_quarantine",
      "id INTEGER, \"table\" TEXT, key TEXT, reason TEXT, code TEXT, payload TEXT, origin TEXT, since TEXT", -1, false,
      quarantine_rows},
+    {"rowmesh_dangling", "\"table\" TEXT, key TEXT, \"column\" TEXT, value TEXT, to_table TEXT", -1, false,
+     dangling_rows},
     {"rowmesh_node",
      "node TEXT, incarnation TEXT, name TEXT, engine TEXT, version TEXT, listening TEXT, served_by TEXT, position "
      "INTEGER, captured INTEGER, "

@@ -100,7 +100,7 @@ class Rights(ClusterTest):
         office.call("alter_server", "mars", url="http://127.0.0.1:2", secret="another", schedule="00:00-01:00", compression="on")
         for call in ("health", "queue_size", "node", "enable", "disable", "log_entries"):
             office.call(call)
-        for view in ("status", "tables", "conflicts", "quarantine"):
+        for view in ("status", "tables", "conflicts", "quarantine", "dangling"):
             office.view(view)
         office.call("enable_server", "mars")
         office.call("disable_server", "mars")
@@ -112,7 +112,7 @@ class Rights(ClusterTest):
         office = self.postgres("office")
         loose = office.run("""SELECT p.proname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'rowmesh'::regnamespace
                               AND l.lanname <> 'c' AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c = 'search_path=pg_catalog, pg_temp') ORDER BY 1""")
-        self.assertEqual([("add_table",), ("copy",), ("remove_table",)], [row for row in loose if row[0] not in ("add_reference", "repair", "verify")])
+        self.assertEqual([("add_table",), ("copy",), ("remove_table",)], [row for row in loose if row[0] not in ("add_reference", "repair", "verify", "stagger")])
         self.assertEqual([], office.run("""SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'rowmesh'::regnamespace AND p.prosecdef
                                            AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c = 'search_path=pg_catalog, pg_temp')"""))
         self.assertEqual([("capture",), ("capture_truncate",), ("id",)],

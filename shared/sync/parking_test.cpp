@@ -295,7 +295,7 @@ void only_notes(ServerConfig& server) {
 }
 
 // A chain whose middle gets one table only: it hands nothing on, and holds up nobody's forgetting.
-TEST_F(Sites, AServerWithSomeTablesHandsNothingOn) {
+TEST_F(Sites, H8_AServerWithSomeTablesHandsNothingOn) {
   build(3);
   link(0, 1, false, only_notes), link(1, 2);
   start_all();

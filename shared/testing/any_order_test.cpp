@@ -38,8 +38,8 @@ void create(MemoryStore& store, const Wanted& wanted) {
 
 // One change of one row, the same on both of a node's databases.
 struct Change {
-  enum What : std::uint8_t { insert, update, remove, truncate } what = insert;
-  Row key;
+  enum What : std::uint8_t { insert, update, remove, truncate, swap } what = insert;
+  Row key, other_key;  // swap: two rows change places in a UNIQUE column
   std::size_t column = 1;
   std::string value, tag, other_tag;
 };
@@ -133,7 +133,7 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
 
   void change(LooseNodes& real, LooseNodes& oracle, std::size_t at, SeededRandom& random) {
     Change change = choose(real, at, random);
-    constexpr const char* names[] = {"inserts", "updates", "removes", "truncates"};
+    constexpr const char* names[] = {"inserts", "updates", "removes", "truncates", "swaps"};
     story_.push_back(std::to_string(at) + " " + names[change.what] + " " + key_to_text(encode_key(change.key)) + " " +
                      std::to_string(change.column) + " " + change.value + " at " +
                      std::to_string(real.now_ms() - 1'700'000'000'000));
@@ -166,6 +166,14 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
       change.what = Change::insert;
     else
       change.what = random.chance(650) ? Change::update : Change::remove;
+    auto& rows = nodes.store(at).rows("rows");
+    if (here && GetParam().uniques > 0 && random.chance(200)) {
+      auto other = std::next(rows.begin(), static_cast<std::ptrdiff_t>(random.below(rows.size())));
+      change.what = Change::swap;
+      change.other_key = decode_key(other->first);
+      change.other_key[0] = Value::of_text(*std::find(std::begin(keys), std::end(keys), change.other_key[0].text));
+      change.column = 2 + random.below(2);
+    }
     return change;
   }
 
@@ -181,6 +189,16 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
       return store.insert("rows", row);
     }
     OwnedRow row = store.rows("rows").at(encode_key(change.key)).values;
+    if (change.what == Change::swap) {
+      OwnedRow other = store.rows("rows").at(encode_key(change.other_key)).values, without = row;
+      without.set(change.column, Value::of_null());
+      store.update("rows", change.key, without.view());
+      OwnedRow swapped = other;
+      swapped.set(change.column, row[change.column]);
+      store.update("rows", change.other_key, swapped.view());
+      without.set(change.column, other[change.column]);
+      return store.update("rows", change.key, without.view());
+    }
     row.set(change.column, change.column == 1 ? Value::of_text(change.value) : tag_of(change.tag));
     store.update("rows", change.key, row.view());
   }

@@ -44,6 +44,7 @@ std::string Plan::text() const {
   add(integer_keys, "integer"), add(natural_keys, "natural"), add(uniques, "unique"), add(truncates, "truncate");
   add(prepared, "prepared"), add(crashes, "crash"), add(partitions, "partition"), add(weather, "weather"),
       add(races, "race");
+  add(two_uniques, "two_uniques");
   add(skew, "skew"), add(refusals, "refuse"), add(pull, "pull"), add(mixed, "mixed"), add(schemas, "schema");
   add(proxies, "proxy"), add(full_disks, "full");
   return text;
@@ -69,7 +70,7 @@ void ClusterRun::build_node(std::size_t i) {
   bool sqlite = plan_.mixed && random_.chance(400);
   node->store = std::make_unique<MemoryStore>(Identity{uuid, random_.next() | 1, "node" + std::to_string(i)},
                                               node->wall, sqlite ? Flavour::single_writer : Flavour::snapshot);
-  Workload::create_tables(*node->store, plan_.uniques);
+  Workload::create_tables(*node->store, plan_.uniques, plan_.two_uniques);
   node->store->set("enabled", "on");
   node->store->on_point = [this, i](Point point) { reach(i, point); };
   nodes_.push_back(std::move(node));

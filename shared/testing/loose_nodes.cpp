@@ -5,14 +5,13 @@
 namespace rowmesh::testing {
 
 LooseNodes::LooseNodes(std::size_t count, const std::function<void(MemoryStore&)>& create, bool forget,
-                       std::uint64_t seed)
+                       std::uint64_t seed, Flavour flavour)
     : forget_(forget) {
   for (std::size_t i = 0; i < count; i++) {
     sites_.push_back(std::make_unique<Site>(now_ms_, seed * 1000 + i + 1));
     Site& site = *sites_.back();
     std::string uuid = "00000000-0000-4000-8000-" + to_hex(i).substr(4);
-    site.store = std::make_unique<MemoryStore>(Identity{uuid, 100 + i, "node" + std::to_string(i)}, site.wall,
-                                               Flavour::snapshot);
+    site.store = std::make_unique<MemoryStore>(Identity{uuid, 100 + i, "node" + std::to_string(i)}, site.wall, flavour);
     create(*site.store);
   }
   for (std::size_t i = 0; i < count; i++) start(i);

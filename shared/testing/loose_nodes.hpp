@@ -24,7 +24,7 @@ class LooseNodes {
 
   // `create`: makes the tables of a node. `forget` false: nothing is ever pruned.
   LooseNodes(std::size_t count, const std::function<void(MemoryStore&)>& create, bool forget = true,
-             std::uint64_t seed = 0);
+             std::uint64_t seed = 0, Flavour flavour = Flavour::snapshot);
   ~LooseNodes();
 
   std::size_t size() const { return sites_.size(); }

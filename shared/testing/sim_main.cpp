@@ -18,13 +18,13 @@ struct Options {
   std::size_t nodes = 0;
   int topology = -1;
   bool story = false, twice = false;
-  std::string without;  // features to leave out, by name
+  std::string without, with;  // features to leave out, or to add, by name
 };
 
 int usage() {
   std::fprintf(stderr,
                "rowmesh_sim [--seeds N] [--start S] [--seconds T] [--nodes 2..7] [--topology mesh|star|chain|ring]\n"
-               "            [--without feature,...] [--story] [--twice]\n"
+               "            [--with feature,...] [--without feature,...] [--story] [--twice]\n"
                "--story prints what happened in each failing run; --twice checks that a seed always does the same\n");
   return 2;
 }
@@ -48,6 +48,8 @@ bool parse(int count, char** words, Options& options) {
       options.nodes = std::strtoull(words[++i], nullptr, 10);
     } else if (word == "--without") {
       options.without = "," + std::string(words[++i]) + ",";
+    } else if (word == "--with") {
+      options.with = "," + std::string(words[++i]) + ",";
     } else if (word == "--topology") {
       std::string wanted = words[++i];
       for (int topology = 0; topology < 4; topology++)
@@ -64,17 +66,27 @@ Plan plan_of(std::uint64_t seed, const Options& options) {
   Plan plan = Plan::random(seed);
   if (options.nodes) plan.nodes = options.nodes;
   if (options.topology >= 0) plan.topology = static_cast<Topology>(options.topology);
-  const std::pair<const char*, bool Plan::*> features[] = {
-      {"integer", &Plan::integer_keys}, {"natural", &Plan::natural_keys},
-      {"unique", &Plan::uniques},       {"truncate", &Plan::truncates},
-      {"prepared", &Plan::prepared},    {"crash", &Plan::crashes},
-      {"partition", &Plan::partitions}, {"weather", &Plan::weather},
-      {"race", &Plan::races},           {"skew", &Plan::skew},
-      {"refuse", &Plan::refusals},      {"pull", &Plan::pull},
-      {"mixed", &Plan::mixed},          {"schema", &Plan::schemas},
-      {"proxy", &Plan::proxies},        {"full", &Plan::full_disks}};
-  for (auto& [name, feature] : features)
+  const std::pair<const char*, bool Plan::*> features[] = {{"integer", &Plan::integer_keys},
+                                                           {"natural", &Plan::natural_keys},
+                                                           {"unique", &Plan::uniques},
+                                                           {"truncate", &Plan::truncates},
+                                                           {"prepared", &Plan::prepared},
+                                                           {"crash", &Plan::crashes},
+                                                           {"partition", &Plan::partitions},
+                                                           {"weather", &Plan::weather},
+                                                           {"race", &Plan::races},
+                                                           {"skew", &Plan::skew},
+                                                           {"refuse", &Plan::refusals},
+                                                           {"pull", &Plan::pull},
+                                                           {"mixed", &Plan::mixed},
+                                                           {"schema", &Plan::schemas},
+                                                           {"proxy", &Plan::proxies},
+                                                           {"full", &Plan::full_disks},
+                                                           {"two_uniques", &Plan::two_uniques}};
+  for (auto& [name, feature] : features) {
+    if (options.with.find("," + std::string(name) + ",") != std::string::npos) plan.*feature = true;
     if (options.without.find("," + std::string(name) + ",") != std::string::npos) plan.*feature = false;
+  }
   return plan;
 }
 

@@ -49,6 +49,15 @@ TEST(Simulator, CrashesWithServersThatNobodyReaches) { run_seeds({&Plan::crashes
 TEST(Simulator, Refusals) { run_seeds({&Plan::refusals}); }
 TEST(Simulator, PreparedTransactions) { run_seeds({&Plan::prepared}); }
 TEST(Simulator, UniqueValues) { run_seeds({&Plan::uniques}); }
+TEST(Simulator, TwoUniqueColumns) {
+  auto begin = std::chrono::steady_clock::now();
+  for (std::uint64_t seed = 1; seed <= 60 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(8);
+       seed++) {
+    Plan plan = only(seed, {&Plan::uniques, &Plan::races, &Plan::crashes});
+    plan.uniques = plan.two_uniques = plan.natural_keys = true;
+    EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
+  }
+}
 TEST(Simulator, BadNetwork) { run_seeds({&Plan::weather}); }
 TEST(Simulator, Partitions) { run_seeds({&Plan::partitions}); }
 TEST(Simulator, Truncates) { run_seeds({&Plan::truncates}); }

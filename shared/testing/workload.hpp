@@ -17,7 +17,8 @@ class Workload {
  public:
   explicit Workload(std::unique_ptr<MemoryStore>& store) : store_(store) {}
 
-  static void create_tables(MemoryStore& store, bool uniques);
+  // `two_uniques`: `names.b` is UNIQUE as well.
+  static void create_tables(MemoryStore& store, bool uniques, bool two_uniques = false);
   static void rename_column(MemoryStore& store, const std::string& table,
                             bool renamed);  // so that the table fits no other node's
   static void toggle_check(MemoryStore& store, SeededRandom& random);
@@ -35,6 +36,7 @@ class Workload {
   void change_things(SeededRandom& random);
   void insert_part(std::int64_t thing, const std::string& who);
   void change_names(const Plan& plan, SeededRandom& random);
+  void change_seats(SeededRandom& random);
   void truncate_names();
   void replace_name(const Key& key, OwnedRow row);
   void insert(const std::string& table, const OwnedRow& row);

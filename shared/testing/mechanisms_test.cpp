@@ -1,0 +1,94 @@
+// The mechanisms that everything rests on, each seen from outside at its smallest (docs/guarantees.md, "Taken out, it
+// shows"). What belongs to an engine has its test there.
+#include <gtest/gtest.h>
+
+#include "shared/testing/loose_nodes.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+void create(MemoryStore& store) {
+  Table table;
+  table.wire_name = "rows";
+  table.columns = {{"code", ColumnType::text, "text", true, false}, {"a", ColumnType::text, "text", false, false}};
+  table.key = {0};
+  store.create_table(table);
+}
+
+Row row(const char* code, const char* a) { return {Value::of_text(code), Value::of_text(a)}; }
+
+// However an apply is broken off: what a node says that it has applied is there, and the rest comes with the next
+// document.
+TEST(Mechanisms, ProgressIsWrittenWithTheRows) {
+  bool whole = false;
+  for (int break_at = 1; !whole; break_at++) {
+    ASSERT_LT(break_at, 100);
+    LooseNodes nodes(2, create);
+    nodes.insert(0, "rows", row("k", "1"));
+    LooseNodes::Document document = nodes.make(0, 1);
+    int points = 0;
+    nodes.store(1).on_point = [&](Point) {
+      if (++points == break_at) throw Crash{1};
+    };
+    try {
+      nodes.deliver(document, 1);
+      whole = true;
+    } catch (const Crash&) {}
+    nodes.store(1).on_point = {};
+    nodes.restart(1);
+    bool has_applied = nodes.applied(1).contains(nodes.origin(0));
+    EXPECT_EQ(nodes.rows(1, "rows"), has_applied ? "k=1" : "") << "broken off at point " << break_at;
+    nodes.ship(0, 1);
+    EXPECT_EQ(nodes.rows(1, "rows"), "k=1") << "broken off at point " << break_at;
+  }
+}
+
+// A local change that was not read from the log yet is as new as it is: an older one from elsewhere does not take its
+// place.
+TEST(Mechanisms, TheLogIsReadBeforeAnApply) {
+  for (Flavour flavour : {Flavour::single_writer, Flavour::snapshot}) {
+    LooseNodes nodes(2, create, true, 0, flavour);
+    nodes.insert(0, "rows", row("k", "1"));
+    nodes.exchange_all();
+    nodes.update(0, "rows", row("k", "older"));
+    LooseNodes::Document document = nodes.make(0, 1);
+    nodes.pass(1000);
+    nodes.update(1, "rows", row("k", "newer"));
+    nodes.deliver(document, 1);
+    EXPECT_EQ(nodes.rows(1, "rows"), "k=newer");
+    nodes.exchange_all();
+    for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=newer") << i;
+  }
+}
+
+// A delete ends the life that it had seen, also where somebody edited it later without knowing; and no other life.
+TEST(Mechanisms, ADeleteEndsTheLifeThatItHadSeen) {
+  LooseNodes nodes(3, create);
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.exchange_all();
+  nodes.remove(0, "rows", {Value::of_text("k")});
+  nodes.settle(0);
+  nodes.pass(1000);
+  nodes.update(1, "rows", row("k", "edited later"));
+  nodes.settle(1);
+  nodes.ship(1, 2);
+  nodes.ship(0, 2);
+  EXPECT_EQ(nodes.rows(2, "rows"), "");
+  nodes.insert(2, "rows", row("k", "again"));
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=again") << i;
+}
+
+// What is applied is nobody's change here: it goes to others as the origin's, and never back.
+TEST(Mechanisms, WhatIsAppliedIsNotCaptured) {
+  LooseNodes nodes(2, create);
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.ship(0, 1);
+  ASSERT_EQ(nodes.rows(1, "rows"), "k=1");
+  nodes.settle(1);
+  for (const Batch& batch : nodes.core(1).window.batches())
+    for (auto& [origin, position] : batch.ends) EXPECT_EQ(origin, nodes.origin(0));
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
