@@ -30,7 +30,7 @@ AHEAD = """
     for (auto& [origin, to] : header_.to)
       if (origin != ahead.self && to.number > ahead.applied[origin].number) ahead.applied[origin] = to;
     core_.store.begin(TransactionKind::write);
-    core_.write_pending({}, ahead);
+    core_.write_pending(applied_records({}, 0), ahead);
     core_.store.commit();
     core_.written();
   }
@@ -102,14 +102,16 @@ MUTATIONS = [
              [("writer_.add_row(number_, life.birth, life.columns, row);",
                "{\n      ColumnVersions newest;\n      newest.set_all(life.columns.newest());\n      writer_.add_row(number_, life.birth, newest, row);\n    }")],
              "Holes.H16b_AColumnBearsItsOwnVersion"),
-    Mutation("H16c", "shared/merge/fold.cpp", [("if (Life* same = state.find(version)) {", "if (Life* same = nullptr) {")],
+    Mutation("H16c", "shared/merge/fold.cpp",
+             [("std::erase_if(state.lives, [&](const Life& life) { return life.birth == version && life.removed == version; });", "")],
              "Holes.H16c_OneTransactionIsOneLife"),
     Mutation("H16d", "sqlite_ext/fold.cpp", [("std::max(ms_to_hlc(ms), clock.now() + 1)", "ms_to_hlc(ms)")],
              "Capture.H16d_AnOldEditIsFoldedBehindWhatIsKnown", SQLITE),
-    Mutation("H16e", "shared/merge/merge.cpp", [("if (alive.size() > 1) list_hidden_values(alive);", "")],
+    Mutation("H16e", "shared/merge/fold.cpp",
+             [("  state.add(Life(version));", "  for (Life& life : state.lives)\n    if (life.side) return life.columns.set_all(version);\n  state.add(Life(version));")],
              "Holes.H16e_AnInsertOverAHiddenRow"),
     Mutation("H16g", "shared/sync/applier.cpp",
-             [("if (begin.number > here->second.number) throw", "if (false) throw"), ("if (!accept_unknown(origin))", "if (false)")],
+             [("if (begin.number > here->second.number) throw", "if (false) throw"), ("if (!accept_unknown(origin))", "if (!accept_unknown(origin) && false)")],
              "Holes.H16g_AGapIsRefused"),
     Mutation("H16h", "shared/sync/node_state.cpp", [("!at->second.received.contains(other))", "false)")],
              "NodeStateTest.WhoHasNotHeardOfAMemberConfirmsNothing"),
@@ -119,7 +121,7 @@ MUTATIONS = [
     Mutation("life", "shared/merge/merge.cpp",
              [("if (incoming.removed > life.removed) life.removed", "if (incoming.removed > life.columns.newest()) life.removed")],
              "Mechanisms.ADeleteEndsTheLifeThatItHadSeen"),
-    Mutation("fold", "shared/sync/applier.cpp", [("if (!core_.store.log_must_be_read()) return;", "return;")],
+    Mutation("fold", "shared/sync/applier.cpp", [("if (!core_.store.log_must_be_read()) return;", "return;"), ("if (found.newer_than_log) throw Raced{};", "")],
              "Mechanisms.TheLogIsReadBeforeAnApply"),
     Mutation("echo-sqlite", "sqlite_ext/store.cpp",
              [("if (name.starts_with(\"rowmesh_\")) return SQLITE_IGNORE;", "if (name.starts_with(\"rowmesh_\")) return SQLITE_OK;")],

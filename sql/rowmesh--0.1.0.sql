@@ -878,6 +878,8 @@ END $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA rowmesh FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rowmesh FROM PUBLIC;
 GRANT SELECT ON status, tables, conflicts, quarantine, dangling, tokens TO rowmesh_monitor, rowmesh_admin;
+-- For dangling_references(), which looks with its caller's rights.
+GRANT SELECT ON replicated_table, reference TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION health(), queue_size(), node(), rowmesh.version(), wait(text, integer), published_status(), worker_trouble(), table_trouble(regclass), dangling_references()
   TO rowmesh_monitor, rowmesh_admin;
 GRANT EXECUTE ON FUNCTION

@@ -54,6 +54,15 @@ TEST(AuthTest, AWrongSecretIsRefused) {
   EXPECT_EQ(check(by_nobody, ""), AuthResult::bad_signature);
 }
 
+// A request whose path holds a line break (percent-encoded) threw an error where it was to be refused.
+TEST(AuthTest, ALineBreakIsRefused) {
+  for (std::string HttpRequest::*part : {&HttpRequest::path, &HttpRequest::query, &HttpRequest::method}) {
+    HttpRequest request = signed_request();
+    request.*part += "\nx";
+    EXPECT_EQ(check(request), AuthResult::bad_signature);
+  }
+}
+
 TEST(AuthTest, EverythingThatIsSignedCounts) {
   for (const char* name :
        {"x-rowmesh-node", "x-rowmesh-time", "x-rowmesh-nonce", "x-rowmesh-digest", "x-rowmesh-signature"}) {
