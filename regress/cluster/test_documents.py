@@ -1,5 +1,6 @@
 """docs/scenarios.md and docs/guarantees.md name tests: each of them exists, and each scenario has its line."""
 import re
+import sys
 import unittest
 
 from places import TOP
@@ -27,9 +28,25 @@ class Documents(unittest.TestCase):
         self.assertEqual(SCENARIOS, [name for name, _ in lines])
         self.assertEqual([], [name for name, text in lines if len(text.strip()) < 5])
 
+    def test_every_guarantee_names_its_proof(self):
+        for heading in ("What proves it", "Taken out, it shows"):
+            section = (TOP / "docs" / "guarantees.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+            lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+            self.assertGreater(len(lines), 4, heading)
+            self.assertEqual([], [line for line in lines if not NAME.search(line.rsplit("|", 2)[1])])
+
+    def test_every_mechanism_that_is_taken_out_is_in_the_documents(self):
+        sys.path.insert(0, str(TOP / "scripts"))
+        import mutations
+        pages = "".join((TOP / page).read_text() for page in ("docs/guarantees.md", "shared/merge/README.md"))
+        tests = {one.test.split(":")[-1] for one in mutations.MUTATIONS}
+        self.assertEqual(set(), {test for test in tests if f"`{test}`" not in pages})
+        self.assertEqual(set(), tests - existing())
+
     def test_every_test_that_is_named_exists(self):
         names = existing()
-        missing = {name for page in ("scenarios", "guarantees") for name in NAME.findall((TOP / "docs" / f"{page}.md").read_text())
+        pages = [TOP / "docs" / "scenarios.md", TOP / "docs" / "guarantees.md", TOP / "shared" / "merge" / "README.md"]
+        missing = {name for page in pages for name in NAME.findall(page.read_text())
                    if name not in names and (name.startswith("test_") or "." in name or name[0].isdigit())}
         self.assertEqual(set(), missing)
 
