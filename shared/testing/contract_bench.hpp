@@ -71,5 +71,6 @@ struct ContractCheck {
 };
 std::vector<ContractCheck> log_checks();
 std::vector<ContractCheck> row_checks();
+std::vector<ContractCheck> more_checks();
 
 }  // namespace rowmesh::testing

@@ -148,6 +148,7 @@ FoundRow ContractBench::find(const Table& table, const Key& key) {
 std::vector<ContractResult> run_store_contract(StoreFixture& fixture, const std::string& only) {
   std::vector<ContractCheck> checks = log_checks();
   for (const ContractCheck& check : row_checks()) checks.push_back(check);
+  for (const ContractCheck& check : more_checks()) checks.push_back(check);
   std::vector<ContractResult> results;
   for (const ContractCheck& check : checks) {
     if (!only.empty() && only != check.name) continue;
