@@ -31,7 +31,7 @@ namespace {
 class SeenOnly {
  public:
   SeenOnly(RowState& state, Version version) : state_(state) {
-    auto unseen = [&](const Life& life) { return life.applied_at > version.hlc; };
+    auto unseen = [&](const Life& life) { return std::max(life.applied_at, life.shown_at) > version.hlc; };
     if (std::none_of(state.lives.begin(), state.lives.end(), unseen)) return;
     auto first =
         std::stable_partition(state.lives.begin(), state.lives.end(), [&](const Life& life) { return !unseen(life); });

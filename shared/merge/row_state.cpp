@@ -12,6 +12,7 @@ Life& Life::operator=(const Life& other) {
   in_table = other.in_table;
   meant = other.meant;
   applied_at = other.applied_at;
+  shown_at = other.shown_at;
   return *this;
 }
 

@@ -163,6 +163,7 @@ void Applier::show(const Table& table, Candidate& candidate) {
   Version truncated = state_.truncated(table.id);
   Life* shown = shown_life(entry.state, table.keeps_lives_apart(), truncated);
   leave_table(table, entry, shown);
+  if (shown) shown->shown_at = Life::being_applied;
   if (!shown || !shown->side || shown->side->kind == SideKind::merged) return;
   auto alive = std::count_if(entry.state.lives.begin(), entry.state.lives.end(),
                              [&](const Life& life) { return !life.dead(truncated); });

@@ -86,6 +86,7 @@ void Applier::written(const Write& write, const RowWrite& row) {
     state.set_in_table(nullptr);
   else if (state.lives.size() > 1 || !state.lives[0].in_table)
     leave_table(table, *write.entry, shown_life(state, table.keeps_lives_apart(), state_.truncated(table.id)));
+  if (Life* shown = state.in_table(); shown && row.kind == WriteKind::insert) shown->shown_at = Life::being_applied;
 }
 
 void Applier::remove_row(const Table& table, KeyView key, std::uint64_t handle) {
@@ -253,8 +254,10 @@ void Applier::finish() {
   // ever.
   core_.window.keep_once(touched_);
   for (Entry* entry : touched_)
-    for (Life& life : entry->state.lives)
+    for (Life& life : entry->state.lives) {
       if (life.applied_at == Life::being_applied) life.applied_at = applied_at;
+      if (life.shown_at == Life::being_applied) life.shown_at = applied_at;
+    }
   batch.entries = touched_;
   // What the sender's window still holds of these changes stays unsettled here as well, be it without a row (born and
   // dead in between): a node that has nothing unsettled sends no heartbeats, and then the sender would never forget.
