@@ -36,6 +36,22 @@ TEST(Fold, InsertLeavesWhatItHadNotSeen) {
   EXPECT_TRUE(state.lives[0].removed.settled());
 }
 
+// A row that had waited was put into the table after somebody had inserted and deleted one of its key in a transaction,
+// which the log brought only then: the row was taken for deleted while it stood in the table, and what was written to
+// it afterwards was lost (Life::shown_at).
+TEST(Fold, ARowThatWasShownLaterIsNotDeleted) {
+  RowState state;
+  Life waited({15, 8});
+  waited.applied_at = 18;
+  waited.shown_at = 30;
+  state.add(waited);
+  fold_insert(state, {20, here}, false, {});
+  fold_remove(state, {20, here}, false, {});
+  ASSERT_EQ(state.lives.size(), 1u);
+  EXPECT_TRUE(state.lives[0].removed.settled());
+  EXPECT_TRUE(state.lives[0].in_table);
+}
+
 // The update of a trigger is logged before the insert that it belongs to.
 TEST(Fold, InsertAfterItsOwnUpdate) {
   RowState state;

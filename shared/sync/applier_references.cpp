@@ -10,10 +10,12 @@ namespace rowmesh {
 // The life that the table showed at that time of this node's clock; one that has moved since, if there was no other.
 static const Life* life_at(const RowState& state, Origin self, Hlc when) {
   const Life* moved = nullptr;
-  // An insert here proves that nothing showed before it: what had come from elsewhere was refused.
+  // An insert here proves that nothing showed before it: what had come from elsewhere was refused, or waited. When the
+  // row has gone again, what waited may have come up.
   Hlc free_at = 0;
   for (const Life& life : state.lives)
-    if (life.applied_at == 0 && life.birth.origin == self && life.birth.hlc <= when)
+    if (life.applied_at == 0 && life.birth.origin == self && life.birth.hlc <= when &&
+        (life.death().settled() || life.death().hlc > when))
       free_at = std::max(free_at, life.birth.hlc);
   for (const Life& life : state.lives) {
     if (std::max(life.applied_at, life.birth.hlc) > when) continue;
