@@ -1,4 +1,6 @@
 // The local log, folded into the window.
+#include <algorithm>
+
 #include "shared/codec/document.hpp"
 #include "shared/sync/core.hpp"
 #include "shared/sync/lost_row.hpp"
@@ -75,10 +77,12 @@ void Core::fold_truncate(const Table& table, Version version) {
 void Core::list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version) {
   if (!cutting_ || change.op == LogOp::insert) return;
   bool one_life = change.op == LogOp::update || (change.op == LogOp::remove && table.keeps_lives_apart());
+  auto refused = [](const Life& life) { return life.side && life.side->kind == SideKind::quarantined; };
+  // Of several lives under a natural key it is the row of all together that was refused.
+  bool any_refused = std::any_of(entry.state.lives.begin(), entry.state.lives.end(), refused);
   for (const Life& life : entry.state.lives) {
-    if (!life.side || life.side->kind != SideKind::quarantined || life.applied_at > version.hlc ||
-        (one_life && !life.in_table))
-      continue;
+    bool waits = refused(life) || (any_refused && life.side && life.side->kind == SideKind::merged);
+    if (!waits || life.applied_at > version.hlc || (one_life && !life.in_table)) continue;
     Loss loss{"update_quarantined",
               change.op == LogOp::update ? "keep_local" : "keep_delete",
               {},
