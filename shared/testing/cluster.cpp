@@ -46,7 +46,7 @@ std::string Plan::text() const {
       add(races, "race");
   add(two_uniques, "two_uniques");
   add(skew, "skew"), add(refusals, "refuse"), add(pull, "pull"), add(mixed, "mixed"), add(schemas, "schema");
-  add(proxies, "proxy"), add(full_disks, "full");
+  add(proxies, "proxy"), add(full_disks, "full"), add(backups, "backup");
   return text;
 }
 
@@ -186,6 +186,7 @@ void ClusterRun::disturb() {
     here.full = !here.full;
     return tell(std::to_string(i) + (here.full ? "'s disk is full" : "'s disk has room again"));
   }
+  if (plan_.backups && random_.chance(200)) return backup_or_restore(i);
   switch (random_.below(plan_.schemas ? 6 : 5)) {
     case 0:
       if (plan_.crashes && here.node) stop(i);
@@ -231,6 +232,46 @@ void ClusterRun::disturb() {
   }
 }
 
+// One node of a run loses what it did since its backup, as it would by a machine that is set up anew.
+void ClusterRun::backup_or_restore(std::size_t i) {
+  SimulatedNode& here = *nodes_[i];
+  if (!backup_.put_back) {
+    if (here.workload.has_prepared()) return;
+    backup_ = {i, here.store->backup(), ledger_.now(), false};
+    return tell("backup of " + std::to_string(i));
+  }
+  if (backup_.used) return;
+  backup_.used = true;
+  SimulatedNode& lost = *nodes_[backup_.node];
+  if (lost.node) stop(backup_.node);
+  backup_.put_back();
+  lost.workload.forget_prepared();
+  ledger_.forgive("node " + std::to_string(backup_.node), backup_.ledger);
+  tell("the backup of " + std::to_string(backup_.node) + " is put back");
+}
+
+// What the status asks a person for.
+void ClusterRun::obey() {
+  for (std::size_t i = 0; i < nodes_.size(); i++) {
+    SimulatedNode& here = *nodes_[i];
+    if (!here.node || !here.store->requests().empty()) continue;
+    NodeStatus status = here.node->status();
+    if (status.identity == "restored") {
+      tell(std::to_string(i) + " gets a new identity");
+      here.store->request("new_identity", "restored");
+      here.wake_ms = now_ms_;
+      continue;
+    }
+    for (auto& server : status.servers)
+      if (server.state == "needs copy" && server.last_error.find("here with") != std::string::npos) {
+        tell(std::to_string(i) + " copies from " + server.name);
+        here.store->request("copy", R"({"server":")" + server.name + R"(","direction":"pull","on_existing":"source"})");
+        here.wake_ms = now_ms_;
+        break;
+      }
+  }
+}
+
 void ClusterRun::step_until(std::uint64_t until_ms) {
   while (outcome_.failure.empty()) {
     std::uint64_t next = network_.next_ms();
@@ -265,13 +306,16 @@ Outcome ClusterRun::run() {
   std::uint64_t healed = now_ms_;
   for (int round = 0; round < 120 && outcome_.failure.empty(); round++) {
     step_until(now_ms_ + 1000);
+    if (backup_.used) obey();
     if (difference().empty()) break;
   }
   outcome_.healing_ms = now_ms_ - healed;
   // A request that was lost silences a link for as long as it may take; then what is settled is forgotten within
   // seconds.
-  for (int round = 0; round < 150 && outcome_.failure.empty() && (round < 20 || !at_rest()); round++)
+  for (int round = 0; round < 150 && outcome_.failure.empty() && (round < 20 || !at_rest()); round++) {
     step_until(now_ms_ + 1000);
+    if (backup_.used) obey();
+  }
   if (outcome_.failure.empty()) check();
   outcome_.virtual_ms = now_ms_ - start_ms;
   for (auto& node : nodes_) outcome_.conflicts += node->store->conflicts().size();

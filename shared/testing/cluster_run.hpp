@@ -41,6 +41,8 @@ class ClusterRun {
   void reach(std::size_t i, Point point);
   void transact(std::size_t i);
   void disturb();
+  void backup_or_restore(std::size_t i);
+  void obey();
   void step_until(std::uint64_t until_ms);
   void heal();
   void fail(const std::string& why);
@@ -60,6 +62,13 @@ class ClusterRun {
   SimulatedNetwork network_;
   Ledger ledger_;
   std::vector<std::unique_ptr<SimulatedNode>> nodes_;
+  struct Backup {
+    std::size_t node = 0;
+    std::function<void()> put_back;  // empty: none was made yet
+    std::uint64_t ledger = 0;
+    bool used = false;
+  };
+  Backup backup_;
   std::vector<std::pair<std::size_t, std::size_t>> edges_;
 };
 

@@ -30,15 +30,21 @@ class Ledger {
     for (std::string& value : values_in(json)) page.seen_gone.push_back(std::move(value));
   }
   void take(const Page& page, const std::string& who) {
-    for (auto& value : page.written) written_[value] = who;
+    for (auto& value : page.written) written_[value] = {who, ++count_};
     gone_.insert(page.seen_gone.begin(), page.seen_gone.end());
+  }
+
+  // A backup is put back: what was written there since `then` may be gone, if nobody else had it.
+  std::uint64_t now() const { return count_; }
+  void forgive(const std::string& who, std::uint64_t then) {
+    std::erase_if(written_, [&](auto& one) { return one.second.who == who && one.second.number > then; });
   }
 
   // Written values of which `present` and `listed` know nothing.
   std::vector<std::string> lost(const std::set<std::string>& present, const std::set<std::string>& listed) const {
     std::vector<std::string> lost;
-    for (auto& [value, who] : written_)
-      if (!gone_.count(value) && !present.count(value) && !listed.count(value)) lost.push_back(value + " of " + who);
+    for (auto& [value, by] : written_)
+      if (!gone_.count(value) && !present.count(value) && !listed.count(value)) lost.push_back(value + " of " + by.who);
     return lost;
   }
 
@@ -54,7 +60,12 @@ class Ledger {
   }
 
  private:
-  std::map<std::string, std::string> written_;
+  struct By {
+    std::string who;
+    std::uint64_t number = 0;  // in the order in which they were taken over
+  };
+  std::map<std::string, By> written_;
+  std::uint64_t count_ = 0;
   std::set<std::string> gone_;
 };
 

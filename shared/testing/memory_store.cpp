@@ -113,6 +113,27 @@ const std::map<Key, MemoryStore::StoredRow>& MemoryStore::rows(const std::string
 
 // ---- transactions of the core
 
+std::function<void()> MemoryStore::backup() {
+  return [this, identity = identity_, settings = settings_, servers = servers_, requests = requests_, tables = tables_,
+          log = log_, given = given_, forgotten = forgotten_, prepared = prepared_, history = history_, side = side_,
+          conflicts = conflicts_] {
+    identity_ = identity;
+    settings_ = settings;
+    servers_ = servers;
+    requests_ = requests;
+    tables_ = tables;
+    log_ = log;
+    given_ = given;
+    forgotten_ = forgotten;
+    prepared_ = prepared;
+    history_ = history;
+    side_ = side;
+    conflicts_ = conflicts;
+    generation_++;
+    crash();
+  };
+}
+
 void MemoryStore::reach(Point point) {
   if (on_point) on_point(point);
 }

@@ -65,6 +65,8 @@ class MemoryStore : public Store {
   // ---- the machine
   std::function<void(Point)> on_point;
   void crash();  // what was not committed is gone; the next user of the store loads it anew
+  // What is on its disk now; calling the result, while no node runs on the store, puts it back.
+  std::function<void()> backup();
 
   // ---- what tests look at
   struct StoredRow {

@@ -82,7 +82,8 @@ Plan plan_of(std::uint64_t seed, const Options& options) {
                                                            {"schema", &Plan::schemas},
                                                            {"proxy", &Plan::proxies},
                                                            {"full", &Plan::full_disks},
-                                                           {"two_uniques", &Plan::two_uniques}};
+                                                           {"two_uniques", &Plan::two_uniques},
+                                                           {"backup", &Plan::backups}};
   for (auto& [name, feature] : features) {
     if (options.with.find("," + std::string(name) + ",") != std::string::npos) plan.*feature = true;
     if (options.without.find("," + std::string(name) + ",") != std::string::npos) plan.*feature = false;

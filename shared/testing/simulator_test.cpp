@@ -196,8 +196,8 @@ TEST(KeptSeeds, ASettledRowOutlivesAForgottenTruncate) { EXPECT_EQ(run_plan(ever
 // had met meanwhile (Node::Impl::decide_what_is_kept).
 TEST(KeptSeeds, ANodeThatOnlyOthersReachForgets) { EXPECT_EQ(run_plan(everything(191)).failure, ""); }
 
-// An update vanished unlisted: its row had been put into the table between the transaction that had inserted and deleted
-// that key and the reading of the log (Life::shown_at).
+// An update vanished unlisted: its row had been put into the table between the transaction that had inserted and
+// deleted that key and the reading of the log (Life::shown_at).
 TEST(KeptSeeds, ARowThatIsShownBeforeAnOlderDeleteIsRead) { EXPECT_EQ(run_plan(everything(607)).failure, ""); }
 
 }  // namespace

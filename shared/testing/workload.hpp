@@ -29,6 +29,8 @@ class Workload {
   // One transaction on this node, or the end of one that was prepared. Returns what it did; empty: nothing, or it was
   // refused.
   std::string operator()(const Plan& plan, Ledger& ledger, SeededRandom& random, std::size_t node);
+  bool has_prepared() const { return !prepared_.empty(); }
+  void forget_prepared() { prepared_.clear(); }       // a backup without them was put back
   void finish(Ledger& ledger, SeededRandom& random);  // ends all prepared transactions
 
  private:
