@@ -11,7 +11,10 @@ namespace rowmesh {
 namespace {
 constexpr std::uint64_t heartbeat_ms = 1000;  // while something is unsettled
 constexpr std::uint64_t idle_cut_ms = 1000;   // the log is read at least so often, also when nobody is there to ship to
-constexpr std::uint64_t flush_ms = 100;       // positions may wait so long for their history record
+constexpr std::uint64_t flush_again_ms = 1000;
+constexpr std::size_t kept_troubles = 100;
+constexpr std::uint64_t same_trouble_ms = 60000;  // the same sentence again and again says nothing new
+constexpr std::uint64_t flush_ms = 100;           // positions may wait so long for their history record
 constexpr std::uint64_t status_ms = 100;
 constexpr std::uint64_t requests_ms = 100;  // asking costs a query: not at every commit
 constexpr std::uint64_t silent_asker_ms = 60000;
@@ -57,7 +60,13 @@ void Node::Impl::guarded(const char* doing, const std::function<void()>& work) {
     core.store.rollback();
     core.window.undo_changes();
     if (error.kind() != ErrorKind::transient) blocked = std::string(doing) + ": " + error.what();
-    core.log(error.kind() == ErrorKind::transient ? 'i' : 'e', std::string(doing) + ": " + error.what());
+    std::string trouble = std::string(doing) + ": " + error.what();
+    std::uint64_t& logged_ms = troubles_logged_ms[trouble];
+    if (logged_ms == 0 || core.now_ms() >= logged_ms + same_trouble_ms || core.now_ms() < logged_ms) {
+      if (troubles_logged_ms.size() > kept_troubles) troubles_logged_ms.clear();
+      troubles_logged_ms[trouble] = core.now_ms();
+      core.log(error.kind() == ErrorKind::transient ? 'i' : 'e', trouble);
+    }
     next_wake_ms = std::min(next_wake_ms, core.now_ms() + 200);
   } catch (const Refusal& refusal) {
     core.log('w', std::string(doing) + ": " + refusal.text);
@@ -89,6 +98,7 @@ std::uint64_t Node::Impl::tick() {
   }
   guarded("writing the history", [&] {
     if (!core.pending() || core.now_ms() < next_flush_ms) return;
+    next_flush_ms = core.now_ms() + flush_again_ms;  // a full disk stays full for a while
     core.flush();
     next_flush_ms = core.now_ms() + flush_ms;
   });

@@ -87,6 +87,7 @@ class Node::Impl {
   // retention.cpp
   void read_retention();
   void expire_members();
+  bool went_back(Peer& peer, const Progress& progress);
   void decide_what_is_kept();
   bool given_up_by_others();
   bool expired(const Peer& peer);
@@ -172,6 +173,7 @@ class Node::Impl {
   std::map<std::int64_t, Refusal> refusals;  // of such documents: told when the sender comes again
   std::deque<Copy> copies;                   // one after the other
   std::int64_t applying = 0;                 // the server whose long document is being applied
+  std::map<std::string, std::uint64_t> troubles_logged_ms;
   std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0,
                 forced_cuts = 0;
   std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0, started_ms = 0;
