@@ -35,10 +35,13 @@ class SeenOnly {
     if (std::none_of(state.lives.begin(), state.lives.end(), unseen)) return;
     auto first =
         std::stable_partition(state.lives.begin(), state.lives.end(), [&](const Life& life) { return !unseen(life); });
+    for (auto life = first; life != state.lives.end(); ++life) waited_ |= life->applied_at <= version.hlc;
     std::move(first, state.lives.end(), std::back_inserter(unseen_));
     state.lives.erase(first, state.lives.end());
   }
   SeenOnly(const SeenOnly&) = delete;
+  // No row was there before anything that is told apart: the key is known, its row only waited beside the table.
+  bool nothing_else() const { return state_.lives.empty() && !waited_; }
   ~SeenOnly() {
     for (Life& life : unseen_) {
       std::erase_if(state_.lives, [&](const Life& made) { return made.birth == life.birth; });
@@ -49,6 +52,7 @@ class SeenOnly {
  private:
   RowState& state_;
   std::vector<Life> unseen_;
+  bool waited_ = false;
 };
 
 // What the table showed is gone. Integer keys: that one life; natural keys: all that were merged into it.
@@ -85,7 +89,7 @@ void fold_insert(RowState& state, Version version, bool integer_key, Version tru
 
 void fold_update(RowState& state, Version version, const ColumnSet& columns, std::size_t column_count, bool whole_row) {
   SeenOnly seen(state, version);
-  if (state.lives.empty()) state.lives.emplace_back();
+  if (seen.nothing_else()) state.lives.emplace_back();
   Life* life = state.in_table();
   if (!life || columns.empty()) return;  // the insert that it belongs to follows; or the key is only to be shipped anew
   if (whole_row || columns.is_all()) {
@@ -98,7 +102,7 @@ void fold_update(RowState& state, Version version, const ColumnSet& columns, std
 
 void fold_remove(RowState& state, Version version, bool integer_key, Version truncated) {
   SeenOnly seen(state, version);
-  if (state.lives.empty()) state.lives.emplace_back();
+  if (seen.nothing_else()) state.lives.emplace_back();
   bury_shown(state, version, integer_key, truncated);
   // Born and dead in one transaction: nobody has heard of it. No life may be left in its place: one of birth 0 would be
   // taken for the settled row that another server has.

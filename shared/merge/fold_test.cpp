@@ -52,6 +52,18 @@ TEST(Fold, ARowThatWasShownLaterIsNotDeleted) {
   EXPECT_TRUE(state.lives[0].in_table);
 }
 
+// The same for an update, which only ships the key anew: no row of before comes to be.
+TEST(Fold, ARowThatWasShownLaterIsTheOnlyOne) {
+  RowState state;
+  Life waited({15, 8});
+  waited.applied_at = 18;
+  waited.shown_at = 30;
+  state.add(waited);
+  fold_update(state, {20, here}, {}, 3, false);
+  ASSERT_EQ(state.lives.size(), 1u);
+  EXPECT_EQ(state.lives[0].birth, (Version{15, 8}));
+}
+
 // The update of a trigger is logged before the insert that it belongs to.
 TEST(Fold, InsertAfterItsOwnUpdate) {
   RowState state;
