@@ -139,6 +139,8 @@ void Applier::begin_attempt() {
   own_version_ = {};
   own_.clear();
   moved_.clear();
+  awaited_.clear();
+  arrived_.clear();
   left_.clear();
   late_references_ = core_.late_references;
   keys_changed_ = false;
@@ -438,7 +440,7 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
       compare_copied(index, known ? entry : nullptr, found);
     return;
   }
-  if (item.unholdable.empty() && decide_plainly(item, known ? entry : nullptr, found)) return;
+  if (item.unholdable.empty() && core_.awaited_moves.empty() && decide_plainly(item, known ? entry : nullptr, found)) return;
   decide_generally(index, entry, found);
 }
 

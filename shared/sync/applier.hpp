@@ -241,6 +241,7 @@ class Applier {
   EntrySet reconciled_;
   Version own_version_;  // of all that this transaction changes by itself
   std::map<std::pair<TableId, Key>, OwnItem> own_;
+  AwaitedMoves awaited_, arrived_;
   std::vector<Moved> moved_;  // lives that were found moved in this transaction
   struct Left {
     TableId table;

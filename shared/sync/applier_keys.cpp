@@ -71,8 +71,14 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
                          RowView table_row) {
   if (!table.keeps_lives_apart()) return;
   for (const Life& life : after.lives) {
-    if (!life.moved) continue;
     const Life* known = before ? before->state.find(life.birth) : nullptr;
+    if (auto awaited = core_.awaited_moves.find({table.id, life.birth});
+        !known && awaited != core_.awaited_moves.end()) {
+      const AwaitedMove& move = awaited->second;
+      arrived_.insert(*awaited);
+      moved_.push_back({table.id, move.key, move.birth, move.values});
+    }
+    if (!life.moved) continue;
     if (known && known->moved) continue;
     keys_changed_ = true;
     Row values = known ? life_values(table, *known, known->in_table ? table_row : RowView()) : Row();
@@ -150,6 +156,8 @@ void Applier::follow(const Moved& moved) {
     to = target->moved->to_key;
     birth = target->moved->to_birth;
   }
+  if (!target && !planned && birth.hlc > state_.prune_horizon)
+    awaited_[{table.id, birth}] = {moved.key, moved.birth, moved.values};
   follow_references(table, moved, to, birth, planned || (target && target->in_table));
   if (from && target && !target->dead(state_.truncated(table.id))) carry(table, *from, moved, to, *target);
 }

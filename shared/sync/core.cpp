@@ -103,6 +103,11 @@ bool Core::cut_alone(bool force) {
   return moved;
 }
 
+// What is settled has come, or was deleted before it came.
+void Core::forget_awaited() {
+  std::erase_if(awaited_moves, [&](const auto& awaited) { return awaited.first.second.hlc <= state.prune_horizon; });
+}
+
 void Core::prune() {
   if (hold_prune) return;
   state.advance_prune_horizon();
@@ -115,6 +120,7 @@ void Core::prune() {
     at = state.truncates.erase(at);
   }
   if (!window.unsettled() || window.batches().front().newest > state.prune_horizon) return;
+  forget_awaited();
   std::size_t before = window.size();
   window.prune(state.prune_horizon, state.pruned);
   // What a big transaction took is given back to the system, not kept for the next one.

@@ -34,6 +34,15 @@ struct Renewal {
   bool before_goes_on = false;  // a copy: somebody else is `before`
 };
 
+// A move is known, and the row that it made is not here yet: what we had written to the old one is carried over when it
+// comes.
+struct AwaitedMove {
+  Key key;
+  Version birth;
+  OwnedRow values;  // as they were here; empty: not known any more
+};
+using AwaitedMoves = std::map<std::pair<TableId, Version>, AwaitedMove>;  // by the birth of the row to come
+
 struct Counters {
   std::uint64_t captured = 0, applied = 0, conflicts = 0, uncaptured = 0;
   RefusalCounts refused;
@@ -107,6 +116,7 @@ class Core {
   std::set<TableId> recheck_hidden;  // a value may have become free
   EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
   Hlc keys_changed_at = 0;  // when an apply last put another row under an integer key, in this node's clock
+  AwaitedMoves awaited_moves;
   LateReferences late_references;  // written here before that, and read from the log after it
   std::uint64_t last_cut_ms = 0;
   std::set<TableId> told_of_key;  // of these it was said that changes under an earlier primary key are not shipped
@@ -121,6 +131,8 @@ class Core {
   void list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version);
   void refresh_side_values();
   void keep_late_references();
+  void await_moves(TableId table, const Entry& entry);
+  void forget_awaited();
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);
 

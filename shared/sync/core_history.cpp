@@ -199,11 +199,22 @@ void Core::keep_late_references() {
     if (table.keeps_lives_apart())
       window.for_each(id, [&](Entry& entry) {
         auto moved = [](const Life& life) { return life.moved != nullptr; };
+        await_moves(entry.table, entry);
         auto& lives = entry.state.lives;
         if (lives.size() > 1 || std::any_of(lives.begin(), lives.end(), moved))
           keys_changed_at = std::max(state.hlc, store.clock().now());
       });
   if (keys_changed_at == 0) late_references.clear();
+}
+
+void Core::await_moves(TableId table, const Entry& entry) {
+  for (const Life& life : entry.state.lives) {
+    if (!life.moved) continue;
+    const Entry* to = window.find(table, life.moved->to_key);
+    Version birth = life.moved->to_birth;
+    if (birth.hlc > state.prune_horizon && !(to && to->state.find(birth)))
+      awaited_moves[{table, birth}] = {*entry.key, life.birth, {}};
+  }
 }
 
 void Core::load_history() {

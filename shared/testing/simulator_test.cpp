@@ -200,5 +200,9 @@ TEST(KeptSeeds, ANodeThatOnlyOthersReachForgets) { EXPECT_EQ(run_plan(everything
 // deleted that key and the reading of the log (Life::shown_at).
 TEST(KeptSeeds, ARowThatIsShownBeforeAnOlderDeleteIsRead) { EXPECT_EQ(run_plan(everything(607)).failure, ""); }
 
+// A row that was deleted under its old number stayed under its new one: the move was known before the row that it had
+// made, so the delete could not be carried over, and nothing did so later (AwaitedMove).
+TEST(KeptSeeds, ADeleteFollowsAMoveWhoseRowComesLater) { EXPECT_EQ(run_plan(Plan::random(3284)).failure, ""); }
+
 }  // namespace
 }  // namespace rowmesh::testing
