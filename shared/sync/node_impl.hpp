@@ -87,7 +87,6 @@ class Node::Impl {
   // retention.cpp
   void read_retention();
   void expire_members();
-  bool went_back(Peer& peer, const Progress& progress);
   void decide_what_is_kept();
   bool given_up_by_others();
   bool expired(const Peer& peer);

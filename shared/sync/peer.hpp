@@ -28,7 +28,6 @@ struct Peer {
   bool knocked = false;           // in vain: it was not there, or did not know us
   std::string blocked;            // a sentence: what a person must mend
   bool needs_copy = false;        // our log does not reach back to it any more
-  bool went_back = false;         // it had more than it has now: an older backup of it was put back
   bool needs_copy_there = false;  // its log does not reach back to us
   bool not_kept = false;          // never met, and changes are kept for it no longer
   bool twin = false;              // it says that somebody else comes to it under our identity
@@ -52,7 +51,6 @@ struct Peer {
   ServerMeters meters;
   std::uint64_t generation = 0;  // answers to requests of an older one are not listened to
 
-  Vector confirmed;  // the most that it ever said to have
   // from its last hello or answer
   std::set<std::string> tables;                // wire names that it replicates
   std::set<std::string> left_out;              // tables of ours that it does not

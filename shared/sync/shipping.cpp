@@ -154,20 +154,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
     if (peer.tables.contains(name) && peer.config.exchanges(name) && core.table_by_wire_name(name) &&
         peer.copy_error.empty() && copies.empty())
       add_copy(0, peer, false, name, CopyMode::fail);
-  peer.went_back = went_back(peer, hello.progress);
   take_progress(peer, hello.progress);
-}
-
-// It confirms less than it did: what was forgotten on its word is not there any more.
-bool Node::Impl::went_back(Peer& peer, const Progress& progress) {
-  Vector& confirmed = peer.confirmed;
-  for (auto& [origin, before] : known(peer).applied)
-    confirmed[origin].number = std::max(confirmed[origin].number, before.number);
-  for (auto& [origin, before] : confirmed) {
-    auto now = progress.applied.find(origin);
-    if (now == progress.applied.end() ? before.number != 0 : now->second.number < before.number) return true;
-  }
-  return false;
 }
 
 void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
@@ -351,7 +338,7 @@ void Node::Impl::ship() {
           pruned->second > from.number)
         peer->needs_copy = true;
       if (heard && pruned != core.state.pruned.end() && pruned->second > from.number &&
-          (received < core.state.prune_horizon || peer->went_back))
+          received < core.state.prune_horizon)
         peer->needs_copy = true;
     }
     if (peer->needs_copy) continue;
