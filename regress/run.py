@@ -1,6 +1,6 @@
 """Runs every test suite and adds up what they counted. `./dev test` builds first and then calls this.
 
-usage: run.py [SUITE] [PATTERN]   SUITE: unit, regress, isolation, sqlite, cluster, dashboard; PATTERN: which tests of it
+usage: run.py [SUITE] [PATTERN]   SUITE: unit, regress, isolation, sqlite, cluster, dashboard, simulator; PATTERN: which tests of it
 The last line is 'N passed, N failed, N skipped'; the exit code is 0 only if nothing failed and something ran.
 """
 import glob
@@ -167,7 +167,54 @@ def python_modules(folder, pattern):
     return total
 
 
-SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "sqlite": sqlite, "cluster": cluster, "dashboard": dashboard}
+class Simulator:
+    """The first 2,000 seeds of the simulated cluster, at the lowest priority beside the other suites, which mostly wait."""
+    SEEDS, LIMIT_S = 2000, 900
+
+    def __init__(self):
+        self.process = None
+
+    def start(self):
+        binary = BUILD / "shared" / "rowmesh_sim"
+        if not binary.exists():
+            return
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self.log = open(LOGS / "simulator.log", "w")
+        self.process = subprocess.Popen([str(binary), "--seeds", str(self.SEEDS), "--seconds", str(self.LIMIT_S)],
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
+                                        start_new_session=True, preexec_fn=lambda: os.nice(19))
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def __call__(self, pattern):
+        if pattern:
+            return Counts()
+        if not self.process:
+            self.start()
+        if not self.process:
+            print("  simulator: rowmesh_sim is not built here")
+            return Counts(skipped=1)
+        try:
+            self.process.wait(self.LIMIT_S + 60)
+        except subprocess.TimeoutExpired:
+            self.stop()
+        text = (LOGS / "simulator.log").read_text(errors="replace")
+        summary = re.search(r"^(\d+) runs in .*?, (\d+) bad.*$", text, re.M)
+        if not summary:
+            show_failure("simulator", text)
+            return Counts(failed=1)
+        print(f"  {summary.group(0)}")
+        runs, bad = int(summary.group(1)), int(summary.group(2))
+        if bad:
+            show_failure("simulator", text)
+        return Counts(runs - bad, bad)
+
+
+simulator = Simulator()
+SUITES = {"unit": unit, "regress": regress, "isolation": isolation, "sqlite": sqlite, "cluster": cluster, "dashboard": dashboard,
+          "simulator": simulator}
 
 
 def main():
@@ -176,6 +223,8 @@ def main():
     if wanted and wanted not in SUITES:
         sys.exit(f"run.py: there is no suite '{wanted}'; there are: {', '.join(SUITES)}")
     total = Counts()
+    if not wanted and not pattern:
+        simulator.start()
     for name, suite in SUITES.items():
         if wanted in (name, None):
             started = time.monotonic()
@@ -189,4 +238,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        simulator.stop()

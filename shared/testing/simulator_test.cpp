@@ -75,15 +75,13 @@ TEST(Simulator, SameSeedSameTrace) {
   }
 }
 
-// All faults together, other features, sizes and topologies with every seed. ./dev sim goes on from there.
+// All faults together, other features, sizes and topologies with every seed: the first few of those that `./dev test`
+// runs as a suite of its own.
 TEST(Simulator, EverythingTogether) {
-  auto begin = std::chrono::steady_clock::now();
-  std::uint64_t seed = 1;
-  for (; seed <= 2000 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(60); seed++) {
+  for (std::uint64_t seed = 1; seed <= 60; seed++) {
     Plan plan = Plan::random(seed);
     EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
   }
-  std::printf("%llu seeds\n", static_cast<unsigned long long>(seed - 1));
 }
 
 // Seeds that found a bug, by the bug. Symptom; mechanism; mend.
