@@ -85,6 +85,8 @@ class Applier {
 
  private:
   struct Raced {};
+  // A row that a local writer keeps changing is tried so often before the sender is told to come again.
+  static constexpr int attempts = 8;
   struct Mapping {
     const Table* table = nullptr;   // null: it does not fit, its rows are left out
     std::vector<int> to_local;      // wire column -> local column

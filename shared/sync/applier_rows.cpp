@@ -1,0 +1,316 @@
+// The rows of a document: what they say, and what becomes of each.
+#include <algorithm>
+
+#include "shared/model/limits.hpp"
+#include "shared/sync/applier.hpp"
+
+namespace rowmesh {
+IncomingLife Applier::incoming(const WireLife& wire, const Mapping& mapping) {
+  const Table& table = *mapping.table;
+  IncomingLife life;
+  life.birth = wire.birth;
+  life.removed = wire.removed;
+  life.columns.base = wire.base;
+  newest_ = std::max({newest_, wire.birth.hlc, wire.removed.hlc, wire.base.hlc});
+  auto take_versions = [&](const std::vector<Version>& versions, ColumnVersions& out) {
+    for (std::size_t column = 0; column < versions.size(); column++) {
+      newest_ = std::max(newest_, versions[column].hlc);
+      out.set(static_cast<ColumnIndex>(mapping.to_local[column]), versions[column]);
+    }
+  };
+  if (!wire.versions.empty()) {
+    life.columns.base = {};
+    take_versions(wire.versions, life.columns);
+  }
+  // Of a column that the other side does not have it says nothing, so whoever does have it decides.
+  if (!mapping.complete)
+    for (std::size_t column = 0; column < table.columns.size(); column++)
+      if (!mapping.on_wire[column]) life.columns.set(static_cast<ColumnIndex>(column), {});
+  if (wire.has_move) {
+    life.moved = std::make_unique<Move>();
+    life.moved->version = wire.move_version;
+    life.moved->to_birth = wire.move_birth;
+    life.moved->to_key = encode_key(wire.move_key);
+    newest_ = std::max(newest_, wire.move_version.hlc);
+    take_versions(wire.move_seen, life.moved->seen);
+  }
+  if (wire.has_values) {
+    auto row = arena_.row(table.columns.size());
+    if (!mapping.complete) std::fill(row.begin(), row.end(), Value::of_omitted());
+    for (std::size_t column = 0; column < wire.values.size(); column++)
+      row[static_cast<std::size_t>(mapping.to_local[column])] = arena_.keep(wire.values[column]);
+    life.has_values = true;
+    life.values = row;
+  }
+  return life;
+}
+
+void Applier::add(const WireRow& row) {
+  const Mapping& mapping = this->mapping();
+  if (!mapping.table) return;
+  Item& item = items_.emplace_back();
+  rows_++;
+  bool plain = mapping.integer_keys;
+  for (const Value& value : row.key) plain = plain && value.kind == ValueKind::integer;
+  if (plain) {
+    item.key = encode_key(row.key);
+  } else {
+    auto key = core_.store.canonical_key(*mapping.table, row.key, mapping.key_types, &item.unholdable);
+    Key sent = encode_key(row.key);
+    item.key = key ? std::move(*key) : sent;
+    if (item.key != sent) item.sent_key = std::move(sent);
+  }
+  for (std::size_t i = 0; i < row.count; i++) item.lives.push_back(incoming(row.lives[i], mapping));
+}
+
+void Applier::flush_batch() {
+  if (items_.empty()) return;
+  auto before = [](const Item& left, const Item& right) { return left.key < right.key; };
+  if (!std::is_sorted(items_.begin(), items_.end(), before)) std::sort(items_.begin(), items_.end(), before);
+  keys_.clear();
+  for (Item& item : items_) {
+    if (!keys_.empty() && keys_.back() == item.key)
+      throw Error(ErrorKind::protocol, "twice", "a document names the key " + key_to_text(item.key) + " twice");
+    keys_.push_back(item.key);
+  }
+  const Table& table = *mapping().table;
+  bool unholdable =
+      std::any_of(items_.begin(), items_.end(), [](const Item& item) { return !item.unholdable.empty(); });
+  if (!unholdable) {
+    core_.store.find_rows(table, keys_, found_);
+  } else {
+    found_.assign(items_.size(), {});
+    for (std::size_t i = 0; i < items_.size(); i++) {
+      if (!items_[i].unholdable.empty()) continue;
+      std::vector<FoundRow> one;
+      core_.store.find_rows(table, {&keys_[i], 1}, one);
+      found_[i] = one[0];
+    }
+  }
+  row_writes_.clear();
+  column_sets_.clear();
+  writes_.clear();
+  for (std::size_t i = 0; i < items_.size(); i++) decide(i, found_[i]);
+  carry_out_writes();
+  items_.clear();
+  arena_.clear();
+}
+
+// `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below
+// ours. So a row that lives there and is unknown here never was here.
+MergeContext Applier::context(const Table& table) {
+  MergeContext context{table,
+                       {},
+                       {},
+                       {},
+                       {},
+                       false,
+                       [this](Version winner, Version loser) { return state_.had_seen(winner, loser); },
+                       header_.kind == DocumentKind::changes};
+  context.prune_horizon = state_.prune_horizon;
+  context.sender_horizon = header_.prune_horizon;
+  context.truncated = state_.truncated(table.id);
+  if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
+    context.sender_truncated = at->second;
+  context.copy = header_.kind == DocumentKind::copy;
+  if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;
+  return context;
+}
+
+void Applier::decide(std::size_t index, const FoundRow& found) {
+  Item& item = items_[index];
+  const Table& table = *mapping().table;
+  if (found.newer_than_log) throw Raced{};
+  Entry* entry = core_.window.find(table.id, item.key);
+  bool known = entry && !entry->state.lives.empty();
+  if (known && item.unholdable.empty() && (entry->state.in_table() != nullptr) != found.exists) {
+    // A local writer was faster than the last cut. After some tries believe the table: somebody writes with triggers
+    // switched off.
+    if (attempt_ < attempts / 2) throw Raced{};
+    core_.window.touch(*entry);
+    entry->state.set_in_table(
+        found.exists ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr);
+  }
+  if (copy_ && !copy_->target_was_empty && !item.own) {
+    copy_->seen.insert(item.key);
+    if (copy_->checks())
+      check_copied(index, known ? entry : nullptr, found);
+    else
+      compare_copied(index, known ? entry : nullptr, found);
+    return;
+  }
+  if (item.unholdable.empty() && core_.awaited_moves.empty() && decide_plainly(item, known ? entry : nullptr, found))
+    return;
+  decide_generally(index, entry, found);
+}
+
+// The ordinary cases, without looking at the values of the row that is here. False: it is none of them.
+bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
+  const Table& table = *mapping().table;
+  if (item.lives.size() != 1) return false;
+  IncomingLife& life = item.lives[0];
+  Version truncated = state_.truncated(table.id);
+  if (life.moved || life.birth < truncated) return false;
+  std::size_t index = static_cast<std::size_t>(&item - items_.data());
+  if (life.dead()) {
+    // A delete of a row of which nothing unsettled is known.
+    if (entry || life.removed.hlc <= state_.prune_horizon || !life.birth.settled()) return false;
+    if (!header_.truncates.empty()) return false;
+    if (!found.exists) return true;  // known to be gone, and forgotten
+    Entry& fresh = core_.window.edit(table.id, item.key);
+    Life gone;
+    gone.removed = life.removed;
+    fresh.state.lives.push_back(std::move(gone));
+    write(WriteKind::remove, fresh, index, found, {}, {});
+    return true;
+  }
+  if (!life.has_values) return false;
+  if (!entry) {
+    if (found.exists != life.birth.settled() && !(context(table).copy && !found.exists)) return false;
+    if (!found.exists && life.birth.hlc <= state_.prune_horizon && header_.kind != DocumentKind::copy) return false;
+    if (!found.exists) {
+      for (std::size_t i = 0; i < life.values.size(); i++)
+        if (life.values[i].kind == ValueKind::omitted && mapping().on_wire[i]) return false;
+      Entry& fresh = core_.window.edit(table.id, item.key);
+      if (fresh.state.lives.empty()) fresh.state.lives.emplace_back();
+      fresh.state.lives[0].birth = life.birth;
+      fresh.state.lives[0].columns = life.columns;
+      fresh.state.lives[0].applied_at = Life::being_applied;
+      write(WriteKind::insert, fresh, index, found, life.values, {});
+      return true;
+    }
+    if (!header_.truncates.empty()) return false;
+    ColumnSet columns;
+    for (std::size_t i = 0; i < table.columns.size(); i++)
+      if (!life.columns.of(static_cast<ColumnIndex>(i)).settled()) columns.add(static_cast<ColumnIndex>(i));
+    Entry& fresh = core_.window.edit(table.id, item.key);
+    Life merged;
+    merged.columns = life.columns;
+    fresh.state.lives.push_back(std::move(merged));
+    if (columns.empty()) {
+      touched_.push_back(&fresh);
+      return true;
+    }
+    write(WriteKind::update, fresh, index, found, life.values, columns);
+    return true;
+  }
+  auto& lives = entry->state.lives;
+  if (lives.size() != 1 || lives[0].birth != life.birth || !plain(entry->state, truncated) || lives[0].dead(truncated))
+    return false;
+  ColumnSet columns;
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    auto column = static_cast<ColumnIndex>(i);
+    Version theirs = life.columns.of(column), ours = lives[0].columns.of(column);
+    if (theirs == ours) continue;
+    if (!state_.had_seen(std::max(theirs, ours), std::min(theirs, ours))) return false;
+    if (theirs > ours) {
+      if (life.values[i].kind == ValueKind::omitted) return false;
+      columns.add(column);
+    }
+  }
+  if (columns.empty()) {
+    touched_.push_back(entry);
+    return true;
+  }
+  core_.window.touch(*entry);
+  for (std::size_t i = 0; i < table.columns.size(); i++)
+    if (columns.has(static_cast<ColumnIndex>(i)))
+      lives[0].columns.set(static_cast<ColumnIndex>(i), life.columns.of(static_cast<ColumnIndex>(i)));
+  write(WriteKind::update, *entry, index, found, life.values, columns);
+  return true;
+}
+
+void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& found) {
+  Item& item = items_[index];
+  const Table& table = *mapping().table;
+  OwnedRow table_row;
+  if (found.exists) {
+    KeyView key = item.key;
+    core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+      table_row = OwnedRow(row);
+      return true;
+    });
+    if (table_row.empty()) throw Raced{};
+  }
+  RowState state = entry ? entry->state : RowState{};
+  if (state.lives.empty() && found.exists) state.lives.emplace_back();
+  Version truncated = state_.truncated(table.id);
+  bool had_side = state.has_side(), settled_before = plain(state, truncated);
+  std::uint64_t refused_since_ms = 0;
+  for (const Life& life : state.lives)
+    if (life.side && life.side->kind == SideKind::quarantined) refused_since_ms = life.side->since_ms;
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  std::vector<ColumnType> types;
+  MergeContext rules = context(table);
+  if (item.own) {
+    rules.sender_horizon = state_.prune_horizon;
+    rules.sender_truncated = truncated;
+  }
+  if (item.saw_all) rules.had_seen = [](Version, Version) { return true; };
+  bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types);
+  if (changed && !item.own && !item.reconcile && lacks_values(state, desired, found.exists)) {
+    wanted_.rows.emplace(table.wire_name, item.sent_key.empty() ? item.key : item.sent_key);
+    return;
+  }
+  note_moves(table, item, entry, state, table_row.view());
+  if (!changed && settled_before) {
+    for (const Loss& loss : losses) list(table, item.key, loss);
+    if (entry) {
+      touched_.push_back(entry);
+      reconciled_.insert(entry);
+    }
+    return;  // void, or nothing new about a settled row
+  }
+  for (const Loss& loss : losses) list(table, item.key, loss);
+  Entry& here = core_.window.edit(table.id, item.key);
+  here.state = std::move(state);
+  reconciled_.insert(&here);
+  touched_.push_back(&here);
+  if (had_side || here.state.has_side()) core_.mark_side(here);
+  if (!desired) {
+    if (found.exists) write(WriteKind::remove, here, index, found, {}, {});
+    return;
+  }
+  if (types.empty())
+    for (const Column& column : table.columns) types.push_back(column.type);
+  if (!item.unholdable.empty()) {
+    quarantine(here, {WriteKind::insert, *here.key, 0, desired->view(), nullptr}, "22P02", item.unholdable, types,
+               refused_since_ms);
+    return;
+  }
+  ColumnSet columns;
+  if (found.exists) {
+    for (std::size_t i = 0; i < table.columns.size(); i++)
+      if ((*desired)[i].kind != ValueKind::omitted && !same_value((*desired)[i], table_row[i]))
+        columns.add(static_cast<ColumnIndex>(i));
+    if (columns.empty()) {
+      here.state.set_in_table(shown_life(here.state, table.keeps_lives_apart(), truncated));
+      return;
+    }
+  }
+  writes_.reserve(items_.size() + 1);
+  write(found.exists ? WriteKind::update : WriteKind::insert, here, index, found, desired->view(), columns);
+  writes_.back().owned = std::move(*desired);
+  row_writes_.back().values = writes_.back().owned.view();
+  if (types != mapping().types) writes_.back().types = std::move(types);
+  writes_.back().refused_since_ms = refused_since_ms;
+}
+
+// A value that was left out, and is not here either.
+bool Applier::lacks_values(const RowState& state, const std::optional<OwnedRow>& desired, bool exists) const {
+  const Mapping& mapping = this->mapping();
+  auto lacks = [&](RowView row) {
+    for (std::size_t i = 0; i < row.size() && i < mapping.on_wire.size(); i++)
+      if (row[i].kind == ValueKind::omitted && mapping.on_wire[i]) return true;
+    return false;
+  };
+  if (desired && !exists && lacks(desired->view())) return true;
+  Version truncated = state_.truncated(mapping.table->id);
+  for (const Life& life : state.lives)
+    if (life.side && life.side->columns.is_all() && !life.dead(truncated) && lacks(life.side->values.view()))
+      return true;
+  return false;
+}
+
+}  // namespace rowmesh
