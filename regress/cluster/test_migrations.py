@@ -128,9 +128,9 @@ class Migrations(ClusterTest):
     def test_star_leaves_out_what_migration_tools_note(self):
         node = self.postgres("one", "CREATE TABLE item (id integer PRIMARY KEY); CREATE TABLE alembic_version (version_num text PRIMARY KEY)")
         node.call("add_table", "*")
-        self.assertEqual(["item"], [row["wire_name"] for row in node.view("tables")])
+        self.assertEqual(["item"], [row["name"] for row in node.view("tables")])
         node.call("add_table", "alembic_version")
-        self.assertEqual({"item", "alembic_version"}, {row["wire_name"] for row in node.view("tables")}, "who names it wants it")
+        self.assertEqual({"item", "alembic_version"}, {row["name"] for row in node.view("tables")}, "who names it wants it")
 
     def test_what_is_written_between_a_rebuild_and_the_next_look_is_found_and_repaired(self):
         schema = "CREATE TABLE note (id INTEGER PRIMARY KEY, title TEXT)"
