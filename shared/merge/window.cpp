@@ -195,9 +195,11 @@ void Window::drop_born_before(TableId table, Version truncated) {
 void Window::drop_born_before(TableId table, Version truncated, const std::function<bool(const Entry&)>& skip) {
   for_each(table, [&](Entry& entry) {
     if (skip(entry)) return;
-    // A row of which the history has forgotten the birth: the truncate has taken those that it killed out of the table.
+    // A row of which the history has forgotten the birth: the truncate took those that it killed out of the table, and
+    // who deleted it after the truncate had seen it live on.
     std::erase_if(entry.state.lives, [&](const Life& life) {
-      return life.birth < truncated && !(life.birth.settled() && life.in_table);
+      bool outlived = life.birth.settled() && (life.in_table || life.death() > truncated);
+      return life.birth < truncated && !outlived;
     });
   });
 }
