@@ -102,14 +102,20 @@ void discard_function(sqlite3* db, const Arguments& arguments, Result result) {
   result.null();
 }
 
-void restore_function(sqlite3* db, const Arguments& arguments, Result result) {
-  require_enabled(db);
-  std::int64_t id = arguments.integer(0, "the conflict's id");
+// The reading statement ends before anything is written: while it stands on its row, the connection keeps that
+// snapshot, and a write behind a commit of the worker would be refused as 'database is locked' at once.
+void require_restorable(sqlite3* db, std::int64_t id) {
   Statement conflict(db, "SELECT resolution, image IS NOT NULL FROM main.rowmesh_conflict WHERE id=?1");
   if (!conflict.bind(1, id).step())
     throw Error(ErrorKind::config, "unknown_entry",
                 "there is no conflict " + std::to_string(id) + ": see rowmesh_conflicts for those there are");
   if (conflict.integer(1) == 0) throw Error(ErrorKind::config, "nothing_lost", nothing_to_restore(conflict.string(0)));
+}
+
+void restore_function(sqlite3* db, const Arguments& arguments, Result result) {
+  require_enabled(db);
+  std::int64_t id = arguments.integer(0, "the conflict's id");
+  require_restorable(db, id);
   execute(db, "UPDATE main.rowmesh_conflict SET restored=NULL WHERE id=" + std::to_string(id));
   request(db, "restore", std::to_string(id));
   result.null();

@@ -11,7 +11,7 @@ namespace rowmesh {
 namespace {
 constexpr std::uint64_t heartbeat_ms = 1000;  // while something is unsettled
 constexpr std::uint64_t idle_cut_ms = 1000;   // the log is read at least so often, also when nobody is there to ship to
-constexpr std::uint64_t flush_again_ms = 1000;
+constexpr std::uint64_t flush_again_ms = 100;
 constexpr std::size_t kept_troubles = 100;
 constexpr std::uint64_t same_trouble_ms = 60000;  // the same sentence again and again says nothing new
 constexpr std::uint64_t flush_ms = 100;           // positions may wait so long for their history record
