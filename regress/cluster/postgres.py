@@ -193,7 +193,13 @@ class PostgresNode:
 
     # ---- accidents
     def kill_worker(self):
-        pids = wait_until(self.worker_pids, bool, f"{self.name} has a worker")
+        def found():
+            try:
+                return self.worker_pids()
+            except psycopg2.Error:   # the server starts over: a backend was killed a moment ago
+                self.disconnect()
+                return []
+        pids = wait_until(found, bool, f"{self.name} has a worker")
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: [pid for pid in pids if alive(pid)], lambda left: not left, "the killed worker is gone")

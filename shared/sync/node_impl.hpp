@@ -87,6 +87,7 @@ class Node::Impl {
   // retention.cpp
   void read_retention();
   void expire_members();
+  void owe_announcement();
   void decide_what_is_kept();
   bool given_up_by_others();
   bool expired(const Peer& peer);

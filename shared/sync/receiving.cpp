@@ -274,7 +274,9 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
   peer.meters.bytes_received += size;
   if (anything) {
     std::uint64_t begin_ms = core.now_ms();
+    std::size_t members = core.state.members.size();
     applier.run(breathe);
+    if (core.state.members.size() > members) owe_announcement();  // somebody behind the sender
     peer.meters.apply_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), begin_ms));
     peer.rows_received += applier.rows();
     peer.conflicts += applier.conflicts();

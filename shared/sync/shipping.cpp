@@ -95,9 +95,14 @@ void Node::Impl::met(const std::string& node, const std::string& name, Origin or
       member.left = true;  // an earlier incarnation: a closed origin holds nothing back
   auto [member, added] = core.state.members.try_emplace(origin, Member{node, name, !takes});
   if (!name.empty()) member->second.name = name;
+  if (added) owe_announcement();
   // Nothing that is not settled yet may be forgotten before it has spoken for itself (model, H16 h).
   core.state.metas.try_emplace(origin, OriginMeta{0, core.state.prune_horizon, core.state.prune_horizon, {}});
 }
+
+// A new member knows nothing of where we stand, and nobody's changes are taken by it until it does. So heartbeats go
+// on, though nothing has changed here, until the watermark has passed this moment, which may take more than one cut.
+void Node::Impl::owe_announcement() { core.owed_watermark = std::max(core.owed_watermark, core.store.clock().now()); }
 
 void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   peer.clock_ahead_ms = static_cast<std::int64_t>(hello.clock_ms) - static_cast<std::int64_t>(core.now_ms());
@@ -218,6 +223,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   peer.blocked = person ? peer.last_error : "";
   // A document that only must be made anew is made at once, but not for ever: what keeps it from being taken may last.
   bool anew = error == "gap" || error == "stale" || error == "incomplete";
+  if (error == "stale") force = true;
   std::uint32_t so_often = anew ? std::min(peer.refused, most_backoff_of_refused) : peer.failures;
   if (anew) peer.refused++;
   peer.failures++;
