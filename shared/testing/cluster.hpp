@@ -29,7 +29,7 @@ struct Plan {
   bool proxies = false;  // answers that are not the server's, bodies that end too early
   bool full_disks = false;
   bool two_uniques = false;  // the table with a UNIQUE column has two of them
-  bool backups = false;  // an older state of a node is put back
+  bool backups = false;      // an older state of a node is put back
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
   Plan without(std::initializer_list<bool Plan::*> features) const;

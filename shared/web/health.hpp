@@ -47,8 +47,8 @@ struct Health {
 };
 Health judge_health(const NodeStatus& status, const HealthFacts& facts, const HealthLimits& limits);
 
-// `only`: names of checks, separated by commas ("server" means all servers); empty: all. Throws Error(config) for a name
-// that is none: nobody must take for healthy what was never looked at.
+// `only`: names of checks, separated by commas ("server" means all servers); empty: all. Throws Error(config) for a
+// name that is none: nobody must take for healthy what was never looked at.
 Health only_checks(const Health& health, const std::string& only);
 nlohmann::json health_to_json(const Health& health, const std::string& node_name);
 
