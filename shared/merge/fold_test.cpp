@@ -36,15 +36,21 @@ TEST(Fold, InsertLeavesWhatItHadNotSeen) {
   EXPECT_TRUE(state.lives[0].removed.settled());
 }
 
-// A row that had waited was put into the table after somebody had inserted and deleted one of its key in a transaction,
-// which the log brought only then: the row was taken for deleted while it stood in the table, and what was written to
-// it afterwards was lost (Life::shown_at).
-TEST(Fold, ARowThatWasShownLaterIsNotDeleted) {
+// A life that came at 18, waited, and was put into the table at 30.
+RowState shown_later() {
   RowState state;
   Life waited({15, 8});
   waited.applied_at = 18;
   waited.shown_at = 30;
   state.add(waited);
+  return state;
+}
+
+// A row that had waited was put into the table after somebody had inserted and deleted one of its key in a transaction,
+// which the log brought only then: the row was taken for deleted while it stood in the table, and what was written to
+// it afterwards was lost (Life::shown_at).
+TEST(Fold, ARowThatWasShownLaterIsNotDeleted) {
+  RowState state = shown_later();
   fold_insert(state, {20, here}, false, {});
   fold_remove(state, {20, here}, false, {});
   ASSERT_EQ(state.lives.size(), 1u);
@@ -54,11 +60,7 @@ TEST(Fold, ARowThatWasShownLaterIsNotDeleted) {
 
 // The same for an update, which only ships the key anew: no row of before comes to be.
 TEST(Fold, ARowThatWasShownLaterIsTheOnlyOne) {
-  RowState state;
-  Life waited({15, 8});
-  waited.applied_at = 18;
-  waited.shown_at = 30;
-  state.add(waited);
+  RowState state = shown_later();
   fold_update(state, {20, here}, {}, 3, false);
   ASSERT_EQ(state.lives.size(), 1u);
   EXPECT_EQ(state.lives[0].birth, (Version{15, 8}));

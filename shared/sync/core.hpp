@@ -106,8 +106,9 @@ class Core {
   Window window;
   Counters counters;
   Hlc watermark = 0;  // W of the last cut
-  // The highest G that others spoke of. Who hears of us by way of them is stale there as long as we announce less, and
-  // we may have nothing else to say.
+  // Heartbeats go on until our watermark is there: the highest G that others spoke of (who hears of us by way of them
+  // is stale there as long as we announce less), and the time at which a member was met that knows nothing of us yet.
+  // We may have nothing else to say.
   Hlc owed_watermark = 0;
   // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still
   // ourselves.
