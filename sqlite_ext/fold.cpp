@@ -257,6 +257,7 @@ LogRead SqliteStore::read_log(const LogVisitor& visit) {
   LogRead read;
   read.any = impl.deliver(impl.given, impl.last_folded, visit);
   impl.given_now = std::max(impl.given, impl.last_folded);
+  read.marker = std::to_string(impl.given_now);
   // All that is written from now on gets a version above it when it is folded.
   read.watermark = impl.clock.tick();
   return read;

@@ -1,5 +1,6 @@
 // History, side rows, conflicts, status: what the store keeps for the core.
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 
 #include "shared/sync/status_json.hpp"
@@ -11,6 +12,9 @@ constexpr std::int64_t kept_conflicts = 100000;
 constexpr int prune_rows = 200;  // a batch: short write transactions
 constexpr auto status_every = std::chrono::milliseconds(250);
 constexpr auto status_stale = std::chrono::seconds(15);
+// A cut's marker: the last folded record of which it has the entries.
+std::int64_t marker_number(const std::string& marker) { return std::strtoll(marker.c_str(), nullptr, 10); }
+
 }  // namespace
 
 // Given here and not by AUTOINCREMENT, so that a record's number is known before it is written. The table's counter
@@ -71,16 +75,17 @@ void SqliteStore::load_history(const std::function<void(const HistoryRecord&)>& 
       loaded.data = query.bytes(4);
       record(loaded);
       if (loaded.kind != HistoryKind::cut) continue;
-      impl.deliver(impl.given, loaded.sequence, entry);
-      impl.given = loaded.sequence;
+      // Two cuts may be written by one transaction, behind the entries of both.
+      std::int64_t upto = std::max(impl.given, marker_number(loaded.marker));
+      impl.deliver(impl.given, upto, entry);
+      impl.given = upto;
     }
     if (!any) break;
   }
   impl.given_now = impl.given;
 }
 
-// A cut's entries lie before it, so they go with it, and first: entries without their cut would be given to the next
-// one.
+// A cut's entries go with it, and first: entries without their cut would be given to the next one.
 void SqliteStore::prune_history(std::int64_t sequence) {
   Impl& impl = *impl_;
   impl.prune_to = std::max(impl.prune_to, sequence);
@@ -90,9 +95,10 @@ void SqliteStore::prune_history(std::int64_t sequence) {
     std::int64_t upto_state = newest.step() ? newest.integer(0) - 1 : 0;
     newest.reset();
     std::int64_t upto_records = std::min(impl.prune_to, upto_state);
-    Statement& last_cut = impl.cached("SELECT max(sequence) FROM main.rowmesh_history WHERE kind=0 AND sequence<=?1");
+    Statement& last_cut = impl.cached(
+        "SELECT marker FROM main.rowmesh_history WHERE kind=0 AND sequence<=?1 ORDER BY sequence DESC LIMIT 1");
     last_cut.bind(1, impl.prune_to);
-    std::int64_t cut = last_cut.step() ? last_cut.integer(0) : 0;
+    std::int64_t folded = last_cut.step() ? marker_number(last_cut.string(0)) : 0;
     last_cut.reset();
     auto remove = [&](const char* kinds, std::int64_t upto) {
       do {
@@ -113,7 +119,7 @@ void SqliteStore::prune_history(std::int64_t sequence) {
       query.bind(1, upto);
       return query.step();
     };
-    if (any("kind=2", cut)) remove("kind=2", cut);
+    if (any("kind=2", folded)) remove("kind=2", folded);
     if (any("kind<2", upto_records)) remove("kind<2", upto_records);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::transient) throw;  // the rest goes with the next call

@@ -61,7 +61,8 @@ SqliteStore::Impl::Impl(const std::string& path, WallClock& wall_clock, Notice l
     register_guard();
     clock.observe(
         static_cast<Hlc>(query_integer(db, "SELECT CAST(value AS INTEGER) FROM main.rowmesh_state WHERE key='clock'")));
-    given = given_now = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=0");
+    given = given_now = query_integer(
+        db, "SELECT CAST(marker AS INTEGER) FROM main.rowmesh_history WHERE kind=0 ORDER BY sequence DESC LIMIT 1");
     last_folded = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=2");
   } catch (...) {
     statements.clear();

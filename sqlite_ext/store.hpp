@@ -4,8 +4,8 @@
 // - The log is consumed. read_log moves what the triggers wrote into rowmesh_history (kind 2, "folded") in short write
 // transactions,
 //   gives the versions on the way, and ends in a read transaction in which the log is empty. The core's own cut record
-//   comes later, with its next write transaction. So entries belong to the first cut record behind them: load_history
-//   calls `entry` for them right after that record, and those behind the last cut record come with the next read_log.
+//   comes later, with its next write transaction, and its marker names the last folded record that it was given:
+//   load_history calls `entry` right after the cut's record, and those behind the last cut come with the next read_log.
 //   Entries given in a transaction that is rolled back are given again.
 // - One version stands for all entries whose times lie close together (a few milliseconds), since a transaction has no
 // name in SQLite. Each

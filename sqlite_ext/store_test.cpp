@@ -8,9 +8,10 @@
 namespace rowmesh::sqlite {
 namespace {
 
-HistoryRecord cut_record(const std::string& state) {
+HistoryRecord cut_record(const TestFile& file, const std::string& state) {
   HistoryRecord record;
   record.kind = HistoryKind::cut;
+  record.marker = file.last_read.marker;
   record.state = state;
   return record;
 }
@@ -96,15 +97,15 @@ TEST(StoreHistory, GivesEntriesToTheCutBehindThem) {
   file.read();
   file.run("INSERT INTO t VALUES(2)");
   file.read();
-  append(file.store(), cut_record("one"));
-  HistoryRecord applied = cut_record("applied");
+  append(file.store(), cut_record(file, "one"));
+  HistoryRecord applied = cut_record(file, "applied");
   applied.kind = HistoryKind::applied;
   append(file.store(), applied);
   file.run("INSERT INTO t VALUES(3)");
   file.read();  // given, but the process ends before its cut is written
   EXPECT_EQ(load(), "one:1 2 applied:");
   EXPECT_EQ(file.read(), "I 3");
-  append(file.store(), cut_record("two"));
+  append(file.store(), cut_record(file, "two"));
   EXPECT_EQ(load(), "one:1 2 applied:two:3 ");
   EXPECT_EQ(file.read(), "");
 }
@@ -115,10 +116,10 @@ TEST(StoreHistory, PrunesEntriesWithTheirCut) {
   add_table(file.db(), "t");
   file.run("INSERT INTO t VALUES(1)");
   file.read();
-  append(file.store(), cut_record("one"));
+  append(file.store(), cut_record(file, "one"));
   file.run("INSERT INTO t VALUES(2)");
   file.read();
-  HistoryRecord applied = cut_record("applied");
+  HistoryRecord applied = cut_record(file, "applied");
   applied.kind = HistoryKind::applied;
   file.store().begin(TransactionKind::write);
   std::int64_t upto = file.store().append_history({&applied, 1});
@@ -126,7 +127,7 @@ TEST(StoreHistory, PrunesEntriesWithTheirCut) {
   file.store().prune_history(upto);
   EXPECT_EQ(file.rows("SELECT kind FROM rowmesh_history"), "2 1")
       << "the second cut is not written yet; the newest state stays";
-  append(file.store(), cut_record("two"));
+  append(file.store(), cut_record(file, "two"));
   EXPECT_GT(query_integer(file.db(), "SELECT max(sequence) FROM rowmesh_history"), upto);
 }
 
