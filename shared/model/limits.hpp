@@ -18,6 +18,7 @@ inline constexpr std::uint64_t signature_window_ms = 5 * 60 * 1000;
 inline constexpr std::uint64_t clock_ahead_ms = 60 * 1000;  // a document from further ahead is refused
 inline constexpr std::uint64_t own_clock_ahead_ms =
     30 * 1000;  // further ahead than this of a peer, a node stops itself (H13)
+inline constexpr std::uint64_t promised_ahead_ms = 2 * 1000;    // how far Core::promise() looks ahead: two heartbeats
 inline constexpr std::size_t omitted_value_bytes = 1024;        // settled values above it are left out of puts
 inline constexpr std::size_t batch_rows = 1000;                 // rows looked up and written together by the applier
 inline constexpr std::size_t copy_rows = 5000;                  // rows in one document of a copy

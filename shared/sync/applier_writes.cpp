@@ -230,7 +230,6 @@ void Applier::finish() {
   // Taken while all rows are locked: a local change with a lower version that is read later came before, and had not
   // seen what is new.
   Hlc applied_at = core_.store.clock().tick();
-  state_.hlc = std::max(state_.hlc, applied_at);
 
   Batch batch;
   if (header_.kind == DocumentKind::changes)

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "shared/codec/packed.hpp"
+#include "shared/model/limits.hpp"
 #include "shared/model/memory.hpp"
 
 namespace rowmesh {
@@ -44,8 +45,10 @@ bool Core::cut(bool force) {
   cutting_ = true;
   LogRead read = store.read_log([&](const LogEntry& entry) { fold(entry, batch); });
   cutting_ = false;
-  watermark = std::max(watermark, read.watermark);
-  state.hlc = std::max(state.hlc, store.clock().now());
+  // Not beyond what is on disk, the promise or a version in the log: a crash may take the clock back to it, and what
+  // was committed before the crash and is read after it (SQLite gives versions when it reads) would be older than what
+  // was announced.
+  watermark = std::max(watermark, std::min(read.watermark, std::max(state.hlc, batch.newest)));
   last_cut_ms = now_ms();
   if (!read.any && !force) return false;
   window.keep_once(batch.entries);
@@ -86,6 +89,10 @@ bool Core::cut(bool force) {
   return true;
 }
 
+Hlc Core::promise() const {
+  return std::max(store.clock().now(), ms_to_hlc(services.wall.now_ms() + limits::promised_ahead_ms));
+}
+
 void Core::secure_numbers() {
   if (numbers_secured_) return;
   cut_alone(true);
@@ -93,6 +100,7 @@ void Core::secure_numbers() {
   write_pending({}, state);
   store.commit();
   written();
+  cut_alone(true);  // the watermark goes as far as was promised with it
   numbers_secured_ = true;
 }
 

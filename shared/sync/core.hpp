@@ -105,7 +105,7 @@ class Core {
   NodeState state;
   Window window;
   Counters counters;
-  Hlc watermark = 0;  // W of the last cut
+  Hlc watermark = 0;  // W of the last cut: this node gives no version up to it any more, crash or not
   // Heartbeats go on until our watermark is there: the highest G that others spoke of (who hears of us by way of them
   // is stale there as long as we announce less), and the time at which a member was met that knows nothing of us yet.
   // We may have nothing else to say.
@@ -123,6 +123,9 @@ class Core {
   std::set<TableId> told_of_key;  // of these it was said that changes under an earlier primary key are not shipped
 
  private:
+  // What NodeState::hlc becomes with the next state that is written. It looks a little ahead, so that a watermark may
+  // be announced without being written first; by the time of day, so that many starts do not add up.
+  Hlc promise() const;
   static constexpr std::uint64_t renewal_part = 2;  // first number of a history record
   void rename_window(const Renewal& renewal);
   void take_renewal(PackedReader& in);
@@ -155,7 +158,7 @@ class Core {
   // The history may lose its begin only after a state that has forgotten as much is on disk: a truncate that a restart
   // still knew would kill rows again of whose birth it does not know any more.
   std::int64_t prune_to_ = 0;  // 0: nothing to prune
-  Hlc prune_needs_ = 0, writing_horizon_ = 0;
+  Hlc prune_needs_ = 0, writing_horizon_ = 0, writing_promise_ = 0;
   PositionNumber first_number_ = 1;
   std::size_t forgotten_ = 0;  // entries, since memory was last given back
   bool loaded_ = false;

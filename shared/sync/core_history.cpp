@@ -57,6 +57,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   if (settling_.newest != 0)
     for (HistoryRecord& record : applied_records(settling_, 0)) records.push_back(std::move(record));
   first_written_ = last_sequence_ + 1;
+  writing_promise_ = state_after.hlc;
   last_written_ = last_sequence_;
   if (!records.empty()) {
     // The state goes with the last first-part record: continuations carry none.
@@ -64,7 +65,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
     while (last > 0 && records[last].kind == HistoryKind::applied && !records[last].data.empty() &&
            records[last].data[0] == static_cast<char>(next_part))
       last--;
-    records[last].state = state_after.encode();
+    records[last].state = state_after.encode(writing_promise_ = promise());
     writing_horizon_ = state_after.prune_horizon;
     last_written_ = store.append_history(records);
   }
@@ -82,6 +83,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
 
 void Core::written() {
   last_sequence_ = last_written_;
+  state.hlc = writing_promise_;
   for (PendingRecord& pending : pending_)
     if (pending.batch) pending.batch->sequence = first_written_;
   pending_.clear();
@@ -266,7 +268,6 @@ void Core::load_history() {
   if (last_sequence_ == 0) state.self = identity.origin;
   loaded_ = true;
   load_config();
-  state.hlc = std::max(state.hlc, store.clock().now());
   store.clock().observe(state.hlc);
   counters = {};
   // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a

@@ -62,6 +62,8 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
     if (batch.ends.size() != 1 || batch.ends[0].first != renewal.before) continue;
     if (batch.newest > renewal.fork) {
       wrote_on = true;
+      // Others may count the positions between as well, of heartbeats, in which nothing was.
+      upto = std::max(upto, batch.ends[0].second - 1);
       break;
     }
     upto = std::max(upto, batch.ends[0].second);
@@ -93,7 +95,7 @@ void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t r
   NodeState next = state;
   close_origin(next, renewal);
   next.self = renewal.after;
-  next.hlc = store.clock().now();
+  next.hlc = promise();
   next.lost = 0;
   next.members[renewal.after] = Member{becomes.node, becomes.name, false};
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
@@ -108,7 +110,7 @@ void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t r
   data.fixed64(renewal.after);
   data.fixed64(renewal.fork);
   data.fixed64(renewal.back);
-  HistoryRecord record{0, HistoryKind::applied, {}, next.encode(), data.take()};
+  HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), data.take()};
   last_sequence_ = store.append_history({&record, 1});
   store.set_identity({becomes.node, renewal.after, becomes.name});
   if (request != 0) store.finish_request(request);

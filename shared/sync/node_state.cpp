@@ -121,11 +121,11 @@ constexpr std::uint64_t state_format = 2;
 
 }  // namespace
 
-std::string NodeState::encode() const {
+std::string NodeState::encode(Hlc promised) const {
   PackedWriter out;
   out.number(state_format);
   out.fixed64(self);
-  out.fixed64(hlc);
+  out.fixed64(promised);
   pack_vector(out, applied);
   out.number(metas.size());
   for (auto& [origin, meta] : metas) {

@@ -33,7 +33,7 @@ struct ParkedTable {
 
 struct NodeState {
   Origin self = 0;
-  Hlc hlc = 0;
+  Hlc hlc = 0;                         // promised: no version up to it is given again, also after a crash
   Vector applied;                      // own newest position included
   std::map<Origin, OriginMeta> metas;  // own included
   std::map<Origin, Member> members;    // own included
@@ -61,7 +61,7 @@ struct NodeState {
   // H14: had the writer of `winner` seen `loser`?
   bool had_seen(Version winner, Version loser) const;
 
-  std::string encode() const;
+  std::string encode(Hlc promised) const;             // what becomes of `hlc`
   static NodeState decode(const std::string& bytes);  // throws Error(corrupt)
 };
 

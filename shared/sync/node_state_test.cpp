@@ -37,9 +37,9 @@ TEST(NodeStateTest, WhoHasNotHeardOfAMemberConfirmsNothing) {
 TEST(NodeStateTest, RemembersWhatWasWithheld) {
   NodeState state = three_members();
   state.servers[7].node = "a node";
-  std::string without = state.encode();
+  std::string without = state.encode(0);
   state.servers[7].withheld = {"extra", "more"};
-  EXPECT_EQ(NodeState::decode(state.encode()).servers[7].withheld, state.servers[7].withheld);
+  EXPECT_EQ(NodeState::decode(state.encode(0)).servers[7].withheld, state.servers[7].withheld);
   EXPECT_TRUE(NodeState::decode(without).servers[7].withheld.empty());
 }
 

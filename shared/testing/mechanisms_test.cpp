@@ -61,6 +61,24 @@ TEST(Mechanisms, TheLogIsReadBeforeAnApply) {
   }
 }
 
+// What is written after a crash is newer than what was announced before it, though the clock is lost and set back
+// meanwhile: others have forgotten up to there, and would take the row for one that they buried.
+TEST(Mechanisms, NothingIsGivenAVersionThatWasAnnounced) {
+  LooseNodes nodes(2, create);
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.exchange_all();
+  nodes.pass(60'000);
+  nodes.core(0).cut_alone(true);
+  ASSERT_EQ(nodes.deliver(nodes.make(0, 1), 1), Taken::applied);
+  Hlc announced = nodes.core(1).state.metas[nodes.origin(0)].watermark;
+  nodes.skew(0, -30'000);
+  nodes.restart(0);
+  EXPECT_GE(nodes.store(0).clock().now(), announced);
+  nodes.insert(0, "rows", row("late", "1"));
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=1 late=1") << i;
+}
+
 // A delete ends the life that it had seen, also where somebody edited it later without knowing; and no other life.
 TEST(Mechanisms, ADeleteEndsTheLifeThatItHadSeen) {
   LooseNodes nodes(3, create);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "shared/sync/node_state.hpp"
+
 namespace rowmesh::testing {
 
 MemoryStore::MemoryStore(Identity identity, WallClock& wall, Flavour flavour)
@@ -195,6 +197,20 @@ void MemoryStore::crash() {
   rollback();
   abort_local();
   history_waiting_.clear();
+  clock_.restart(clock_on_disk());
+}
+
+// As PostgreSQL does at its start: whatever else the clock had given is lost.
+Hlc MemoryStore::clock_on_disk() const {
+  Hlc last = 0;
+  for (const Entry& entry : log_) last = std::max(last, entry.hlc);
+  for (auto& [id, prepared] : prepared_)
+    for (const Entry& entry : prepared.entries) last = std::max(last, entry.hlc);
+  auto newest = std::find_if(history_.rbegin(), history_.rend(), [](auto& record) { return !record.state.empty(); });
+  try {
+    if (newest != history_.rend()) last = std::max(last, NodeState::decode(newest->state).hlc);
+  } catch (const Error&) {}  // the contract suite keeps other texts there
+  return last;
 }
 
 // ---- the log

@@ -170,6 +170,7 @@ class MemoryStore : public Store {
 
   Identity identity_;
   Flavour flavour_;
+  Hlc clock_on_disk() const;
   HybridClock clock_;
   std::uint64_t generation_ = 1;
   std::map<std::string, std::string> settings_;
