@@ -162,7 +162,7 @@ void announce(bool captured) {
   SharedSlot* slot = my_slot();
   if (truncated) pg_atomic_fetch_add_u64(&slot->truncates, 1);
   if (config_changed) pg_atomic_fetch_add_u64(&slot->config_generation, 1);
-  wake_worker(slot);
+  config_changed || poke_at_commit ? wake_worker(slot) : wake_worker_for_commit(slot);
   if (poke_at_commit) poke_launcher();
 }
 

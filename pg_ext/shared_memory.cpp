@@ -80,6 +80,7 @@ void initialise_slots() {
     pg_atomic_init_u32(&slot->worker_state, 0);
     pg_atomic_init_u32(&slot->hold, 0);
     pg_atomic_init_u32(&slot->failures, 0);
+    pg_atomic_init_u32(&slot->heeds_commits, 0);
     pg_atomic_init_u64(&slot->config_generation, 1);
     pg_atomic_init_u64(&slot->truncates, 0);
     pg_atomic_init_u32(&slot->log_index, 0);
@@ -270,6 +271,12 @@ void detach_worker(SharedSlot* slot) {
 void wake_worker(SharedSlot* slot) {
   Latch* latch = *const_cast<Latch* volatile*>(&slot->worker_latch);
   if (latch) SetLatch(latch);
+}
+
+// A wake-up costs the application's server two changes of context, and the one who commits a signal.
+void wake_worker_for_commit(SharedSlot* slot) {
+  pg_memory_barrier();  // the commit shows to others before this looks; Worker::heed() is the other half
+  if (pg_atomic_read_u32(&slot->heeds_commits) != 0) wake_worker(slot);
 }
 
 void poke_launcher() {

@@ -30,11 +30,12 @@ struct SharedSlot {
   pg_atomic_uint32 hlc_ready;  // 0: this server has just started, and the clock must first learn what was given before
 
   pg_atomic_uint32 worker_state;
-  pg_atomic_uint32 hold;       // DROP DATABASE is at work: stop and do not start
-  pg_atomic_uint32 failures;   // since the worker last ran for a while
-  int worker_pid;              // 0: none. Under SharedMemory::lock
-  Latch* worker_latch;         // of the worker, or nullptr. Under SharedMemory::lock for changes
-  std::int64_t started_at_us;  // launcher only
+  pg_atomic_uint32 hold;           // DROP DATABASE is at work: stop and do not start
+  pg_atomic_uint32 failures;       // since the worker last ran for a while
+  int worker_pid;                  // 0: none. Under SharedMemory::lock
+  Latch* worker_latch;             // of the worker, or nullptr. Under SharedMemory::lock for changes
+  pg_atomic_uint32 heeds_commits;  // the worker: a commit is worth a wake-up now
+  std::int64_t started_at_us;      // launcher only
 
   pg_atomic_uint64 config_generation;            // counts committed changes of configuration
   pg_atomic_uint64 truncates;                    // counts captured TRUNCATEs that committed
@@ -84,6 +85,7 @@ void attach_worker(SharedSlot* slot);
 void detach_worker(SharedSlot* slot);
 // Any process; cheap, never raises, safe in commit callbacks.
 void wake_worker(SharedSlot* slot);
+void wake_worker_for_commit(SharedSlot* slot);  // unless it would not look at it now
 void poke_launcher();
 
 // The status as JSON text. Longer texts than status_bytes are refused (false).

@@ -103,14 +103,25 @@ class Worker {
       configure();
       loop_.run();
       leave_if_held();
+      bool heeded = heed(node_.heeds_commits());
       tick();
       loop_.run();  // what the tick wants to send goes out now
-      wait();
+      bool heeds = heed(node_.heeds_commits());
+      if (!heeds || heeded) wait();
     } catch (const Error& error) {
       store_.rollback();
       write_log('w', error.what());
       wait_on_latch(200);
     }
+  }
+
+  // Said before the log is read: whoever commits behind that snapshot sees it and wakes us.
+  bool heed(bool commits) {
+    if (commits != (pg_atomic_read_u32(&slot_->heeds_commits) != 0)) {
+      pg_atomic_write_u32(&slot_->heeds_commits, commits);
+      pg_memory_barrier();
+    }
+    return commits;
   }
 
   void tick() {

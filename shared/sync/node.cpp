@@ -26,6 +26,7 @@ Node::Node(const NodeServices& services) : impl_(std::make_unique<Impl>(services
 Node::~Node() = default;
 void Node::start() { impl_->start(); }
 std::uint64_t Node::tick() { return impl_->tick(); }
+bool Node::heeds_commits() const { return impl_->heeds_commits(); }
 void Node::force_cut() { impl_->force = true; }
 void Node::remember() { impl_->remember(); }
 HttpResponse Node::check(const HttpRequest& head, std::uint64_t& body_limit) { return impl_->check(head, body_limit); }

@@ -49,6 +49,9 @@ class Node : public HttpHandler {
   // 1970) at which it wants to be called again at the latest. Catches and reports errors of the store; what it throws
   // is a bug.
   std::uint64_t tick();
+  // Whether a commit would be shipped at once. If not, tick() is called in time for it without being woken: all servers
+  // are busy with what they have been sent, or there is none.
+  bool heeds_commits() const;
   // wait(): makes a new position at the next tick even if nothing changed; NodeStatus::wait_cut counts them.
   void force_cut();
   // Before this run ends: everything that was committed here is read and in the history, as far as the store lets it.

@@ -19,6 +19,7 @@ class Node::Impl {
   explicit Impl(const NodeServices& services) : core(services) {}
 
   void start();
+  bool heeds_commits();
   std::uint64_t tick();
   void remember();
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit);
@@ -53,7 +54,10 @@ class Node::Impl {
   bool wants_anything(const Peer& peer, DocumentOrder& order);
   std::uint64_t timeout_of(const Peer& peer, std::uint64_t body_bytes);
   void pace(Peer& peer, std::uint64_t bytes);
-  bool may_ship_now(const Peer& peer);
+  bool may_ship_now(const Peer& peer);  // as far as its options go
+  bool may_ask(const Peer& peer);
+  bool hello_due(const Peer& peer);
+  bool waits_for_changes(const Peer& peer);
   bool can_catch_up(const Peer& peer, const std::string& name, const ParkedTable& parked);
   void send_document(Peer& peer, const MadeDocument& made);
   void take_progress(Peer& peer, const Progress& progress);

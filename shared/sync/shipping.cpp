@@ -51,6 +51,25 @@ bool Node::Impl::may_ship_now(const Peer& peer) {
   return false;
 }
 
+bool Node::Impl::may_ask(const Peer& peer) {
+  return enabled && peer.greets() && !peer.in_flight && peer.retry_at_ms <= core.now_ms();
+}
+
+bool Node::Impl::hello_due(const Peer& peer) {
+  return !peer.met || core.now_ms() > peer.last_hello_ms + hello_every_ms;
+}
+
+bool Node::Impl::waits_for_changes(const Peer& peer) {
+  if (!peer.reachable()) return enabled && peer.asked_for_changes && !peer.ready && may_ship_now(peer);
+  return may_ask(peer) && !hello_due(peer) && may_ship_now(peer);
+}
+
+bool Node::Impl::heeds_commits() {
+  return !answers->empty() || (stopped().empty() && std::any_of(peers.begin(), peers.end(), [this](auto& one) {
+                                 return waits_for_changes(one.second);
+                               }));
+}
+
 void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms,
                       std::function<void(Peer&, HttpResponse)> done) {
   sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
@@ -82,8 +101,7 @@ void Node::Impl::greet(Peer& peer) {
 
 void Node::Impl::greet_only() {
   for (auto& [id, peer] : peers) {
-    if (!enabled || !peer.greets() || peer.in_flight || peer.retry_at_ms > core.now_ms()) continue;
-    if (!peer.met || core.now_ms() > peer.last_hello_ms + hello_every_ms) greet(peer);
+    if (may_ask(peer) && hello_due(peer)) greet(peer);
   }
 }
 
@@ -307,13 +325,10 @@ void Node::Impl::ship() {
   std::uint64_t now_ms = core.now_ms();
   std::vector<Peer*> ready;
   for (auto& [id, peer] : peers) {
-    if (enabled && !peer.reachable() && may_ship_now(peer) && peer.asked_for_changes && !peer.ready)
+    if (waits_for_changes(peer))
       ready.push_back(&peer);
-    if (!enabled || !peer.greets() || peer.in_flight || peer.retry_at_ms > now_ms) continue;
-    if (!peer.met || now_ms > peer.last_hello_ms + hello_every_ms)
+    else if (may_ask(peer) && hello_due(peer))
       greet(peer);
-    else if (may_ship_now(peer))
-      ready.push_back(&peer);
   }
   bool forced = force || heartbeat_due();
   if (ready.empty() && !forced && now_ms < core.last_cut_ms + 1000) return;
