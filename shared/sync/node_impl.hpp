@@ -53,7 +53,7 @@ class Node::Impl {
   void leave_out_by_setting(Peer& peer);
   bool wants_anything(const Peer& peer, DocumentOrder& order);
   std::uint64_t timeout_of(const Peer& peer, std::uint64_t body_bytes);
-  void pace(Peer& peer, std::uint64_t bytes);
+  void pace(Peer& peer, std::uint64_t rows, std::uint64_t bytes);
   bool may_ship_now(const Peer& peer);  // as far as its options go
   bool may_ask(const Peer& peer);
   bool hello_due(const Peer& peer);

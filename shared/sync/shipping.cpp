@@ -9,6 +9,7 @@
 namespace rowmesh {
 namespace {
 constexpr std::uint64_t hello_every_ms = 5000;  // so that both sides know that the link lives
+constexpr std::uint64_t between_documents_ms = 4;
 constexpr std::uint64_t answer_timeout_ms = 10000;
 constexpr std::uint64_t document_timeout_ms =
     5000;  // more than that, and a second for each megabyte; a long document is answered before it is applied
@@ -33,10 +34,13 @@ std::uint64_t Node::Impl::timeout_of(const Peer& peer, std::uint64_t body_bytes)
   return options.rate_limit ? timeout_ms + body_bytes * 1000 / options.rate_limit : timeout_ms;
 }
 
-// What was sent uses up the time that it may take; the next document waits for the rest of it.
-void Node::Impl::pace(Peer& peer, std::uint64_t bytes) {
-  if (std::uint64_t rate = peer.config.options.rate_limit)
-    peer.paced_until_ms = std::max(peer.paced_until_ms, core.now_ms()) + bytes * 1000 / rate;
+// What was sent uses up the time that it may take; the next document waits for the rest of it. And changes that come
+// faster than documents go wait for each other: a document costs both sides half a millisecond of processor time,
+// whatever is in it, which the writers on a busy machine need themselves. A single change after another goes at once.
+void Node::Impl::pace(Peer& peer, std::uint64_t rows, std::uint64_t bytes) {
+  std::uint64_t now_ms = core.now_ms(), begin_ms = std::max(peer.paced_until_ms, now_ms);
+  if (std::uint64_t rate = peer.config.options.rate_limit) peer.paced_until_ms = begin_ms + bytes * 1000 / rate;
+  if (rows > 1) peer.paced_until_ms = std::max(peer.paced_until_ms, now_ms + between_documents_ms);
 }
 
 bool Node::Impl::may_ship_now(const Peer& peer) {
@@ -392,7 +396,7 @@ void Node::Impl::ship() {
 }
 
 void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
-  pace(peer, made.body->size());
+  pace(peer, made.rows, made.body->size());
   peer.meters.documents_sent++;
   peer.meters.bytes_sent += made.body->size();
   peer.meters.batch_changes.observe(static_cast<double>(made.rows));
