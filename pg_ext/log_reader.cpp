@@ -16,6 +16,7 @@ extern "C" {
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/namespace.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -183,6 +184,17 @@ struct ScratchContext {
   void done() { MemoryContextDelete(memory); }
 };
 
+// Symptom, at some starts (always behind a WAL switch): "xlog flush request ... is not satisfied", and the log was not
+// read until something else was written. Mechanism: GetXLogInsertRecPtr() tells where the next record will begin, and
+// on a new page that is behind a header which nobody has written yet. Fix: up to where records end.
+XLogRecPtr end_of_last_record() {
+  XLogRecPtr next = GetXLogInsertRecPtr();
+  std::uint32_t in_page = static_cast<std::uint32_t>(next % XLOG_BLCKSZ);
+  bool first_of_segment = XLogSegmentOffset(next, wal_segment_size) == in_page;
+  std::uint32_t header = first_of_segment ? SizeOfXLogLongPHD : SizeOfXLogShortPHD;
+  return in_page == header ? next - header : next;
+}
+
 std::uint64_t to_number(const std::string& text, std::size_t& at) {
   std::size_t end = text.find_first_not_of("0123456789", at);
   if (end == std::string::npos) end = text.size();
@@ -274,7 +286,7 @@ LogRead LogReader::read(Catalog& catalog, Snapshot snapshot, const LogVisitor& v
 
   guard([&] {
     flush_to_ = InvalidXLogRecPtr;
-    if (first_) flush_to_ = GetXLogInsertRecPtr();
+    if (first_) flush_to_ = end_of_last_record();
   });
   if (!first_)
     for (const Transaction& transaction : transactions)

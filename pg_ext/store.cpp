@@ -66,7 +66,10 @@ class AsynchronousCommit {
 }  // namespace
 
 PgStore::PgStore(SharedSlot* slot) : slot_(slot), clock_(slot) {
+  static bool registered = false;  // for the life of the process, and there are few places
+  if (registered) return;
   guard([] { CacheRegisterRelcacheCallback(relation_changed, 0); });
+  registered = true;
 }
 
 // ---- transactions

@@ -240,8 +240,8 @@ class Store {
   virtual void note_restored(std::int64_t id, const std::string& text) = 0;
 
   // ---- rows
-  // The key of a row in this store's canonical form, from values that came from another engine. nullopt: this table
-  // cannot hold such a key (`reason` says why).
+  // In a write transaction: the key of a row in this store's canonical form, from values that came from another engine.
+  // nullopt: this table cannot hold such a key (`reason` says why).
   virtual std::optional<Key> canonical_key(const Table& table, RowView key_values, const std::vector<ColumnType>& types,
                                            std::string* reason) = 0;
   // In a transaction: the rows as its snapshot shows them. Keys sorted ascending; absent rows are not visited.
@@ -257,8 +257,8 @@ class Store {
   // results.size() == writes.size() afterwards.
   virtual void write_rows(const Table& table, const std::vector<ColumnType>& types, std::span<const RowWrite> writes,
                           std::vector<WriteResult>& results) = 0;
-  // The row as read_rows would give it back once it is written: to compare it with what is here. A value that the table
-  // cannot hold stays as it is.
+  // In a write transaction: the row as read_rows would give it back once it is written: to compare it with what is
+  // here. A value that the table cannot hold stays as it is.
   virtual OwnedRow as_stored(const Table& table, const std::vector<ColumnType>& types, RowView row) {
     (void)table, (void)types;
     return OwnedRow(row);

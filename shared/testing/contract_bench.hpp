@@ -59,6 +59,7 @@ class ContractBench {
   FoundRow find(const Table& table, const Key& key);  // in a write transaction
 
  private:
+  void make(const ContractTable& table);
   std::string name_of(TableId id);
 
   StoreFixture& fixture_;

@@ -14,9 +14,12 @@ void as_stored_is_what_comes_back(ContractBench& bench) {
       {Value::of_integer(1), Value::of_text("caf\xc3\xa9 \n"), Value::of_real(0.1), Value::of_bytes("b")},
       {Value::of_integer(2), Value::of_null(), Value::of_null(), Value::of_null()}};
   for (const Row& row : given) {
-    OwnedRow stored = bench.store().as_stored(table, types, row);
+    OwnedRow stored;
     Key key = encode_key(std::span(row).first(1));
-    bench.write({table}, [&] { bench.apply(table, {bench.write_insert(key, row)}); });
+    bench.write({table}, [&] {
+      stored = bench.store().as_stored(table, types, row);
+      bench.apply(table, {bench.write_insert(key, row)});
+    });
     auto back = bench.read(table, key);
     expect(back.has_value(), "the row is not there");
     for (std::size_t i = 0; i < row.size(); i++)
