@@ -61,6 +61,7 @@ SqliteStore::Impl::Impl(const std::string& path, WallClock& wall_clock, Notice l
     register_guard();
     clock.observe(
         static_cast<Hlc>(query_integer(db, "SELECT CAST(value AS INTEGER) FROM main.rowmesh_state WHERE key='clock'")));
+    clock_at_opening = clock.now();
     given = given_now = query_integer(
         db, "SELECT CAST(marker AS INTEGER) FROM main.rowmesh_history WHERE kind=0 ORDER BY sequence DESC LIMIT 1");
     last_folded = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=2");
@@ -273,6 +274,8 @@ void SqliteStore::set_identity(const Identity& identity) {
 }
 
 std::string SqliteStore::place_trouble() { return check_place(impl_->db); }
+
+Hlc SqliteStore::given_before_opening() const { return impl_->clock_at_opening; }
 
 void SqliteStore::restart_clock(Hlc last) {
   impl_->need(Impl::Open::write, "restart_clock");

@@ -58,6 +58,7 @@ class SqliteStore : public Store {
   std::vector<Request> requests() override;
   void finish_request(std::int64_t id) override;
   VersionClock& clock() override;
+  Hlc given_before_opening() const override;
   void restart_clock(Hlc last) override;
 
   void begin(TransactionKind kind, std::span<const Table* const> locked = {}) override;

@@ -102,6 +102,7 @@ class SqliteStore::Impl {
 
   // Folded entries up to here were given to the core; `given_now` becomes `given` when the transaction that gave them
   // ends well.
+  Hlc clock_at_opening = 0;
   std::int64_t given = 0, given_now = 0, last_folded = 0, last_sequence = 0;
   struct Note {
     TableId table;

@@ -123,6 +123,13 @@ class Core {
   std::set<TableId> told_of_key;  // of these it was said that changes under an earlier primary key are not shipped
 
  private:
+  // Where the history that was found ends.
+  struct Start {
+    Origin origin = 0;
+    Position position;
+    OriginMeta meta;
+  };
+  Start start_;
   // What NodeState::hlc becomes with the next state that is written. It looks a little ahead, so that a watermark may
   // be announced without being written first; by the time of day, so that many starts do not add up.
   Hlc promise() const;

@@ -273,7 +273,8 @@ void Core::load_history() {
   // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a
   // server that has the lost one would take the new one for known. The time of day would not do: it goes back.
   first_number_ = state.applied[state.self].number + lost_numbers;
-  newest_at_start = state.own_meta().newest;
+  newest_at_start = std::max(state.own_meta().newest, store.given_before_opening());
+  start_ = {state.self, state.applied[state.self], state.own_meta()};
   // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.
   if (state.self != identity.origin) {
     auto before = state.members.find(state.self);

@@ -54,6 +54,15 @@ void Core::take_renewal(PackedReader& in) {
 void Core::close_origin(NodeState& next, const Renewal& renewal) {
   Position& reached = next.applied[renewal.before];
   OriginMeta& meta = next.metas[renewal.before];
+  for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
+  if (auto member = next.members.find(renewal.before); member != next.members.end())
+    member->second.left = !renewal.before_goes_on;
+  // What this copy has read from the log since, the one that goes on has read as well, under positions of its own.
+  if (renewal.before_goes_on && start_.origin == renewal.before) {
+    reached = start_.position;
+    meta = start_.meta;
+    return;
+  }
   bool wrote_on = false;
   PositionNumber upto = 0;
   Hlc newest = 0;
@@ -75,9 +84,6 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
     meta.watermark = std::min(meta.watermark, std::max(newest, next.prune_horizon));
     meta.newest = newest;
   }
-  for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
-  if (auto member = next.members.find(renewal.before); member != next.members.end())
-    member->second.left = !renewal.before_goes_on;
 }
 
 void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t request) {

@@ -192,6 +192,10 @@ class Store {
   virtual void finish_request(std::int64_t id) = 0;  // in a write transaction
 
   virtual VersionClock& clock() = 0;
+  // Versions up to this are those of whoever had this database before it was opened here. Only of a store that gives
+  // versions when it reads the log (SQLite): what was read lies in the file, and a copy of it is not the one that gave
+  // them.
+  virtual Hlc given_before_opening() const { return 0; }
   virtual void restart_clock(
       Hlc last) = 0;  // in a write transaction: versions and watermarks begin again above `last`, lower as it may be
 
