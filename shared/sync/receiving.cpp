@@ -258,12 +258,9 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
   std::uint64_t size = body->size();
   Applier applier(core, std::move(body), compressed);
   if (!peer.config.all_tables) applier.take_only(peer.config.tables);
-  bool open = progress().accepts_unknown;
+  Progress now = progress();  // as others are told: they leave out what is taken from its origin itself
   bool anything = applier.check([&](Origin origin) {
-    if (origin == applier.header().sender) return true;
-    for (auto& [id, other] : peers)
-      if (known(other).origin == origin) return false;
-    return open;
+    return origin == applier.header().sender || (now.accepts_unknown && !now.direct.contains(origin));
   });
   if (applier.header().node != known(peer).node)
     throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");

@@ -28,5 +28,46 @@ TEST(Meeting, TheSecondOneToBeSetUpIsMetAtOnce) {
   EXPECT_LT(nodes.status(1).failures, knocked + 10u);
 }
 
+// Does not get to the documents of one node, as if that one had frozen between its hello and its first document.
+class WithoutDocuments : public HttpHandler {
+ public:
+  WithoutDocuments(NodePair& all, std::size_t here, std::size_t of) : nodes(all), at(here), unheard(of) {}
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
+    return nodes.nodes[at]->check(head, body_limit);
+  }
+  HttpResponse handle(const HttpRequest& request) override {
+    auto from = request.headers.find("x-rowmesh-node");
+    bool dropped = request.path == "/rowmesh/v1/changes" && from != request.headers.end() &&
+                   from->second == NodePair::uuid(unheard);
+    if (!dropped) return nodes.nodes[at]->handle(request);
+    HttpResponse response;
+    response.status = 503;
+    return response;
+  }
+  HttpResponse later(const HttpRequest& request) override { return nodes.nodes[at]->later(request); }
+
+  NodePair& nodes;
+  std::size_t at, unheard;
+};
+
+// Symptom: a server that froze just after it had joined kept two others from each other's changes for as long as it
+// stayed away. Mechanism: what the one had of it the other refused, since it was to come from there itself, and with
+// that the whole document. Fix: the refusal holds only while that server is heard, which is what it tells others.
+TEST(Meeting, AServerThatFallsSilentAtOnceKeepsNobodyApart) {
+  NodePair nodes(3);
+  for (std::size_t at = 0; at < 3; at++)
+    for (std::size_t to = 0; to < 3; to++)
+      if (at != to) nodes.add_server(at, to, "secret " + std::to_string(at + to));
+  WithoutDocuments last(nodes, 2, 1);
+  nodes.handlers[2] = &last;
+  nodes.start();
+  nodes.run_for(1000);
+  nodes.network.attach(1, nullptr);
+  nodes.run_for(30000);
+  nodes.write(0, "k", "1");
+  nodes.run_for(40000);
+  EXPECT_EQ(nodes.rows(2), 1u) << nodes.status(0, 1).last_error;
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
