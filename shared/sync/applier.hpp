@@ -168,6 +168,8 @@ class Applier {
     return write.types.empty() ? mapping().types : write.types;
   }
   void list(const Table& table, KeyView key, const Loss& loss);
+  // `loss` says which columns; the values are those that this life has now.
+  void list_lost_life(const Table& table, KeyView key, const Life& life, Loss loss);
   void resolve_uniques();
   void settle_all();
   // applier_keys.cpp

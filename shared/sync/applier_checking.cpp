@@ -31,12 +31,7 @@ void Applier::check_copied(std::size_t index, Entry* entry, const FoundRow& foun
     core_.store.note_local(table, LogOp::update, item.key, ColumnSet::all());
     return;
   }
-  OwnedRow here;
-  KeyView key = item.key;
-  core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
-    here = OwnedRow(row);
-    return true;
-  });
+  OwnedRow here = core_.row_of(table, item.key);
   if (here.empty()) throw Raced{};
   OwnedRow there = comparable(table, life.values, here.view());
   const Life* mine = entry ? shown_life(entry->state, table.integer_key, state_.truncated(table.id)) : nullptr;

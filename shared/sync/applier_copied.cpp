@@ -16,12 +16,7 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
     if (!decide_plainly(item, entry, found)) decide_generally(index, entry, found);
     return;
   }
-  OwnedRow table_row;
-  KeyView key = item.key;
-  core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
-    table_row = OwnedRow(row);
-    return true;
-  });
+  OwnedRow table_row = core_.row_of(table, item.key);
   if (copy_->adopt) return adopt_copied(index, entry, found, table_row.view());
   IncomingLife& life = item.lives[0];
   OwnedRow there = comparable(table, life.values, table_row.view());

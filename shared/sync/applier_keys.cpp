@@ -197,12 +197,11 @@ void Applier::list_buried(const Table& table, const Key& key, const Life& life) 
     loss.loser_version = std::max(loss.loser_version, written);
   }
   if (loss.columns.empty()) return;
-  OwnedRow row;
-  KeyView view = key;
-  core_.store.read_rows(table, {&view, 1}, [&](std::size_t, KeyView, RowView here) {
-    row = OwnedRow(here);
-    return true;
-  });
+  list_lost_life(table, key, life, std::move(loss));
+}
+
+void Applier::list_lost_life(const Table& table, KeyView key, const Life& life, Loss loss) {
+  OwnedRow row = core_.row_of(table, key);
   loss.loser = OwnedRow(life_values(table, life, life.in_table ? row.view() : RowView()));
   loss.birth = life.birth;
   if (life.side) loss.types = life.side->types;

@@ -34,12 +34,7 @@ void Applier::find_late_references() {
   for (auto [entry, hlc] : std::exchange(late_references_, {})) {
     const Table* child = core_.table(entry->table);
     if (!child) continue;
-    OwnedRow table_row;
-    KeyView key = *entry->key;
-    core_.store.read_rows(*child, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
-      table_row = OwnedRow(row);
-      return true;
-    });
+    OwnedRow table_row = core_.row_of(*child, *entry->key);
     for (const Reference& reference : child->references)
       if (const Table* parent = core_.table(reference.to); parent && parent->keeps_lives_apart())
         find_late_reference(*child, reference, *parent, *entry, hlc, table_row.view());

@@ -225,11 +225,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   const Table& table = *mapping().table;
   OwnedRow table_row;
   if (found.exists) {
-    KeyView key = item.key;
-    core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
-      table_row = OwnedRow(row);
-      return true;
-    });
+    table_row = core_.row_of(table, item.key);
     if (table_row.empty()) throw Raced{};
   }
   RowState state = entry ? entry->state : RowState{};

@@ -54,15 +54,6 @@ Version Applier::claim(const Table& table, const Entry* entry, RowView row) cons
 std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vector<Deferred> deferred) {
   std::vector<Candidate> all;
   std::set<Key> known;
-  auto row_of = [&](const Key& key) {
-    OwnedRow row;
-    KeyView view = key;
-    core_.store.read_rows(table, {&view, 1}, [&](std::size_t, KeyView, RowView here) {
-      row = OwnedRow(here);
-      return true;
-    });
-    return row;
-  };
   auto add = [&](Entry* entry, const Key& key, OwnedRow desired, OwnedRow table_row, std::vector<ColumnType> types) {
     if (!known.insert(key).second) return;
     Candidate candidate;
@@ -75,14 +66,14 @@ std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vec
     all.push_back(std::move(candidate));
   };
   for (Deferred& row : deferred)
-    add(row.entry, *row.entry->key, std::move(row.desired), row_of(*row.entry->key), std::move(row.types));
+    add(row.entry, *row.entry->key, std::move(row.desired), core_.row_of(table, *row.entry->key), std::move(row.types));
   for (Entry* entry : core_.sides()) {
     const Life* shown = entry->table == table.id
                             ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id))
                             : nullptr;
     if (!shown || !shown->side || (shown->side->kind != SideKind::hidden && shown->side->kind != SideKind::quarantined))
       continue;
-    OwnedRow here = shown->in_table ? row_of(*entry->key) : OwnedRow();
+    OwnedRow here = shown->in_table ? core_.row_of(table, *entry->key) : OwnedRow();
     std::size_t before = all.size();
     add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), here.view())), {},
         shown->side->types);
@@ -93,7 +84,7 @@ std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vec
       if (!unique_values(table.uniques[index], all[i].desired.view())) continue;
       auto other = core_.store.find_unique(table, index, all[i].desired.view());
       if (!other || known.contains(*other)) continue;
-      OwnedRow row = row_of(*other);
+      OwnedRow row = core_.row_of(table, *other);
       if (row.empty()) continue;
       add(core_.window.find(table.id, *other), *other, OwnedRow(row.view()), OwnedRow(row.view()), {});
     }

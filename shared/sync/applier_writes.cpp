@@ -160,18 +160,7 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
         loss.columns.add(static_cast<ColumnIndex>(i));
         loss.loser_version = std::max(loss.loser_version, version);
       }
-      if (!loss.columns.empty()) {
-        OwnedRow row;
-        KeyView key = *entry.key;
-        core_.store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView here) {
-          row = OwnedRow(here);
-          return true;
-        });
-        loss.loser = OwnedRow(life_values(table, life, life.in_table ? row.view() : RowView()));
-        loss.birth = life.birth;
-        if (life.side) loss.types = life.side->types;
-        list(table, *entry.key, loss);
-      }
+      if (!loss.columns.empty()) list_lost_life(table, *entry.key, life, std::move(loss));
     }
     // What lives on was born later, and may have waited for what died.
     bool dies = std::any_of(entry.state.lives.begin(), entry.state.lives.end(),

@@ -126,16 +126,10 @@ void Node::Impl::go_on_copying() {
   request.path = "/rowmesh/v1/rows";
   request.query = "table=" + bytes_to_hex(copy.tables.front()) + "&after=" + bytes_to_hex(copy.after);
   request.bytes_per_second = peer.config.options.rate_limit;
-  sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
-  auto queue = answers;
-  core.services.client.send(
-      peer.config.url, std::move(request), piece_timeout_ms, limits::body_bytes,
-      [this, queue, id = peer.config.id, generation = peer.generation](HttpResponse response) {
-        queue->push_back({id, generation, std::move(response),
-                          [this](Peer& answered, HttpResponse piece) { take_copied(answered, std::move(piece)); }});
-      });
+  post(peer, std::move(request), piece_timeout_ms, limits::body_bytes,
+       {.done = [this](Peer& answered, HttpResponse piece) { take_copied(answered, std::move(piece)); }});
 }
 
 void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
@@ -228,10 +222,7 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
       Loss loss{"update_origin_differs", "copied_over", ColumnSet::all(), {}, {}, {}, newest};
       if (const Life* here = entry->state.in_table()) loss.birth = here->birth;
       KeyView key = *entry->key;
-      core.store.read_rows(*table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
-        loss.loser = OwnedRow(row);
-        return true;
-      });
+      loss.loser = core.row_of(*table, key);
       core.store.add_conflict(conflict_row(*table, key, loss, core.now_ms()));
       listed++;
     }

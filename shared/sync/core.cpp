@@ -39,6 +39,15 @@ const Table* Core::table_by_wire_name(const std::string& name) const {
   return at == by_wire_name_.end() ? nullptr : table(at->second);
 }
 
+OwnedRow Core::row_of(const Table& table, KeyView key) {
+  OwnedRow found;
+  store.read_rows(table, {&key, 1}, [&](std::size_t, KeyView, RowView row) {
+    found = OwnedRow(row);
+    return true;
+  });
+  return found;
+}
+
 bool Core::cut(bool force) {
   Batch batch;
   touched_sides_.clear();

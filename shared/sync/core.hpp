@@ -91,6 +91,8 @@ class Core {
   const Table* table(TableId id) const;
   const Table* table_by_wire_name(const std::string& name) const;
   const std::map<TableId, Table>& tables() const { return tables_; }
+  // In a transaction: the row as its snapshot shows it; empty if it is not there.
+  OwnedRow row_of(const Table& table, KeyView key);
 
   void mark_side(Entry& entry) { dirty_sides_.insert(&entry); }  // its side row must be written, or removed
   // Rows hidden, held or quarantined, by table.

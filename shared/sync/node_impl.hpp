@@ -64,6 +64,9 @@ class Node::Impl {
   void observe_lag(Peer& peer, const Progress& progress);
   void failed(Peer& peer, const HttpResponse& response);
   void send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::function<void(Peer&, HttpResponse)> done);
+  // `answer`: what is to be done with it.
+  struct Answer;
+  void post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_bytes, Answer answer);
   void met(const std::string& node, const std::string& name, Origin origin, bool takes);
   Hlc horizon_limit();
   KnownServer& known(const Peer& peer) { return core.state.servers[peer.config.id]; }
@@ -160,9 +163,9 @@ class Node::Impl {
   ReplayGuard replay_guard;
 
   struct Answer {
-    std::int64_t peer;
-    std::uint64_t generation;
-    HttpResponse response;
+    std::int64_t peer = 0;
+    std::uint64_t generation = 0;
+    HttpResponse response = {};
     std::function<void(Peer&, HttpResponse)> done;
     bool asked = false;  // to the request that waits for changes: the others do not wait for it
   };

@@ -53,15 +53,9 @@ void Node::Impl::ask(Peer& peer) {
     request.query += std::string(whole_part) + bytes_to_hex(wanted.size() <= wanted_bytes ? wanted : "\"all\"");
   }
   if (std::exchange(peer.ask_stale, false)) request.query += stale_mark;
-  sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.asking = true;
-  auto queue = answers;
-  core.services.client.send(
-      peer.config.url, std::move(request), ask_timeout_ms, limits::body_bytes,
-      [this, queue, id, generation = peer.generation](HttpResponse response) {
-        queue->push_back({id, generation, std::move(response),
-                          [this](Peer& answered, const HttpResponse& got) { take_asked(answered, got); }, true});
-      });
+  post(peer, std::move(request), ask_timeout_ms, limits::body_bytes,
+       {.done = [this](Peer& answered, const HttpResponse& got) { take_asked(answered, got); }, .asked = true});
 }
 
 void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {

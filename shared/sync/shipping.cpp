@@ -76,15 +76,21 @@ bool Node::Impl::heeds_commits() {
 
 void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms,
                       std::function<void(Peer&, HttpResponse)> done) {
-  sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
-  auto queue = answers;
-  core.services.client.send(
-      peer.config.url, std::move(request), timeout_ms, limits::control_body_bytes,
-      [queue, id = peer.config.id, generation = peer.generation, done = std::move(done)](HttpResponse response) {
-        queue->push_back({id, generation, std::move(response), done});
-      });
+  post(peer, std::move(request), timeout_ms, limits::control_body_bytes, {.done = std::move(done)});
+}
+
+void Node::Impl::post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_bytes,
+                      Answer answer) {
+  sign_request(request, core.identity.node, peer.secret(), core.now_ms(), core.services.random.next());
+  answer.peer = peer.config.id;
+  answer.generation = peer.generation;
+  core.services.client.send(peer.config.url, std::move(request), timeout_ms, answer_bytes,
+                            [queue = answers, answer = std::move(answer)](HttpResponse response) mutable {
+                              answer.response = std::move(response);
+                              queue->push_back(std::move(answer));
+                            });
 }
 
 void Node::Impl::greet(Peer& peer) {
