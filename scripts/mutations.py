@@ -18,7 +18,7 @@ TIME_LIMIT_S = 300
 class Mutation:
     name: str
     file: str
-    edits: list  # of (before, after)
+    edits: list  # of (before, after), and the file where it is another one
     test: str
     program: str = "shared/rowmesh_tests"
 
@@ -62,7 +62,7 @@ MUTATIONS = [
              "Holes.H6_TheLoserOfAUniqueValueComesBack"),
     Mutation("H6-claim", "shared/merge/window.cpp", [("!lives.front().side && lives.front().meant.empty()", "lives.front().meant.empty()")],
              "Holes.H6_AHiddenRowKeepsItsClaim"),
-    Mutation("H7-relay", "shared/sync/document_maker.cpp", [("if (lives.empty()) return;", "if (lives.empty() || entry.state.has_side()) return;")],
+    Mutation("H7-relay", "shared/sync/document_maker.cpp", [("if (lives.empty() || !names_a_row(", "if (lives.empty() || entry.state.has_side() || !names_a_row(")],
              "Holes.H7_ARelayHandsOnWhatItRefuses"),
     Mutation("H7-late", "shared/sync/core_fold.cpp", [("side.columns = left;", ""), ("if (left.empty()) life->side = nullptr;", "")],
              "Holes.H7_TakenInLateItOverwritesNothingNewer"),
@@ -121,7 +121,9 @@ MUTATIONS = [
     Mutation("life", "shared/merge/merge.cpp",
              [("if (incoming.removed > life.removed) life.removed", "if (incoming.removed > life.columns.newest()) life.removed")],
              "Mechanisms.ADeleteEndsTheLifeThatItHadSeen"),
-    Mutation("fold", "shared/sync/applier.cpp", [("if (!core_.store.log_must_be_read()) return;", "return;"), ("if (found.newer_than_log) throw Raced{};", "")],
+    Mutation("fold", "shared/sync/applier.cpp",
+             [("if (!core_.store.log_must_be_read()) return;", "return;"),
+              ("if (found.newer_than_log) throw Raced{};", "", "shared/sync/applier_rows.cpp")],
              "Mechanisms.TheLogIsReadBeforeAnApply"),
     Mutation("echo-sqlite", "sqlite_ext/store.cpp",
              [("if (name.starts_with(\"rowmesh_\")) return SQLITE_IGNORE;", "if (name.starts_with(\"rowmesh_\")) return SQLITE_OK;")],
@@ -178,20 +180,23 @@ def passes(mutation):
 
 # -> what is wrong; '' if the test notices.
 def try_out(mutation):
-    path = SCRATCH / "tree" / mutation.file
-    whole = path.read_text()
-    text = whole
-    for before, after in mutation.edits:
+    texts = {}
+    for before, after, *other in mutation.edits:
+        path = SCRATCH / "tree" / (other[0] if other else mutation.file)
+        text = texts.get(path) or path.read_text()
         if text.count(before) != 1:
             return f"the line is there {text.count(before)} times: {before}"
-        text = text.replace(before, after)
-    path.write_text(text)
+        texts[path] = text.replace(before, after)
+    whole = {path: path.read_text() for path in texts}
+    for path, text in texts.items():
+        path.write_text(text)
     try:
         if mutation.program != "postgresql" and not build(mutation.program):
             return "it does not build"
         return "the test passes without it" if passes(mutation) else ""
     finally:
-        path.write_text(whole)
+        for path, text in whole.items():
+            path.write_text(text)
 
 
 def main():
