@@ -213,7 +213,8 @@ std::vector<Neighbour> PgAdministration::neighbours() {
     guard([&] { text = read_status_text(slot); });
     NodeStatus status = status_from_json(text);
     pfree(text);
-    if (!status.node.empty()) others.push_back({status.node, status.name, status.listening, local_key()});
+    if (!status.node.empty())
+      others.push_back({status.node, status.name, status.listening, status.inside, local_key()});
   }
   return others;
 }

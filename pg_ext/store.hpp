@@ -72,7 +72,7 @@ class PgStore : public Store {
   // A configuration file was read again.
   void settings_changed() { setting_changes_++; }
   // What the worker listens on, or why it does not: shown with the status.
-  void set_listening(const std::string& address, const std::string& problem);
+  void set_listening(const std::string& address, const std::string& inside, const std::string& problem);
   void add_listener(NodeStatus& status) const;
 
  private:
@@ -100,7 +100,7 @@ class PgStore : public Store {
   std::uint64_t truncates_seen_ = 0;
   std::int64_t prune_to_ = 0, pruned_to_ = 0;
   std::uint64_t pruned_at_ms_ = 0;
-  std::string listening_, listen_problem_;
+  std::string listening_, inside_, listen_problem_;
   std::map<std::string, std::string> settings_;  // as read at this generation
   std::uint64_t settings_generation_ = 0, setting_changes_ = 0;
 };

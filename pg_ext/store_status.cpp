@@ -15,11 +15,13 @@ void PgStore::publish_status(const NodeStatus& status) {
 
 void PgStore::add_listener(NodeStatus& status) const {
   status.listening = listening_;
+  status.inside = inside_;
   status.listen_problem = listen_problem_;
 }
 
-void PgStore::set_listening(const std::string& address, const std::string& problem) {
+void PgStore::set_listening(const std::string& address, const std::string& inside, const std::string& problem) {
   listening_ = address;
+  inside_ = inside;
   listen_problem_ = problem;
 }
 

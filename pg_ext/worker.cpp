@@ -56,7 +56,10 @@ class Worker {
                            [this] { return loop_.refusals(); }}),
         administration_(store_, slot),
         site_(SiteServices{node_, store_, administration_, wall_, random_, loop_, write_log,
-                           [this](NodeStatus& status) { store_.add_listener(status); }}) {}
+                           [this](NodeStatus& status) { store_.add_listener(status); }}) {
+    loop_.share_ports(
+        {[this] { return administration_.neighbours(); }, [this] { return administration_.local_key(); }});
+  }
 
   void run() {
     start();
@@ -151,6 +154,7 @@ class Worker {
     std::int64_t timeout =
         next_tick_ms_ > now ? static_cast<std::int64_t>(std::min<std::uint64_t>(next_tick_ms_ - now, 10000)) : 0;
     if (std::int64_t network = loop_.timeout_ms(); network >= 0) timeout = std::min(timeout, network);
+    if (loop_.unsettled()) timeout = std::min<std::int64_t>(timeout, 1000);
     guard([&] {
       pgstat_report_activity(STATE_IDLE, nullptr);
       WaitEvent events[3];
@@ -175,8 +179,8 @@ class Worker {
   void configure() {
     std::uint64_t generation = store_.config_generation();
     // An address that was taken may be free later, and files with certificates are renewed in place.
-    bool listen_again =
-        (!listen_problem_.empty() || loop_.tls() != TlsMaterial()) && wall_.now_ms() >= listen_again_ms_;
+    bool listen_again = (!listen_problem_.empty() || loop_.unsettled() || loop_.tls() != TlsMaterial()) &&
+                        wall_.now_ms() >= listen_again_ms_;
     if (generation == generation_ && !settings_changed_ && !listen_again) return;
     stop_if_dropped();
     generation_ = generation;
@@ -191,8 +195,8 @@ class Worker {
       ereport(LOG, (errmsg_internal("rowmesh: listening on %s", now.c_str())));
     listen_problem_ = problem;
     listening_ = loop_.listening();
-    store_.set_listening(listening_, problem);
-    listen_again_ms_ = wall_.now_ms() + (problem.empty() ? 60000 : 5000);
+    store_.set_listening(listening_, loop_.inside(), problem);
+    listen_again_ms_ = wall_.now_ms() + (loop_.unsettled() ? 1000 : problem.empty() ? 60000 : 5000);
   }
 
   bool has_secret() {

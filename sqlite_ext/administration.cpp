@@ -80,7 +80,8 @@ std::optional<Neighbour> look_into(const std::string& path) {
         Identity identity = read_identity(db);
         Statement published(db, "SELECT status FROM main.rowmesh_published WHERE id=1");
         NodeStatus status = published.step() ? status_from_json(published.string(0)) : NodeStatus();
-        found = Neighbour{identity.node, identity.name, status.listening, state_value(db, local_key_name)};
+        found =
+            Neighbour{identity.node, identity.name, status.listening, status.inside, state_value(db, local_key_name)};
       }
     } catch (const Error&) {
       // Not ours to mend: its own worker says what is wrong with it.

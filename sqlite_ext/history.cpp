@@ -210,13 +210,15 @@ void SqliteStore::publish_status(const NodeStatus& status) {
     std::lock_guard lock(impl_->status_mutex);
     impl_->status = status;
     impl_->status.listening = impl_->listening;
+    impl_->status.inside = impl_->inside;
   }
   impl_->save_status(false);
 }
 
-void SqliteStore::set_listening(const std::string& address) {
+void SqliteStore::set_listening(const std::string& address, const std::string& inside) {
   std::lock_guard lock(impl_->status_mutex);
   impl_->listening = address;
+  impl_->inside = inside;
 }
 
 NodeStatus SqliteStore::latest_status() const {

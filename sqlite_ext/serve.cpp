@@ -54,6 +54,7 @@ struct Worker::Session {
         administration(store.connection(), path),
         site({node, store, administration, wall, random, loop, log, add_listener}) {
     status_at = file_check_at = listen_retry_at = tick_at = Clock::now();  // cppcheck-suppress useInitializationList
+    loop.share_ports({[this] { return administration.neighbours(); }, [this] { return administration.local_key(); }});
   }
   ~Session() { forwarder.set(nullptr); }
 
@@ -143,11 +144,11 @@ void Worker::listen_as_set(Session& session) {
   for (const ServerConfig& server : session.store.servers()) has_secret |= !server.secret.empty();
   std::string problem = apply_listener_settings(
       session.loop, [&](const std::string& name) { return session.store.setting(name); }, has_secret);
-  session.listen_retry_at = now + std::chrono::seconds(problem.empty() ? 60 : 1);
+  session.listen_retry_at = now + std::chrono::seconds(problem.empty() && !session.loop.unsettled() ? 60 : 1);
   if (!problem.empty() && said_last_ != problem) log('e', said_last_ = problem);
   std::string warning = listener_warning(session.loop);
   if (warning != session.listen_warning && !(session.listen_warning = warning).empty()) log('w', warning);
-  session.store.set_listening(session.loop.listening());
+  session.store.set_listening(session.loop.listening(), session.loop.inside());
   std::lock_guard guard(mutex_);
   problem_ = problem;
   listening_ = session.loop.listening();

@@ -40,8 +40,8 @@ class SqliteStore : public Store {
   sqlite3* connection();
   // Puts triggers back after a schema change. Cheap when nothing changed: one pragma. tables() does it as well.
   void maintain();
-  NodeStatus latest_status() const;                // any thread
-  void set_listening(const std::string& address);  // published with the status
+  NodeStatus latest_status() const;                                           // any thread
+  void set_listening(const std::string& address, const std::string& inside);  // published with the status
   // Writes the newest status into rowmesh_published if publish_status could not (too soon, or somebody was writing).
   // Never waits.
   void flush_status();

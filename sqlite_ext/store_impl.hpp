@@ -116,7 +116,7 @@ class SqliteStore::Impl {
 
   mutable std::mutex status_mutex;
   NodeStatus status;
-  std::string listening;
+  std::string listening, inside;
   std::string status_saved;
   std::chrono::steady_clock::time_point status_saved_at{};
   std::int64_t prune_to = 0;

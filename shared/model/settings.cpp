@@ -14,7 +14,8 @@ constexpr auto number = SettingKind::number;
 
 constexpr Setting settings[] = {
     {"listen", text, in_both, "",
-     "Address and port on which other servers reach this database, such as 127.0.0.1:8081; empty: it does not listen."},
+     "Address and port on which other servers reach this database, such as 127.0.0.1:8081, and a path if other "
+     "databases of this machine share them, such as 127.0.0.1:8081/stock; empty: it does not listen."},
     {"tls_cert_file", text, in_both, "",
      "File with the certificate (PEM, with its chain) for TLS: of the listener, and shown to other servers."},
     {"tls_key_file", text, in_both, "",

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "shared/model/error.hpp"
 #include "shared/model/limits.hpp"
@@ -18,7 +19,6 @@ namespace {
 constexpr std::uint64_t connect_timeout_ms = 5000;
 constexpr long transfer_buffer_bytes = 256 << 10;
 constexpr std::size_t answer_header_bytes = 64 << 10;
-constexpr long connections_per_host = 8;
 constexpr long idle_connections = 64;
 constexpr std::size_t handles_kept = 16;
 
@@ -40,6 +40,10 @@ struct CurlClient::Transfer {
   CURL* easy = nullptr;
   curl_slist* header_list = nullptr;
   HttpRequest request;
+  std::uint64_t relayed = 0;         // relay()'s number for it; 0: it is not
+  std::shared_ptr<ComingBody> body;  // of such a one
+  std::uint64_t silence_ms = 0;
+  std::uint64_t timeout_ms = 0;
   std::uint64_t sent = 0;  // of a body that is read by the callback
   std::uint64_t answer_limit = 0;
   std::size_t header_bytes = 0;
@@ -84,7 +88,30 @@ struct CurlClient::Callbacks {
     }
   }
 
+  static std::size_t read_coming(char* out, std::size_t size, std::size_t count, void* transfer) noexcept {
+    auto& t = *static_cast<Transfer*>(transfer);
+    ComingBody& body = *t.body;
+    body.wanted = true;
+    if (body.left() == 0 && !body.complete) {
+      body.starved = true;
+      return CURL_READFUNC_PAUSE;
+    }
+    std::size_t got = std::min(size * count, body.left());
+    std::memcpy(out, body.bytes.data() + body.taken, got);
+    body.taken += got;
+    t.sent += got;
+    if (body.left() == 0) {
+      body.bytes.clear();
+      body.taken = 0;
+    }
+    return got;
+  }
+
   // A kept connection that turns out dead makes libcurl begin again on a new one.
+  static int seek_coming(void* transfer, curl_off_t offset, int) noexcept {
+    return offset == 0 && static_cast<Transfer*>(transfer)->sent == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
+  }
+
   static int seek(void* transfer, curl_off_t offset, int origin) noexcept {
     if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
     static_cast<Transfer*>(transfer)->sent = static_cast<std::uint64_t>(offset);
@@ -130,7 +157,7 @@ struct CurlClient::Callbacks {
   }
 };
 
-CurlClient::CurlClient(Poller& poller) : poller_(poller) {
+CurlClient::CurlClient(Poller& poller, long connections_per_host) : poller_(poller) {
   SignalBlock no_signals;
   start_curl_once();
   multi_ = curl_multi_init();
@@ -167,7 +194,7 @@ void* CurlClient::take_handle() {
 
 namespace {
 
-void set_limits(CURL* easy, std::uint64_t timeout_ms) {
+void set_limits(CURL* easy) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // else removing a handle waits for a DNS server that does not answer
   curl_easy_setopt(easy, CURLOPT_PROXY, "");       // not from the environment of the program that hosts us
@@ -178,8 +205,6 @@ void set_limits(CURL* easy, std::uint64_t timeout_ms) {
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer_buffer_bytes);
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, transfer_buffer_bytes);
-  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_ms));
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min(connect_timeout_ms, timeout_ms)));
 }
 
 }  // namespace
@@ -225,53 +250,47 @@ std::string certificate_sentence(long verdict, const std::string& url) {
 void CurlClient::send(const std::string& url_base, HttpRequest request, std::uint64_t timeout_ms,
                       std::uint64_t answer_limit, HttpClient::Done done) {
   auto transfer = std::make_unique<Transfer>();
+  transfer->request = std::move(request);
+  transfer->timeout_ms = std::max<std::uint64_t>(timeout_ms, 1);
+  transfer->answer_limit = answer_limit;
+  transfer->done = std::move(done);
+  start(std::move(transfer), url_base);
+}
+
+std::uint64_t CurlClient::relay(const std::string& url_base, HttpRequest head, std::shared_ptr<ComingBody> body,
+                                std::uint64_t silence_ms, std::uint64_t answer_limit, HttpClient::Done done) {
+  auto transfer = std::make_unique<Transfer>();
+  transfer->request = std::move(head);
+  transfer->body = std::move(body);
+  transfer->silence_ms = silence_ms;
+  transfer->answer_limit = answer_limit;
+  transfer->done = std::move(done);
+  std::uint64_t relayed = transfer->relayed = ++relayed_;
+  start(std::move(transfer), url_base);
+  return relayed;
+}
+
+void CurlClient::start(std::unique_ptr<Transfer> transfer, const std::string& url_base) {
   Transfer& t = *transfer;
-  t.request = std::move(request);
-  t.answer_limit = answer_limit;
-  t.done = std::move(done);
-
   SignalBlock no_signals;
-  t.easy = take_handle();
-  set_limits(t.easy, std::max<std::uint64_t>(timeout_ms, 1));
-  set_tls_options(t.easy, tls_);
-  if (t.request.bytes_per_second != 0) {
-    curl_easy_setopt(t.easy, CURLOPT_MAX_SEND_SPEED_LARGE, static_cast<curl_off_t>(t.request.bytes_per_second));
-    curl_easy_setopt(t.easy, CURLOPT_MAX_RECV_SPEED_LARGE, static_cast<curl_off_t>(t.request.bytes_per_second));
-  }
+  CURL* easy = t.easy = take_handle();
+  set_limits(easy);
+  set_tls_options(easy, tls_);
+  set_time_limits(easy, t);
   std::string url = url_base + t.request.path + (t.request.query.empty() ? "" : "?" + t.request.query);
-  curl_easy_setopt(t.easy, CURLOPT_URL, url.c_str());
-  curl_easy_setopt(t.easy, CURLOPT_ERRORBUFFER, t.curl_text);
-  curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, Callbacks::write);
-  curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
-  curl_easy_setopt(t.easy, CURLOPT_HEADERFUNCTION, Callbacks::header);
-  curl_easy_setopt(t.easy, CURLOPT_HEADERDATA, &t);
-  auto add_header = [&](const std::string& line) { t.header_list = curl_slist_append(t.header_list, line.c_str()); };
-  add_header("Expect:");  // would cost a round trip, or a second against a server that does not know it
-  if (t.request.body && t.request.headers.count("content-type") == 0)
-    add_header("Content-Type: application/octet-stream");
-  for (const auto& [name, value] : t.request.headers) add_header(value.empty() ? name + ";" : name + ": " + value);
-  curl_easy_setopt(t.easy, CURLOPT_HTTPHEADER, t.header_list);
-
-  if (t.request.method == "POST" || t.request.body) {
-    curl_easy_setopt(t.easy, CURLOPT_POST, 1L);
-    std::uint64_t size = t.request.body ? t.request.body->size() : 0;
-    curl_easy_setopt(t.easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(size));
-    bool in_memory = !t.request.body || t.request.body->in_memory().size() == size;
-    if (in_memory) {
-      curl_easy_setopt(t.easy, CURLOPT_POSTFIELDS, size > 0 ? t.request.body->in_memory().data() : "");
-    } else {
-      curl_easy_setopt(t.easy, CURLOPT_READFUNCTION, Callbacks::read);
-      curl_easy_setopt(t.easy, CURLOPT_READDATA, &t);
-      curl_easy_setopt(t.easy, CURLOPT_SEEKFUNCTION, Callbacks::seek);
-      curl_easy_setopt(t.easy, CURLOPT_SEEKDATA, &t);
-    }
-  }
+  curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t.curl_text);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, Callbacks::write);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &t);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, Callbacks::header);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, &t);
+  set_headers(t);
+  set_body(t);
   if (t.request.method == "HEAD")
-    curl_easy_setopt(t.easy, CURLOPT_NOBODY, 1L);
+    curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   else if (t.request.method != "GET" && t.request.method != "POST")
-    curl_easy_setopt(t.easy, CURLOPT_CUSTOMREQUEST, t.request.method.c_str());
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, t.request.method.c_str());
 
-  CURL* easy = t.easy;
   transfers_[easy] = std::move(transfer);
   CURLMcode failed = curl_multi_add_handle(multi_, easy);
   if (failed != CURLM_OK) return finish(easy, CURLE_FAILED_INIT);
@@ -279,6 +298,88 @@ void CurlClient::send(const std::string& url_base, HttpRequest request, std::uin
   curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0,
                            &running);  // begin at once, not at the next turn of the loop
   collect();
+}
+
+void CurlClient::set_time_limits(void* easy, const Transfer& t) {
+  if (t.relayed != 0) {
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(t.silence_ms / 1000));
+    curl_easy_setopt(easy, CURLOPT_EXPECT_100_TIMEOUT_MS, static_cast<long>(2 * t.silence_ms));
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(connect_timeout_ms));
+    return;
+  }
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(t.timeout_ms));
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min(connect_timeout_ms, t.timeout_ms)));
+  if (t.request.bytes_per_second != 0) {
+    curl_easy_setopt(easy, CURLOPT_MAX_SEND_SPEED_LARGE, static_cast<curl_off_t>(t.request.bytes_per_second));
+    curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, static_cast<curl_off_t>(t.request.bytes_per_second));
+  }
+}
+
+void CurlClient::set_headers(Transfer& t) {
+  auto add = [&](const std::string& line) { t.header_list = curl_slist_append(t.header_list, line.c_str()); };
+  // Unasked, "Expect" would cost a round trip, or a second against a server that does not know it.
+  add(t.body ? "Expect: 100-continue" : "Expect:");
+  bool typed = t.request.headers.contains("content-type");
+  if (t.relayed == 0) {
+    if (t.request.body && !typed) add("Content-Type: application/octet-stream");
+  } else {
+    if (!typed) add("Content-Type:");
+    if (!t.request.headers.contains("accept")) add("Accept:");
+    if (t.body && !t.body->size) add("Transfer-Encoding: chunked");
+  }
+  for (const auto& [name, value] : t.request.headers) add(value.empty() ? name + ";" : name + ": " + value);
+  curl_easy_setopt(t.easy, CURLOPT_HTTPHEADER, t.header_list);
+}
+
+void CurlClient::set_body(Transfer& t) {
+  if (t.request.method != "POST" && !t.request.body && !t.body) return;
+  curl_easy_setopt(t.easy, CURLOPT_POST, 1L);
+  if (t.body) {
+    auto size = t.body->size ? static_cast<curl_off_t>(*t.body->size) : -1;
+    curl_easy_setopt(t.easy, CURLOPT_POSTFIELDSIZE_LARGE, size);
+    curl_easy_setopt(t.easy, CURLOPT_READFUNCTION, Callbacks::read_coming);
+    curl_easy_setopt(t.easy, CURLOPT_READDATA, &t);
+    curl_easy_setopt(t.easy, CURLOPT_SEEKFUNCTION, Callbacks::seek_coming);
+    curl_easy_setopt(t.easy, CURLOPT_SEEKDATA, &t);
+    return;
+  }
+  std::uint64_t size = t.request.body ? t.request.body->size() : 0;
+  curl_easy_setopt(t.easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(size));
+  bool in_memory = !t.request.body || t.request.body->in_memory().size() == size;
+  if (in_memory) {
+    curl_easy_setopt(t.easy, CURLOPT_POSTFIELDS, size > 0 ? t.request.body->in_memory().data() : "");
+  } else {
+    curl_easy_setopt(t.easy, CURLOPT_READFUNCTION, Callbacks::read);
+    curl_easy_setopt(t.easy, CURLOPT_READDATA, &t);
+    curl_easy_setopt(t.easy, CURLOPT_SEEKFUNCTION, Callbacks::seek);
+    curl_easy_setopt(t.easy, CURLOPT_SEEKDATA, &t);
+  }
+}
+
+CurlClient::Transfer* CurlClient::find(std::uint64_t relayed) {
+  for (auto& [easy, transfer] : transfers_)
+    if (transfer->relayed == relayed) return transfer.get();
+  return nullptr;
+}
+
+void CurlClient::go_on(std::uint64_t relayed) {
+  Transfer* t = find(relayed);
+  if (!t || !t->body || !std::exchange(t->body->starved, false)) return;
+  SignalBlock no_signals;
+  curl_easy_pause(t->easy, CURLPAUSE_CONT);
+}
+
+void CurlClient::cancel(std::uint64_t relayed) {
+  for (auto& ended : ended_)
+    if (ended->relayed == relayed) ended->done = [](HttpResponse) {};
+  Transfer* t = find(relayed);
+  if (!t) return;
+  SignalBlock no_signals;
+  CURL* easy = t->easy;
+  curl_multi_remove_handle(multi_, easy);
+  curl_easy_cleanup(easy);
+  transfers_.erase(easy);
 }
 
 void CurlClient::socket_ready(int fd, std::uint32_t events) {

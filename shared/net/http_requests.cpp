@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "shared/http/auth.hpp"
 #include "shared/model/error.hpp"
 #include "shared/model/limits.hpp"
 
@@ -36,18 +37,6 @@ MHD_Response* make_response(const HttpResponse& from) {
   return MHD_create_response_from_buffer(bytes.size(), bytes.data(), MHD_RESPMEM_MUST_COPY);
 }
 
-MHD_Result queue(MHD_Connection* connection, const HttpResponse& from, bool close) {
-  MHD_Response* response = make_response(from);
-  if (!response) return MHD_NO;
-  for (const auto& [name, value] : from.headers)
-    if (name != "content-length" && name != "connection")
-      MHD_add_response_header(response, name.c_str(), value.c_str());
-  if (close) MHD_add_response_header(response, "Connection", "close");
-  MHD_Result result = MHD_queue_response(connection, static_cast<unsigned>(from.status), response);
-  MHD_destroy_response(response);
-  return result;
-}
-
 int descriptor(MHD_Connection* connection) noexcept {
   const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
   return info ? info->connect_fd : -1;
@@ -62,6 +51,18 @@ HttpResponse plain_answer(int status, const std::string& text, const std::string
   nlohmann::json out = {{"error", error}, {"text", text}};
   response.body = std::make_shared<Body>(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   return response;
+}
+
+MHD_Result queue_answer(MHD_Connection* connection, const HttpResponse& from, bool close) {
+  MHD_Response* response = make_response(from);
+  if (!response) return MHD_NO;
+  for (const auto& [name, value] : from.headers)
+    if (name != "content-length" && name != "connection")
+      MHD_add_response_header(response, name.c_str(), value.c_str());
+  if (close) MHD_add_response_header(response, "Connection", "close");
+  MHD_Result result = MHD_queue_response(connection, static_cast<unsigned>(from.status), response);
+  MHD_destroy_response(response);
+  return result;
 }
 
 std::size_t HttpServer::Callbacks::keep_escapes(void*, MHD_Connection*, char* text) noexcept {
@@ -100,7 +101,8 @@ void HttpServer::Callbacks::connection(void* self, MHD_Connection* connection, v
     if (const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS))
       added.address = numeric_address(info->client_addr);
     const ListenerLimits& limits = server.settings_.limits;
-    added.too_many = ++server.by_address_[added.address] > limits.connections_per_address ||
+    std::uint32_t from_there = ++server.by_address_[added.address];
+    added.too_many = (from_there > limits.connections_per_address && !server.settings_.behind) ||
                      server.connections_.size() > limits.connections;
     added.enter(Connection::head);
     *context = &added;
@@ -134,23 +136,32 @@ MHD_Result HttpServer::Callbacks::handle(void* self, MHD_Connection* connection,
   auto& server = *static_cast<HttpServer*>(self);
   try {
     if (!exchange->begun) return server_head(server, connection, *exchange, method, version);
+    if (exchange->relay) {
+      std::string_view bytes(upload, std::exchange(*upload_size, 0));
+      return go_on_relaying(server, connection, *exchange, bytes);
+    }
     if (*upload_size > 0) {
       take_body(server, connection, *exchange, {upload, *upload_size});
       *upload_size = 0;
       return MHD_YES;
     }
     if (Connection* c = of(connection)) c->enter(Connection::answer);
-    if (exchange->instead) return queue(connection, *exchange->instead, true);
-    if (exchange->late) return queue(connection, *exchange->late, false);
+    if (exchange->instead) return queue_answer(connection, *exchange->instead, true);
+    if (exchange->late) return queue_answer(connection, *exchange->late, false);
     HttpResponse response = answer(server, *exchange, &HttpHandler::handle);
-    if (response.status != 0) return queue(connection, response, false);
-    exchange->waiting = connection;
-    server.waiting_.push_back(exchange);
-    MHD_suspend_connection(connection);
-    return MHD_YES;
+    if (response.status != 0) return queue_answer(connection, response, false);
+    return suspend(server, connection, *exchange);
   } catch (...) {
     return MHD_NO;
   }
+}
+
+MHD_Result HttpServer::Callbacks::suspend(HttpServer& server, MHD_Connection* connection, Exchange& exchange) {
+  if (Connection* c = of(connection)) c->enter(Connection::answer);  // it is not for the client to do something
+  exchange.waiting = connection;
+  server.waiting_.push_back(&exchange);
+  MHD_suspend_connection(connection);
+  return MHD_YES;
 }
 
 HttpResponse HttpServer::Callbacks::late_answer(HttpServer& server, const Exchange& exchange) {
@@ -183,6 +194,12 @@ MHD_Result HttpServer::Callbacks::server_head(HttpServer& server, MHD_Connection
     server.refusals_.count(refusal.why);
     early = plain_answer(refusal.status, refusal.text, refusal_names[static_cast<std::size_t>(refusal.why)]);
     if (refusal.status == 429 || refusal.status == 503) early.headers["retry-after"] = "1";
+  } else if (exchange.behind) {
+    return begin_relay(server, connection, gate, exchange);
+  } else if (exchange.request.path.empty()) {  // "/stock": links in what it answers are relative
+    early = plain_answer(302, "the address ends with a slash", "moved");
+    std::string_view asked = std::string_view(exchange.uri).substr(0, exchange.uri.find('?'));
+    early.headers["location"] = std::string(asked.substr(asked.rfind('/') + 1)) + "/";
   } else {
     early = check(server, exchange);
     exchange.body_limit = std::min(exchange.body_limit, server.settings_.limits.body_bytes);
@@ -196,7 +213,7 @@ MHD_Result HttpServer::Callbacks::server_head(HttpServer& server, MHD_Connection
   // Kept alive only where no byte of a body can be taken for the next request.
   if (Connection* c = of(connection)) c->enter(Connection::answer);
   exchange.answered_early = gate.has_body() || refusal.status != 0;
-  return queue(connection, early, exchange.answered_early);
+  return queue_answer(connection, early, exchange.answered_early);
 }
 
 // Everything that the listener alone can say against a request.
@@ -207,21 +224,42 @@ RequestFault HttpServer::Callbacks::judge(HttpServer& server, MHD_Connection* co
   if (from->too_many)
     return {503, "too many connections are open here, in all or from your address (" + from->address + ")",
             RefusedFor::too_many_connections};
-  if (!server.within_rate(from->address))
-    return {429, "too many requests a second come from your address", RefusedFor::rate};
+  bool behind = server.settings_.behind;
+  constexpr const char* too_often = "too many requests a second come from your address";
+  if (!behind && !server.within_rate(from->address)) return {429, too_often, RefusedFor::rate};
   RequestFault fault = gate.judge(exchange.uri, exchange.request);
-  exchange.request.peer_address = from->address;
-  exchange.request.secure = server.settings_.tls.serves();
-  // Between servers both sides prove who they are. People come by browser and log in.
+  exchange.request.peer_address = exchange.client.address = from->address;
+  exchange.request.secure = exchange.client.tls = server.speaks_tls();
+  if (fault.status == 0 && behind) {
+    fault = heed_door(server, *from, exchange);
+    if (fault.status == 0 && !server.within_rate(exchange.request.peer_address))
+      return {429, too_often, RefusedFor::rate};
+  } else if (fault.status == 0 && !server.address_.path.empty()) {
+    fault = find_place(server, exchange);
+  }
+  return fault.status == 0 ? judge_certificate(server, connection, *from, exchange) : fault;
+}
+
+// Between servers both sides prove who they are. People come by browser and log in.
+RequestFault HttpServer::Callbacks::judge_certificate(HttpServer& server, MHD_Connection* connection, Connection& from,
+                                                      Exchange& exchange) {
+  const TlsMaterial& tls = server.settings_.tls;
   bool between_servers =
       exchange.request.path.starts_with("/rowmesh/v1/") && exchange.request.path != "/rowmesh/v1/ping";
-  if (fault.status == 0 && between_servers && exchange.request.secure && !server.settings_.tls.authorities.empty())
-    if (const std::string& problem = certificate_fault(connection, *from); !problem.empty())
-      return {403,
-              "a certificate is needed here: " + problem +
-                  ". Set tls_cert_file and tls_key_file on your server, signed by the CA that this one knows",
-              RefusedFor::certificate};
-  return fault;
+  if (!between_servers || !tls.serves() || tls.authorities.empty()) return {};
+  std::string known_by = sha256_hex(tls.authorities);
+  std::string problem = !server.settings_.behind ? certificate_fault(connection, from)
+                        : exchange.client.authorities == known_by
+                            ? ""
+                            : "none that our CA signed was shown to the database that holds this port";
+  if (problem.empty()) {
+    exchange.client.authorities = known_by;
+    return {};
+  }
+  return {403,
+          "a certificate is needed here: " + problem +
+              ". Set tls_cert_file and tls_key_file on your server, signed by the CA that this one knows",
+          RefusedFor::certificate};
 }
 
 const std::string& HttpServer::Callbacks::certificate_fault(MHD_Connection* connection, Connection& from) {

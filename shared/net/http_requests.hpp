@@ -9,12 +9,16 @@
 
 #include "shared/net/http_server.hpp"
 #include "shared/net/listener.hpp"
+#include "shared/net/port_door.hpp"
+#include "shared/net/relay.hpp"
 #include "shared/net/request_gate.hpp"
 
 namespace rowmesh {
 
 // In the form of docs/protocol.md, so that the other server can show the sentence.
 HttpResponse plain_answer(int status, const std::string& text, const std::string& error = "listener");
+// `close`: the connection cannot be used again, since the body was not read to its end.
+MHD_Result queue_answer(MHD_Connection* connection, const HttpResponse& answer, bool close);
 
 // One per TCP connection: who holds it open without asking anything?
 struct HttpServer::Connection {
@@ -45,9 +49,17 @@ struct HttpServer::Exchange {
   bool begun = false;
   bool answered_early = false;  // the body is not read: linger
   std::uint64_t body_limit = 0;
-  std::optional<HttpResponse> instead;  // once the body has been thrown away
-  MHD_Connection* waiting = nullptr;    // suspended until the handler has an answer
-  std::optional<HttpResponse> late;     // that answer
+  std::optional<Neighbour> behind;                            // whose it is, if not ours
+  DoorClient client;                                          // who asks, for that one
+  std::optional<HttpResponse> instead;                        // once the body has been thrown away
+  MHD_Connection* waiting = nullptr;                          // suspended until the handler has an answer
+  std::optional<HttpResponse> late;                           // that answer
+  std::unique_ptr<Relay> relay;                               // for a database behind us
+  enum RelayStage { head, body, answer } relay_stage = head;  // what goes there, or is waited for
+
+  bool relay_moved() const {
+    return relay->answer() || (relay_stage == head && relay->wants_body()) || (relay_stage == body && !relay->full());
+  }
 };
 
 struct HttpServer::Callbacks {
@@ -61,11 +73,22 @@ struct HttpServer::Callbacks {
                            const char* upload, std::size_t* upload_size, void** context) noexcept;
   static HttpResponse late_answer(HttpServer& server, const Exchange& exchange);
 
+  // http_relays.cpp: ports that several databases share
+  static RequestFault find_place(HttpServer& server, Exchange& exchange);
+  static RequestFault heed_door(HttpServer& server, Connection& from, Exchange& exchange);
+  static MHD_Result begin_relay(HttpServer& server, MHD_Connection* connection, const RequestGate& gate,
+                                Exchange& exchange);
+  static MHD_Result go_on_relaying(HttpServer& server, MHD_Connection* connection, Exchange& exchange,
+                                   std::string_view bytes);
+
  private:
   static Connection* of(MHD_Connection* connection) noexcept;
   static MHD_Result server_head(HttpServer& server, MHD_Connection* connection, Exchange& exchange, const char* method,
                                 const char* version);
+  static MHD_Result suspend(HttpServer& server, MHD_Connection* connection, Exchange& exchange);
   static RequestFault judge(HttpServer& server, MHD_Connection* connection, RequestGate& gate, Exchange& exchange);
+  static RequestFault judge_certificate(HttpServer& server, MHD_Connection* connection, Connection& from,
+                                        Exchange& exchange);
   static const std::string& certificate_fault(MHD_Connection* connection, Connection& from);
   static HttpResponse too_long(HttpServer& server, std::uint64_t limit);
   static HttpResponse check(HttpServer& server, Exchange& exchange);

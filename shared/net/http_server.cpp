@@ -37,6 +37,7 @@ constexpr std::int64_t waiting_check_ms = 1000;
 HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress& address,
                        const ListenerSettings& settings, RefusalCounts& refusals, int listener)
     : poller_(poller), handler_(handler), address_(address), settings_(settings), refusals_(refusals) {
+  if (settings_.behind) door_key_ = settings_.door->own_key();
   bool inherited = listener >= 0;
   if (!inherited) listener = open_listener(address);
   port_ = port_of(listener);
@@ -44,7 +45,7 @@ HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress
   auto pem = [&](MHD_OPTION option, const std::string& text) {
     if (!text.empty()) tls.push_back({option, 0, const_cast<char*>(text.c_str())});
   };
-  if (settings_.tls.serves()) {
+  if (speaks_tls()) {
     pem(MHD_OPTION_HTTPS_MEM_KEY, settings_.tls.key);
     pem(MHD_OPTION_HTTPS_MEM_CERT, settings_.tls.certificate);
     pem(MHD_OPTION_HTTPS_MEM_TRUST, settings_.tls.authorities);
@@ -55,8 +56,8 @@ HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress
   auto silent = [](void*, const char*, va_list) {
   };  // it would write to the standard error of the program that hosts us
   MHD_Daemon* daemon = MHD_start_daemon(
-      MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | (settings_.tls.serves() ? MHD_USE_TLS : 0), 0,
-      nullptr, nullptr, &Callbacks::handle, this,  //
+      MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | (speaks_tls() ? MHD_USE_TLS : 0), 0, nullptr,
+      nullptr, &Callbacks::handle, this,  //
       MHD_OPTION_EXTERNAL_LOGGER, static_cast<void (*)(void*, const char*, va_list)>(silent), nullptr,
       MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_MEMORY_LIMIT, connection_memory_bytes,
       MHD_OPTION_CONNECTION_LIMIT, most_connections, MHD_OPTION_ARRAY, tls.data(), MHD_OPTION_CONNECTION_TIMEOUT,
@@ -65,7 +66,7 @@ HttpServer::HttpServer(Poller& poller, HttpHandler& handler, const ListenAddress
       &Callbacks::completed, this, MHD_OPTION_NOTIFY_CONNECTION, &Callbacks::connection, this, MHD_OPTION_END);
   if (!daemon) {
     if (!inherited) ::close(listener);
-    if (settings_.tls.serves())
+    if (speaks_tls())
       throw Error(ErrorKind::config, "listen_failed",
                   "the listener cannot use the certificate and key in tls_cert_file and tls_key_file");
     throw Error(ErrorKind::transient, "listen_failed",
@@ -97,10 +98,7 @@ bool HttpServer::done() const {
   return retired_at_ms_ >= 0 && (connections_.empty() || steady_ms() > retired_at_ms_ + retired_ms);
 }
 
-std::string HttpServer::listening() const {
-  bool six = address_.host.find(':') != std::string::npos;
-  return (six ? "[" + address_.host + "]" : address_.host) + ":" + std::to_string(port_);
-}
+std::string HttpServer::listening() const { return to_string({address_.host, port_, address_.path}); }
 
 void HttpServer::run() {
   if (running_) return;
@@ -127,6 +125,8 @@ std::int64_t HttpServer::timeout_ms() const {
   auto at_most = [&](std::int64_t ms) { timeout = timeout < 0 ? ms : std::min(timeout, ms); };
   if (!connections_.empty()) at_most(slow_check_ms);
   if (!waiting_.empty()) at_most(waiting_check_ms);
+  for (const Exchange* one : waiting_)
+    if (one->relay && one->relay_moved()) at_most(0);
   for (const Lingering& one : lingering_) at_most(std::max<std::int64_t>(0, one.until_ms - steady_ms()));
   return timeout;
 }
@@ -135,13 +135,21 @@ std::int64_t HttpServer::timeout_ms() const {
 // manual says.
 void HttpServer::answer_waiting() {
   std::erase_if(waiting_, [this](Exchange* exchange) {
-    HttpResponse response =
-        stopping_ ? plain_answer(503, "this server stops") : Callbacks::late_answer(*this, *exchange);
-    if (response.status == 0) return false;
-    exchange->late = std::move(response);
+    if (!may_go_on(*exchange)) return false;
     MHD_resume_connection(std::exchange(exchange->waiting, nullptr));
     return true;
   });
+}
+
+bool HttpServer::may_go_on(Exchange& exchange) {
+  if (exchange.relay && !stopping_) return exchange.relay_moved();
+  HttpResponse response = stopping_ ? plain_answer(503, "this server stops") : Callbacks::late_answer(*this, exchange);
+  if (response.status == 0) return false;
+  if (exchange.relay)
+    exchange.relay->answer_with(std::move(response));
+  else
+    exchange.late = std::move(response);
+  return true;
 }
 
 // An answer went out while the client is still sending. Closing now would reset the connection, and the reset may
@@ -209,7 +217,7 @@ void HttpServer::end_slow_requests() {
       static constexpr std::string_view sorry =
           "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
       refusals_.count(one.too_many ? RefusedFor::too_many_connections : RefusedFor::slow);
-      if (!settings_.tls.serves() && ::send(one.fd, sorry.data(), sorry.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+      if (!speaks_tls() && ::send(one.fd, sorry.data(), sorry.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         one.asked = false;
     }
     ::shutdown(one.fd, SHUT_RDWR);

@@ -13,9 +13,13 @@
 
 namespace rowmesh {
 
+class PortDoor;
+
 struct ListenerSettings {
   TlsMaterial tls;
   ListenerLimits limits;
+  PortDoor* door = nullptr;  // with a path in the address: where requests for other paths go
+  bool behind = false;       // a door stands before it: plain HTTP, and that one says who asks
 };
 
 class HttpServer {
@@ -51,6 +55,8 @@ class HttpServer {
   };
 
   void answer_waiting();
+  bool may_go_on(Exchange& exchange);
+  bool speaks_tls() const { return settings_.tls.serves() && !settings_.behind; }
   void linger(int fd);
   void drain_lingering();
   void end_slow_requests();
@@ -61,6 +67,7 @@ class HttpServer {
   ListenAddress address_;
   ListenerSettings settings_;
   RefusalCounts& refusals_;
+  std::string door_key_;  // behind a door: what it proves itself with
   int listener_ = -1;
   std::int64_t retired_at_ms_ = -1;
   std::uint16_t port_ = 0;

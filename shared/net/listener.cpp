@@ -5,6 +5,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -16,8 +19,24 @@ namespace rowmesh {
 namespace {
 
 constexpr int backlog = 256;
+constexpr std::size_t most_path_bytes = 100;
 
 [[noreturn]] void refuse(const std::string& text) { throw Error(ErrorKind::config, "bad_listen_address", text); }
+
+// One part, of letters that mean the same in every URL; not one that the port's plain root needs.
+void check_path(const std::string& text, const std::string& path) {
+  constexpr std::array<std::string_view, 7> taken = {"/rowmesh", "/api", "/dashboard", "/health",
+                                                     "/metrics", "/.",   "/.."};
+  bool fits = path.size() > 1 && path.size() <= most_path_bytes &&
+              std::all_of(path.begin() + 1, path.end(), [](unsigned char c) {
+                return std::isalnum(c) || c == '-' || c == '.' || c == '_' || c == '~';
+              });
+  if (!fits || std::find(taken.begin(), taken.end(), path) != taken.end())
+    refuse("'" + text +
+           "' has a path that cannot be used: it is one word of letters, digits, '-', '.', '_' and '~' "
+           "behind the port, such as *:8080/stock, and not one that has a meaning there (rowmesh, api, dashboard, "
+           "health, metrics)");
+}
 
 int try_listen(const addrinfo& at) {
   int fd = ::socket(at.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -36,18 +55,26 @@ int try_listen(const addrinfo& at) {
 ListenAddress parse_listen_address(const std::string& text) {
   if (text.empty()) return {};
   const std::string form =
-      "'" + text + "' is not an address to listen on: write it as 127.0.0.1:8080, [::1]:8080 or *:8080";
-  std::size_t colon = text.rfind(':');
-  if (colon == text.npos || colon == 0) refuse(form);
+      "'" + text + "' is not an address to listen on: write it as 127.0.0.1:8080, [::1]:8080, *:8080 or *:8080/stock";
   ListenAddress address;
+  std::size_t slash = std::min(text.find('/'), text.size());
+  address.path = text.substr(slash);
+  if (!address.path.empty()) check_path(text, address.path);
+  std::size_t colon = text.substr(0, slash).rfind(':');
+  if (colon == text.npos || colon == 0) refuse(form);
   address.host = text.substr(0, colon);
   bool bracketed = address.host.starts_with('[') && address.host.ends_with(']');
   if (bracketed) address.host = address.host.substr(1, address.host.size() - 2);
   if (address.host.empty() || (!bracketed && address.host.find(':') != text.npos)) refuse(form);
-  const char* end = text.data() + text.size();
+  const char* end = text.data() + slash;
   auto [stop, failure] = std::from_chars(text.data() + colon + 1, end, address.port);
   if (failure != std::errc() || stop != end) refuse(form);
   return address;
+}
+
+std::string to_string(const ListenAddress& address) {
+  bool six = address.host.find(':') != std::string::npos;
+  return (six ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port) + address.path;
 }
 
 bool is_loopback(const ListenAddress& address) {
@@ -74,10 +101,14 @@ int open_listener(const ListenAddress& address) {
     if (fd >= 0) return fd;
     why = errno;
   }
-  std::string advice = why == EADDRINUSE
-                           ? ". Another program, or another database of this server, listens there: choose another port"
-                           : "";
-  refuse("cannot listen on " + address.host + ":" + std::to_string(address.port) + ": " + std::strerror(why) + advice);
+  std::string text = "cannot listen on " + to_string(address) + ": " + std::strerror(why);
+  if (why == EADDRINUSE)
+    throw Error(ErrorKind::config, address_in_use,
+                text +
+                    ". Another program, or another database of this server, listens there: choose another port, or "
+                    "give each database a path behind this one, as in " +
+                    to_string({address.host, address.port, "/stock"}));
+  refuse(text);
 }
 
 std::uint16_t port_of(int listener) {

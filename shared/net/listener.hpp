@@ -9,6 +9,8 @@ struct sockaddr;
 
 namespace rowmesh {
 
+inline constexpr const char* address_in_use = "address_in_use";  // the code of the Error that open_listener throws then
+
 // Throws Error(config). The caller closes it.
 int open_listener(const ListenAddress& address);
 std::uint16_t port_of(int listener);

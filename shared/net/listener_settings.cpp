@@ -61,7 +61,8 @@ std::string apply_listener_settings(EventLoop& loop, const ReadSetting& read, bo
 
 std::string listener_warning(const EventLoop& loop) {
   std::string listening = loop.listening();
-  if (!listening.empty() && !loop.tls().serves() && !is_loopback(parse_listen_address(listening)))
+  bool own = !listening.empty() && loop.inside().empty();  // else it is for the one that holds the port to say
+  if (own && !loop.tls().serves() && !is_loopback(parse_listen_address(listening)))
     return "listening on " + listening +
            " without TLS: whoever sits in between can read what is shipped; set tls_cert_file and tls_key_file";
   return certificate_warning(loop.tls());

@@ -40,6 +40,7 @@ struct NodeStatus {
   std::string blocked;           // why the whole node stands still; empty: it does not
   std::string identity;          // 'copied', 'restored': this node is not who it was, and `blocked` says what mends it
   std::string listening;         // "127.0.0.1:8080", or ''
+  std::string inside;            // behind a neighbour that holds that port: where it listens itself
   std::string listen_problem;    // why it does not listen though it should
   std::uint64_t started_ms = 0;  // since 1970
   std::map<std::string, std::string>

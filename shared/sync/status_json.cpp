@@ -41,7 +41,7 @@ void node_fields(Status& node, Field field) {
   field("applied", node.applied), field("conflicts", node.conflicts), field("refused_requests", node.refused_requests);
   field("refused", node.refused);
   field("wait_cut", node.wait_cut), field("blocked", node.blocked), field("identity", node.identity),
-      field("listening", node.listening);
+      field("listening", node.listening), field("inside", node.inside);
   field("listen_problem", node.listen_problem), field("started_ms", node.started_ms);
   field("waiting", node.waiting);
 }

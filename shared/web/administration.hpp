@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "shared/http/neighbour.hpp"
 #include "shared/sync/store.hpp"
 
 namespace rowmesh {
@@ -39,13 +40,6 @@ struct Storage {
   std::uint64_t log_bytes = 0;  // what capture wrote and history needs
   std::uint64_t database_bytes = 0;
   std::uint64_t disk_free_bytes = 0;  // where the database lies
-};
-
-// Another node of this machine that the same people look after.
-struct Neighbour {
-  std::string node, name;
-  std::string address;  // "127.0.0.1:8081"; empty: it does not listen
-  std::string key;      // proves to it that we may do everything: Administration::local_key there
 };
 
 struct EngineInfo {

@@ -315,7 +315,7 @@ HttpResponse Site::dashboard(const HttpRequest&, const Names&) {
 
 HttpResponse Site::home(const HttpRequest&, const Names&) {
   HttpResponse response = text_answer(302, "text/plain", "the dashboard is at /dashboard\n");
-  response.headers["location"] = "/dashboard";
+  response.headers["location"] = "dashboard";  // whatever path a shared port or a proxy puts before it
   return response;
 }
 

@@ -10,7 +10,7 @@ class Refused extends Error {
 async function ask(path, { method = "GET", body, home = false } = {}) {
   const options = { method, headers: {}, credentials: "same-origin", cache: "no-store" };
   if (method !== "GET") { options.headers["content-type"] = "application/json"; options.headers["x-rowmesh-csrf"] = state.session?.csrf || ""; options.body = JSON.stringify(body || {}); }
-  const base = home || !state.node ? "/api/v1/" : `/api/v1/nodes/${state.node}/`;
+  const base = home || !state.node ? "api/v1/" : `api/v1/nodes/${state.node}/`;
   const response = await fetch(base + path, options);
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
