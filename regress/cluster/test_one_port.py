@@ -7,10 +7,12 @@ import signal
 import urllib.error
 import urllib.request
 
+from certificates import Authority
 from harness import ClusterTest
 from nodes import SECRET
 from places import free_port
 from requester import Requester, sign
+from test_tls import client_context, use
 
 SCHEMA = "CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT)"
 
@@ -141,6 +143,33 @@ class OnePort(ClusterTest):
         self.wait_equal([sales, stock, third], timeout_s=120)
         stock.run("UPDATE note SET text = 'x' || text WHERE id % 2 = 0")
         self.wait_equal([sales, stock, third], timeout_s=120)
+
+    def test_tls_ends_at_the_door_and_certificates_count_behind_it(self):
+        authority = Authority()
+        sales, stock = self.pair("sqlite")
+        third = self.sqlite("third", SCHEMA)
+        for node in (sales, stock, third):
+            use(node, authority, authority.issue(node.name))
+        for node in (sales, stock):
+            node.url += f"/{node.name}"
+        pairs = [(third, sales), (third, stock)]
+        self.join([third, sales, stock], pairs)
+        for id, node in enumerate((sales, stock, third)):
+            node.run(f"INSERT INTO note VALUES ({id}, 'from {node.name}')")
+        self.wait_equal([sales, stock, third])
+        for path in ("/sales", "/stock"):
+            for files, status, word in ((None, 403, b"certificate"), (authority.issue("known"), 401, b"sign")):
+                connection = http.client.HTTPSConnection("localhost", sales.port, context=client_context(authority, files), timeout=10)
+                with contextlib.closing(connection):
+                    connection.request("GET", path + "/rowmesh/v1/hello")
+                    answer = connection.getresponse()
+                    self.assertEqual(status, answer.status, path)
+                    self.assertIn(word, answer.read())
+        # A database that wants TLS takes nothing through a door without.
+        for name in ("tls_cert_file", "tls_key_file", "tls_ca_file"):
+            sales.configure(name, "")
+        self.wait_for(lambda: self.fetch(f"http://127.0.0.1:{sales.port}/stock/health"),
+                      lambda answer: answer[0] == 403 and "tls_cert_file" in answer[1], "it says what is missing")
 
     # ---- the door goes away
     def test_the_program_with_the_door_is_killed_and_another_takes_over(self):

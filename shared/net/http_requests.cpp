@@ -247,11 +247,13 @@ RequestFault HttpServer::Callbacks::judge_certificate(HttpServer& server, MHD_Co
   bool between_servers =
       exchange.request.path.starts_with("/rowmesh/v1/") && exchange.request.path != "/rowmesh/v1/ping";
   if (!between_servers || !tls.serves() || tls.authorities.empty()) return {};
-  std::string known_by = sha256_hex(tls.authorities);
-  std::string problem = !server.settings_.behind ? certificate_fault(connection, from)
-                        : exchange.client.authorities == known_by
-                            ? ""
-                            : "none that our CA signed was shown to the database that holds this port";
+  bool behind = server.settings_.behind;
+  std::string known_by = behind || exchange.behind ? sha256_hex(tls.authorities) : std::string();
+  std::string problem;
+  if (!behind)
+    problem = certificate_fault(connection, from);
+  else if (exchange.client.authorities != known_by)
+    problem = "the database that holds this port saw none that our CA signed";
   if (problem.empty()) {
     exchange.client.authorities = known_by;
     return {};

@@ -11,6 +11,11 @@ namespace {
 constexpr std::uint64_t answer_timeout_ms = 35000;  // testing a server takes up to 30 s
 constexpr const char* prefix = "/api/v1/nodes/";
 
+std::string reachable_here(const Neighbour& one) {
+  if (!one.inside.empty()) return one.inside;
+  return one.address.starts_with("*:") ? "127.0.0.1" + one.address.substr(1) : one.address;
+}
+
 }  // namespace
 
 HttpResponse Site::neighbours(const HttpRequest&, const Names&) {
@@ -44,7 +49,7 @@ HttpResponse Site::forward(const HttpRequest& request, const Names& names) {
     onward.body = request.body;
     auto waiting = wait_for(request, answer_timeout_ms);
     services_.client.send(
-        "http://" + (one.inside.empty() ? one.address : one.inside), std::move(onward), answer_timeout_ms,
+        "http://" + reachable_here(one), std::move(onward), answer_timeout_ms,
         limits::control_body_bytes, [waiting, name = one.name](HttpResponse response) {
           if (response.status == 0)
             waiting->answer = error_answer(502, "no_answer", "'" + name + "' does not answer: " + response.error);
