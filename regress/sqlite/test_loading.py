@@ -109,7 +109,7 @@ class Sentences(ExtensionTest):
             "rowmesh_add_table('item', '{\"colour\": 1}')": "colour",
             "rowmesh_add_table('item', 'merge')": "JSON",
             "rowmesh_add_server('a', 'ftp://x:1', 'secret')": "http",
-            "rowmesh_add_server('a', 'http://x:1/path', 'secret')": "path",
+            "rowmesh_add_server('a', 'http://x:1/path?a=1', 'secret')": "path",
             "rowmesh_add_server('a', 'http://x:99999', 'secret')": "port",
             "rowmesh_add_server('a', 'http://x:1', '')": "secret",
             "rowmesh_add_server('', 'http://x:1', 'secret')": "name",
