@@ -23,7 +23,10 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
     if (settled_there && !named_there && !buried_there && !truncated_there) youngest = &mine;
   }
   if (youngest) return youngest->birth;
-  if ((context.copy || context.take_unknown) && !life.dead() && life.has_values && Version{} >= context.truncated) {
+  bool comes = (context.copy || context.take_unknown) && !life.dead() && life.has_values;
+  // Who takes up an older state may get the row itself from somebody else afterwards.
+  bool ended = !context.adopted.settled() && life.dead();
+  if ((comes || ended) && Version{} >= context.truncated) {
     *added = true;
     return Version{};
   }

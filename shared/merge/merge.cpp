@@ -42,6 +42,7 @@ struct Working {
   std::vector<ColumnType> types;
   bool was_alive = false;
   bool changed = false;
+  bool named = false;  // by the document
 };
 
 class Merger {
@@ -79,10 +80,11 @@ class Merger {
         add(*birth, life), changed = true;
       else
         changed |= merge_one(*find(*birth), life);
+      find(*birth)->named = true;
       // Later lives of the document are matched against what is known by now, as the model does.
       if (Life* mine = state_.find(*birth)) *mine = find(*birth)->life;
     }
-    return changed;
+    return bury_unnamed() || changed;
   }
 
   // Puts the result into the state; returns the row that the table should show.
@@ -163,6 +165,18 @@ class Merger {
   }
   std::vector<ColumnType> incoming_types() const { return {context_.types.begin(), context_.types.end()}; }
 
+  static bool has_value(const IncomingLife& incoming, std::size_t column) {
+    return incoming.has_values && column < incoming.values.size() && incoming.values[column].kind != ValueKind::omitted;
+  }
+
+  void take(Working& mine, const IncomingLife& incoming, std::size_t column) {
+    auto index = static_cast<ColumnIndex>(column);
+    mine.life.columns.set(index, incoming.columns.of(index));
+    if (!has_value(incoming, column)) return;
+    mine.values[column] = incoming.values[column];
+    mine.types[column] = incoming_type(column);
+  }
+
   bool merge_one(Working& mine, IncomingLife& incoming) {
     Life& life = mine.life;
     bool changed = false;
@@ -179,33 +193,39 @@ class Merger {
       auto column = static_cast<ColumnIndex>(i);
       Version theirs = incoming.columns.of(column), ours = life.columns.of(column);
       if (theirs == ours) {
-        // The table lost the row without telling (dropped and made anew, say).
-        if (mine.values[i].kind == ValueKind::omitted && incoming.has_values && i < incoming.values.size() &&
-            incoming.values[i].kind != ValueKind::omitted)
-          mine.values[i] = incoming.values[i], changed = true;
+        // The table lost the row without telling (dropped and made anew, say), or it is old.
+        bool lacks = mine.values[i].kind == ValueKind::omitted;
+        bool old =
+            context_.gives_way(ours) && has_value(incoming, i) && !same_value(mine.values[i], incoming.values[i]);
+        if ((lacks && has_value(incoming, i)) || old) take(mine, incoming, i), changed = true;
+        continue;
+      }
+      if (context_.gives_way(ours)) {
+        take(mine, incoming, i);
+        changed = true;
         continue;
       }
       newest_mine = std::max(newest_mine, ours);
       newest_theirs = std::max(newest_theirs, theirs);
       if (theirs > ours) {
         if (!context_.had_seen(theirs, ours)) lost_mine.add(column);
-        life.columns.set(column, theirs);
-        if (incoming.has_values && i < incoming.values.size() && incoming.values[i].kind != ValueKind::omitted) {
-          mine.values[i] = incoming.values[i];
-          mine.types[i] = incoming_type(i);
-        }
+        take(mine, incoming, i);
         changed = true;
       } else if (!context_.had_seen(ours, theirs)) {
         lost_theirs.add(column);
+      } else if (context_.gives_way(theirs) && has_value(incoming, i) &&
+                 !same_value(mine.values[i], incoming.values[i])) {
+        lost_theirs.add(column);  // whoever wrote ours here looked at an older value
       }
     }
+    if (!context_.adopted.settled() && !mine.was_alive && !incoming.dead()) list_unseen_row(incoming, killer_of(life));
     mine.changed |= changed;
     if (life.dead(context_.truncated)) {
       Version killer = killer_of(life);
       if (changed) list_dead(mine, killer, mine.was_alive ? nullptr : &before);
       // What was here was listed when the life died, unless it dies only now.
       lost_mine = mine.was_alive ? unseen_by(killer, lost_mine, before) : ColumnSet();
-      lost_theirs = unseen_by(killer, lost_theirs, incoming.columns);
+      lost_theirs = context_.adopted.settled() ? unseen_by(killer, lost_theirs, incoming.columns) : ColumnSet();
     }
     if (!lost_mine.empty())
       list("update_origin_differs", "apply_remote", lost_mine, {life.birth, before_values, std::move(before_types)},
@@ -225,6 +245,18 @@ class Merger {
     return unseen;
   }
 
+  // Lives that the sender would still know if they had not ended there.
+  bool bury_unnamed() {
+    bool some = false;
+    for (Working& working : lives_) {
+      if (working.named || !working.was_alive || !context_.gives_way(working.life.birth)) continue;
+      working.life.removed = context_.adopted;
+      working.changed = some = true;
+      list_dead(working, context_.adopted, nullptr);
+    }
+    return some;
+  }
+
   // Columns of a dead life that its killer had not seen. `known`: versions that were listed when the life died.
   void list_dead(const Working& working, Version killer, const ColumnVersions* known) {
     ColumnSet lost;
@@ -241,13 +273,21 @@ class Merger {
            killer);
   }
 
+  // Who deleted it here did so in a state from before what the sender has forgotten.
+  void list_unseen_row(const IncomingLife& incoming, Version killer) {
+    if (incoming.has_values)
+      list("update_deleted", "keep_delete", ColumnSet::all(), {incoming.birth, incoming.values, incoming_types()}, {},
+           incoming.columns.newest(), killer);
+  }
+
   void list_void(const IncomingLife& incoming) {
     if (incoming.dead() || !incoming.has_values) return;
     ColumnSet lost;
     Version newest;
     for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
       Version version = incoming.columns.of(static_cast<ColumnIndex>(i));
-      if (version.hlc <= context_.prune_horizon) continue;
+      bool known = version.hlc <= context_.prune_horizon;
+      if (known && context_.adopted.settled()) continue;
       lost.add(static_cast<ColumnIndex>(i));
       newest = std::max(newest, version);
     }

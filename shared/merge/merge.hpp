@@ -45,6 +45,10 @@ struct MergeContext {
   std::function<bool(Version winner, Version loser)> had_seen;
   bool take_unknown = false;  // rows that live, have settled at the sender and were never here are taken in as well
   std::span<const ColumnType> types = {};  // of the document's values, per column; empty: the table's own
+  // A copy for a node that was away for longer than changes are kept: what is here up to this version, the sender's G,
+  // and is not there has ended there, and a value of before it gives way to the sender's. Settled: it is none.
+  Version adopted = {};
+  bool gives_way(Version version) const { return !adopted.settled() && version.hlc <= adopted.hlc; }
 };
 
 // Values of one life: its side values over the table's row.

@@ -80,6 +80,9 @@ class Applier {
   // What lost in a conflict becomes a change of this node. `last` runs in the same transaction; `done`: what was
   // written, as a sentence. Throws Error, NotRestored; then nothing has changed.
   void restore(const struct LostRow& lost, const std::function<void(const std::string& done)>& last);
+  // The end of a copy that this node adopts: of a table, the keys that the source does not have. `ended`: the source's
+  // prune horizon when the copy began.
+  void adopt_absence(const Table& table, const std::set<Key>& seen, Version ended);
   std::uint64_t rows() const { return rows_; }
   std::uint64_t conflicts() const { return conflicts_; }
 
@@ -151,7 +154,7 @@ class Applier {
   void decide(std::size_t index, const FoundRow& found);
   bool decide_plainly(Item& item, Entry* entry, const FoundRow& found);
   void decide_generally(std::size_t index, Entry* entry, const FoundRow& found);
-  void adopt_copied(std::size_t index, Entry* entry, const FoundRow& found, RowView table_row);
+  void end_life(const Table& table, Entry& entry, Life& life, Version ended);
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
   void check_copied(std::size_t index, Entry* entry, const FoundRow& found);
   OwnedRow comparable(const Table& table, RowView there, RowView here);

@@ -11,13 +11,13 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
   Item& item = items_[index];
   const Table& table = *mapping().table;
   bool plain = item.lives.size() == 1 && !item.lives[0].dead() && item.lives[0].has_values;
+  if (copy_->adopt) return decide_generally(index, entry, found);
   if (copy_->only_compare() && (!found.exists || !plain)) return;
   if (!found.exists || !plain || copy_->mode == CopyMode::none) {
     if (!decide_plainly(item, entry, found)) decide_generally(index, entry, found);
     return;
   }
   OwnedRow table_row = core_.row_of(table, item.key);
-  if (copy_->adopt) return adopt_copied(index, entry, found, table_row.view());
   IncomingLife& life = item.lives[0];
   OwnedRow there = comparable(table, life.values, table_row.view());
   ColumnSet columns;
@@ -41,35 +41,52 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
   core_.store.note_local(table, LogOp::update, item.key, columns);
 }
 
-// A settled value of ours gives way whatever the source's version is; what was changed here lately merges as ever.
-void Applier::adopt_copied(std::size_t index, Entry* entry, const FoundRow& found, RowView table_row) {
-  Item& item = items_[index];
-  const Table& table = *mapping().table;
-  IncomingLife& life = item.lives[0];
-  if (entry && (entry->state.lives.size() != 1 || entry->state.lives[0].side))
-    return decide_generally(index, entry, found);
-  ColumnSet columns;
+// What the source knows nothing of has ended there, if it was here before the source's prune horizon.
+void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Version ended) {
+  attempt([&] {
+    begin_attempt();
+    recheck_.insert(table.id);
+    lock_tables();
+    core_.window.begin_changes();
+    std::vector<Key> settled;
+    core_.store.scan_rows(table, {}, [&](std::size_t, KeyView key, RowView) {
+      const Entry* known = core_.window.find(table.id, key);
+      if ((!known || known->state.lives.empty()) && !seen.contains(Key(key))) settled.emplace_back(key);
+      return true;
+    });
+    for (const Key& key : settled) core_.window.edit(table.id, key).state.lives.emplace_back();
+    core_.window.for_each(table.id, [&](Entry& entry) {
+      if (seen.contains(*entry.key)) return;
+      auto ends = [&](const Life& life) {
+        return life.birth.hlc <= ended.hlc && !life.dead(state_.truncated(table.id));
+      };
+      if (std::none_of(entry.state.lives.begin(), entry.state.lives.end(), ends)) return;
+      core_.window.touch(entry);
+      for (Life& life : entry.state.lives)
+        if (ends(life)) end_life(table, entry, life, ended);
+      touched_.push_back(&entry);
+      revisit_.insert(&entry);
+    });
+    settle_all();
+    finish();
+  });
+}
+
+// What stands in the table is listed when its row goes (Merger).
+void Applier::end_life(const Table& table, Entry& entry, Life& life, Version ended) {
+  life.removed = ended;
+  std::unique_ptr<Side> side = std::move(life.side);
+  if (!side) return;
+  core_.mark_side(entry);
+  Loss loss{"update_deleted", "keep_delete", {}, side->values, {}, {}, ended, life.birth, side->types};
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
-    if (life.values[i].kind == ValueKind::omitted || same_value(life.values[i], table_row[i])) continue;
-    Version ours = entry ? entry->state.lives[0].columns.of(column) : Version{};
-    if (ours.settled() || life.columns.of(column) > ours) columns.add(column);
+    Version version = life.columns.of(column);
+    if (!side->columns.has(column) || state_.had_seen(ended, version)) continue;
+    loss.columns.add(column);
+    loss.loser_version = std::max(loss.loser_version, version);
   }
-  if (columns.empty()) {
-    if (!decide_plainly(item, entry, found)) decide_generally(index, entry, found);
-    return;
-  }
-  Entry& here = core_.window.get(table.id, item.key);
-  core_.window.touch(here);
-  if (here.state.lives.empty()) {
-    here.state.lives.emplace_back(life.birth);
-    here.state.lives[0].columns = life.columns;
-  } else {
-    for (std::size_t i = 0; i < table.columns.size(); i++)
-      if (auto column = static_cast<ColumnIndex>(i); columns.has(column))
-        here.state.lives[0].columns.set(column, life.columns.of(column));
-  }
-  write(WriteKind::update, here, index, found, life.values, columns);
+  if (!loss.columns.empty()) list(table, *entry.key, loss);
 }
 
 }  // namespace rowmesh

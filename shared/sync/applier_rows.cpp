@@ -132,7 +132,7 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
         found.exists ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr);
   }
   if (copy_ && !copy_->target_was_empty && !item.own) {
-    copy_->seen.insert(item.key);
+    if (!item.reconcile) copy_->seen.insert(item.key);
     if (copy_->checks())
       check_copied(index, known ? entry : nullptr, found);
     else
@@ -243,6 +243,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
     rules.sender_horizon = state_.prune_horizon;
     rules.sender_truncated = truncated;
   }
+  if (copy_ && copy_->adopt && !item.own && !item.reconcile) rules.adopted = {header_.prune_horizon, header_.sender};
   if (item.saw_all) rules.had_seen = [](Version, Version) { return true; };
   bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types);
   if (changed && !item.own && !item.reconcile && lacks_values(state, desired, found.exists)) {

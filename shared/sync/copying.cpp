@@ -146,6 +146,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
       copy.start_metas = applier.header().metas;
+      copy.start_horizon = {applier.header().prune_horizon, applier.header().sender};
       if (copy.adopt) give_up_old_changes(applier.header().prune_horizon, peer);
     }
     in_store = true;
@@ -176,20 +177,22 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
 // them.
 void Node::Impl::end_table(Copy& copy) {
   const Table* table = core.table_by_wire_name(copy.tables.front());
-  if (table && !copy.session.target_was_empty && (copy.mode != CopyMode::newer || copy.adopt) && !copy.checks()) {
+  if (table && copy.adopt) {
+    Applier(core).adopt_absence(*table, copy.session.seen, copy.start_horizon);
+  } else if (table && !copy.session.target_was_empty && copy.mode != CopyMode::newer && !copy.checks()) {
     in_transaction([&] {
       std::vector<Key> extra;
       core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
         const Entry* known = core.window.find(table->id, key);
-        bool on_its_way = (copy.mode == CopyMode::fail || copy.adopt) && known && !known->state.lives.empty();
+        bool on_its_way = copy.mode == CopyMode::fail && known && !known->state.lives.empty();
         if (!on_its_way && !copy.session.seen.contains(Key(key))) extra.emplace_back(key);
         return true;
       });
       if (extra.empty()) return;
-      if (copy.mode == CopyMode::fail && !copy.adopt)
+      if (copy.mode == CopyMode::fail)
         throw Refusal{"differs", "table '" + table->wire_name + "' has rows here that the source lacks, such as " +
                                      key_to_text(extra.front()) + "; say on_existing => 'source' or 'newer'"};
-      remove_here(*table, std::move(extra), !copy.adopt);  // what is adopted nobody but us had
+      remove_here(*table, std::move(extra));
     });
   }
   copy.after.clear();
@@ -270,7 +273,7 @@ bool Node::Impl::end_check(Copy& copy) {
     bool again = found.on_their_way > 0 && copy.readings + 1 < check_readings && copy.mode == CopyMode::verify;
     if (again) return;
     for (const ConflictRow& row : found.rows) core.store.add_conflict(row);
-    if (copy.mode == CopyMode::repair) remove_here(table, std::move(extra), true);
+    if (copy.mode == CopyMode::repair) remove_here(table, std::move(extra));
   });
   if (found.on_their_way > 0 && ++copy.readings < check_readings) {
     if (copy.mode == CopyMode::repair) {
@@ -293,8 +296,8 @@ bool Node::Impl::end_check(Copy& copy) {
   return true;
 }
 
-// `tell`: as a change made here.
-void Node::Impl::remove_here(const Table& table, std::vector<Key> extra, bool tell) {
+// As a change made here.
+void Node::Impl::remove_here(const Table& table, std::vector<Key> extra) {
   if (extra.empty()) return;
   std::sort(extra.begin(), extra.end());
   std::vector<KeyView> keys(extra.begin(), extra.end());
@@ -306,7 +309,6 @@ void Node::Impl::remove_here(const Table& table, std::vector<Key> extra, bool te
       removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
   std::vector<WriteResult> results;
   core.store.write_rows(table, {}, removals, results);
-  if (!tell) return;
   for (const RowWrite& removal : removals) core.store.note_local(table, LogOp::remove, removal.key, {});
 }
 
@@ -336,26 +338,48 @@ void Node::Impl::end_copy(const std::string& failure) {
     if (failure.empty() && !copy.pull)
       for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
   }
-  in_transaction([&] {
-    if (failure.empty()) {
-      for (auto& [origin, position] : copy.start) {
-        if (origin == core.state.self || !copy.everything || copy.checks()) continue;
-        // Where the source can still send what comes after the position that was reached here, it must: a row that was
-        // removed there meanwhile is in no piece, and other tables were not copied at that moment. What is sent twice
-        // does no harm.
-        auto reached = core.state.applied.find(origin);
-        auto gone = copy.forgotten.find(origin);
-        bool reachable = gone == copy.forgotten.end() ||
-                         (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
-        if (reached != core.state.applied.end() && reachable) continue;
-        Position& applied = core.state.applied[origin];
-        if (position.number > applied.number) applied = position;
-        if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end())
-          core.state.take_meta(origin, meta->second);
-      }
-    }
-    if (copy.request != 0) core.store.finish_request(copy.request);
-  });
+  Batch copied;
+  in_transaction(
+      [&] {
+        if (failure.empty()) {
+          for (auto& [origin, position] : copy.start) {
+            if (origin == core.state.self || !copy.everything || copy.checks()) continue;
+            // Where the source can still send what comes after the position that was reached here, it must: a row that
+            // was removed there meanwhile is in no piece, and other tables were not copied at that moment. What is sent
+            // twice does no harm.
+            auto reached = core.state.applied.find(origin);
+            auto gone = copy.forgotten.find(origin);
+            bool reachable = gone == copy.forgotten.end() ||
+                             (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
+            if (reached != core.state.applied.end() && reachable) continue;
+            Position& applied = core.state.applied[origin];
+            if (position.number > applied.number) {
+              applied = position;
+              copied.ends.emplace_back(origin, position.number);
+            }
+            if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end())
+              core.state.take_meta(origin, meta->second);
+          }
+        }
+        if (!copied.ends.empty()) hand_on_copied(copied);
+        if (copy.request != 0) core.store.finish_request(copy.request);
+      },
+      &copied);
+}
+
+// Those behind us get from here what is not settled of the changes that we have only as rows of the copy. Who lacks
+// something settled needs a copy itself.
+void Node::Impl::hand_on_copied(Batch& batch) {
+  for (auto& [origin, position] : batch.ends)
+    core.state.pruned[origin] = std::max(core.state.pruned[origin], position - 1);
+  for (auto& [id, table] : core.tables())
+    core.window.for_each(id, [&](Entry& entry) {
+      Hlc newest = entry.state.newest().hlc;
+      if (newest <= core.state.prune_horizon) return;
+      batch.entries.push_back(&entry);
+      batch.newest = std::max(batch.newest, newest);
+    });
+  if (batch.entries.empty()) batch.ends.clear();
 }
 
 // ---- the other side ----

@@ -73,9 +73,7 @@ bool Core::cut(bool force) {
   // While the changes of a table wait, nothing more is confirmed: what it lacks must not be forgotten anywhere.
   if (!hold_prune && state.parked.empty())
     meta.horizon = std::max(meta.horizon, std::min(state.horizon(watermark), horizon_limit));
-  if (state.parked.empty()) meta.received.clear();
-  for (auto& [origin, other] : state.metas)
-    if (origin != state.self) meta.received.try_emplace(origin, state.parked.empty() ? other.watermark : 0);
+  meta.received = received();
 
   PackedWriter data;
   data.number(0);
@@ -96,6 +94,14 @@ bool Core::cut(bool force) {
   pending_.push_back({std::move(record), added});
   refresh_side_values();
   return true;
+}
+
+std::map<Origin, Hlc> Core::received() {
+  std::map<Origin, Hlc> received;
+  if (!state.parked.empty()) received = state.own_meta().received;
+  for (auto& [origin, other] : state.metas)
+    if (origin != state.self) received.try_emplace(origin, state.parked.empty() ? other.watermark : 0);
+  return received;
 }
 
 Hlc Core::promise() const {

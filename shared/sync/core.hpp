@@ -82,6 +82,9 @@ class Core {
 
   // Throws Error; then nothing has changed. `request`: to be finished with it; 0: none.
   void renew(const Renewal& renewal, const Identity& becomes, std::int64_t request);
+  // The watermarks of the others up to which everything is here; what was announced before, while a table's changes
+  // wait.
+  std::map<Origin, Hlc> received();
   Hlc newest_confirmed();
   bool knows_own(Hlc version);  // was this version given here, by this history?
   // Positions of ours go on above this one.

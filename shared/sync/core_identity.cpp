@@ -63,7 +63,7 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
     meta = start_.meta;
     return;
   }
-  bool wrote_on = false;
+  bool wrote_on = false, one_history = renewal.back != 0;
   PositionNumber upto = 0;
   Hlc newest = 0;
   if (auto pruned = next.pruned.find(renewal.before); pruned != next.pruned.end()) upto = pruned->second;
@@ -71,15 +71,16 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
     if (batch.ends.size() != 1 || batch.ends[0].first != renewal.before) continue;
     if (batch.newest > renewal.fork) {
       wrote_on = true;
-      // Others may count the positions between as well, of heartbeats, in which nothing was.
-      upto = std::max(upto, batch.ends[0].second - 1);
+      // Others may count the positions between as well, of heartbeats, in which nothing was. But where another history
+      // of the origin goes on from what is here, these numbers are its own.
+      if (one_history) upto = std::max(upto, batch.ends[0].second - 1);
       break;
     }
     upto = std::max(upto, batch.ends[0].second);
     newest = std::max(newest, batch.newest);
   }
-  if (wrote_on) reached = {upto, 0};
-  if (wrote_on || next.lost != 0) {
+  if (wrote_on || !one_history) {
+    reached = {upto, 0};
     meta.position = reached.number;
     meta.watermark = std::min(meta.watermark, std::max(newest, next.prune_horizon));
     meta.newest = newest;

@@ -46,6 +46,11 @@ json to_json(const Progress& progress) {
               {"direct", direct},
               {"open", progress.accepts_unknown},
               {"busy", progress.busy}};
+  if (progress.received) {
+    json received = json::object();
+    for (auto& [origin, hlc] : *progress.received) received[to_hex(origin)] = hlc;
+    out["received"] = received;
+  }
   for (auto& [name, parked] : progress.parked)
     out["parked"][name] = {
         {"reason", parked.reason}, {"covered", vector_to_json(parked.covered)}, {"fits", parked.fits}};
@@ -58,6 +63,9 @@ Progress progress_of(const json& from) {
   for (auto& origin : from.at("direct")) progress.direct.insert(from_hex(origin.get<std::string>()));
   progress.accepts_unknown = from.at("open").get<bool>();
   progress.busy = from.at("busy").get<bool>();
+  if (from.contains("received"))
+    for (auto& [origin, hlc] : from.at("received").items())
+      (progress.received ? *progress.received : progress.received.emplace())[from_hex(origin)] = hlc.get<Hlc>();
   if (from.contains("parked"))
     for (auto& [name, parked] : from.at("parked").items()) {
       ParkedTable& here = progress.parked[name];

@@ -13,6 +13,9 @@ struct Progress {  // in hello and in every answer to a document
   Vector applied;
   std::map<std::string, ParkedTable> parked;  // by wire name
   std::set<Origin> direct;
+  // The watermark that it has of each origin now. What it announced earlier does not count: an older state of it may
+  // have been put back since.
+  std::optional<std::map<Origin, Hlc>> received;
   bool accepts_unknown = true;
   bool busy = false;
 };

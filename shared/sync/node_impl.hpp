@@ -69,6 +69,10 @@ class Node::Impl {
   void post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_bytes, Answer answer);
   void met(const std::string& node, const std::string& name, Origin origin, bool takes);
   Hlc horizon_limit();
+  enum class Reach : std::uint8_t { yes, no, to_be_asked };
+  Reach reaches(const Peer& peer, Origin origin);
+  void take_received(Peer& peer, const Progress& progress);
+  bool once_heard(const Peer& peer, Origin origin);
   KnownServer& known(const Peer& peer) { return core.state.servers[peer.config.id]; }
 
   // pulling.cpp
@@ -110,7 +114,8 @@ class Node::Impl {
   // requests.cpp
   void carry_out_requests();
   void restore(const Request& request);
-  void in_transaction(const std::function<void()>& work);
+  // `with`: what `work` makes of it is written with the rest and becomes the window's.
+  void in_transaction(const std::function<void()>& work, Batch* with = nullptr);
   EntrySet quarantined(std::int64_t number);  // number: of the list, 0: all
   void reconcile();
 
@@ -128,6 +133,7 @@ class Node::Impl {
     Vector start;      // where the source stood at the first piece
     Vector forgotten;  // and up to where its log was gone
     std::map<Origin, OriginMeta> start_metas;
+    Version start_horizon;    // the source's G then
     bool everything = false;  // all tables that both replicate
     std::uint64_t rows = 0;
     bool begun = false;
@@ -149,8 +155,9 @@ class Node::Impl {
   void take_copied(Peer& peer, HttpResponse response);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void end_table(Copy& copy);
-  void remove_here(const Table& table, std::vector<Key> extra, bool tell);
+  void remove_here(const Table& table, std::vector<Key> extra);
   void end_copy(const std::string& failure);
+  void hand_on_copied(Batch& batch);
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
   HttpResponse answer_copy(const HttpRequest& request, Peer& peer);
 

@@ -3,6 +3,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -59,6 +60,10 @@ struct Peer {
   bool tables_asked = false;                   // was greeted because changes of such a table are to be withheld
   std::set<Origin> direct;                     // origins that it gets from themselves
   bool accepts_unknown = true;
+  // Progress::received, and our G when that was asked for. None: it did not say.
+  std::optional<std::map<Origin, Hlc>> received;
+  Hlc received_as_of = 0;
+  Hlc asked_at = 0;                           // our G when the request in flight was sent
   std::map<std::string, ParkedTable> parked;  // tables whose changes wait there
   std::map<std::string, std::string>
       tried;                // the shape of a table of ours that does not fit there, when it was last sent

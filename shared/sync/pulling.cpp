@@ -124,6 +124,7 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
     return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
   std::uint64_t rows = 0, conflicts = 0;
   take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));
+  peer.received.reset();  // nobody knows how long the request was on its way
   peer.last_received_ms = core.now_ms();
   peer.asked_for_changes = true;
   peer.asked_since_ms = core.now_ms();

@@ -38,7 +38,7 @@ void Node::Impl::carry_out_requests() {
   }
 }
 
-void Node::Impl::in_transaction(const std::function<void()>& work) {
+void Node::Impl::in_transaction(const std::function<void()>& work, Batch* with) {
   core.cut_alone();
   std::vector<const Table*> tables;
   for (auto& [id, table] : core.tables()) tables.push_back(&table);
@@ -50,7 +50,7 @@ void Node::Impl::in_transaction(const std::function<void()>& work) {
   core.window.begin_changes();
   try {
     work();
-    core.write_pending(applied_records({}, 0), core.state);
+    core.write_pending(applied_records(with ? *with : Batch{}, 0), core.state);
     core.store.commit();
   } catch (...) {
     core.store.rollback();
@@ -58,6 +58,10 @@ void Node::Impl::in_transaction(const std::function<void()>& work) {
     throw;
   }
   core.window.keep_changes();
+  if (with && !with->entries.empty()) {
+    with->sequence = core.first_written();
+    core.window.add_batch(std::move(*with));
+  }
   core.written();
 }
 

@@ -78,6 +78,7 @@ void Node::Impl::send(Peer& peer, HttpRequest request, std::uint64_t timeout_ms,
                       std::function<void(Peer&, HttpResponse)> done) {
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
+  peer.asked_at = core.state.prune_horizon;
   post(peer, std::move(request), timeout_ms, limits::control_body_bytes, {.done = std::move(done)});
 }
 
@@ -196,6 +197,7 @@ void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
   peer.parked = progress.parked;
   peer.direct = progress.direct;
   peer.accepts_unknown = progress.accepts_unknown;
+  take_received(peer, progress);
   peer.busy = progress.busy;
   if (peer.busy) {
     peer.met = false;  // ask again rather than send
@@ -207,6 +209,11 @@ void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
   peer.retry_at_ms = 0;
   peer.last_error.clear();
   peer.last_success_ms = core.now_ms();
+}
+
+void Node::Impl::take_received(Peer& peer, const Progress& progress) {
+  peer.received = progress.received;
+  peer.received_as_of = peer.asked_at;
 }
 
 // Of the oldest of our commits that this answer confirms.
@@ -236,6 +243,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   if (!progress.applied.empty()) {
     known(peer).applied = progress.applied;
     peer.parked = progress.parked;
+    take_received(peer, progress);
   }
   if (response.status == 0)
     peer.last_error = response.error;
@@ -331,6 +339,28 @@ Hlc Node::Impl::horizon_limit() {
   return limit;
 }
 
+// Has it all of the origin that is forgotten here? Judged by versions, not by positions (model, H16 i). Whoever is who
+// it was has received no less than our G at the moment at which it was asked; what it had announced before may be of a
+// state that it has lost since. So if what it said is older than our G, it is asked once more.
+Node::Impl::Reach Node::Impl::reaches(const Peer& peer, Origin origin) {
+  auto meta = core.state.metas.find(known(peer).origin);
+  if (!peer.received && meta == core.state.metas.end()) return Reach::no;
+  const std::map<Origin, Hlc>& received = peer.received ? *peer.received : meta->second.received;
+  auto at = received.find(origin);
+  if (at != received.end() && at->second >= core.state.prune_horizon) return Reach::yes;
+  return peer.received && peer.received_as_of < core.state.prune_horizon ? Reach::to_be_asked : Reach::no;
+}
+
+// It does not know the origin. Did it, in an earlier state? Then that was put back to one from before they met.
+bool Node::Impl::once_heard(const Peer& peer, Origin origin) {
+  return std::any_of(core.state.members.begin(), core.state.members.end(), [&](auto& one) {
+    auto meta = core.state.metas.find(one.first);
+    if (one.second.node != known(peer).node || meta == core.state.metas.end()) return false;
+    auto received = meta->second.received.find(origin);
+    return received != meta->second.received.end() && received->second > 0;
+  });
+}
+
 void Node::Impl::ship() {
   std::uint64_t now_ms = core.now_ms();
   std::vector<Peer*> ready;
@@ -356,23 +386,23 @@ void Node::Impl::ship() {
     DocumentOrder order;
     peer->needs_copy = false;
     if (!wants_anything(*peer, order)) continue;
-    // What it lacks must still be here. Judged by versions, not by positions (model, H16 i).
+    // What it lacks must still be here.
+    bool ask_again = false;
     for (auto& [origin, from] : order.from) {
       auto pruned = core.state.pruned.find(origin);
-      auto meta = core.state.metas.find(known(*peer).origin);
       bool heard = known(*peer).applied.contains(origin);
-      Hlc received = 0;
-      if (meta != core.state.metas.end() && meta->second.received.contains(origin))
-        received = meta->second.received.at(origin);
       // One that was never met has nothing from us; what was there when it was added it gets by a copy anyway.
       if (!heard && origin == core.state.self && peer->not_kept && pruned != core.state.pruned.end() &&
           pruned->second > from.number)
         peer->needs_copy = true;
-      if (heard && pruned != core.state.pruned.end() && pruned->second > from.number &&
-          received < core.state.prune_horizon)
-        peer->needs_copy = true;
+      if (pruned == core.state.pruned.end() || pruned->second <= from.number) continue;
+      if (!heard && !once_heard(*peer, origin)) continue;
+      Reach reach = reaches(*peer, origin);
+      peer->needs_copy |= reach == Reach::no;
+      ask_again |= reach == Reach::to_be_asked;
     }
-    if (peer->needs_copy) continue;
+    if (ask_again && !peer->needs_copy) to_greet.push_back(peer);
+    if (ask_again || peer->needs_copy) continue;
     for (auto& [name, covered] : order.behind) peer->tried[name] = table_shape(*core.table_by_wire_name(name));
     auto same = std::find_if(made.begin(), made.end(), [&](auto& one) { return one.first.same(order); });
     if (same == made.end()) {
@@ -443,6 +473,7 @@ Progress Node::Impl::progress() {
   Progress progress;
   progress.applied = core.state.applied;
   progress.parked = core.state.parked;
+  progress.received = core.received();
   for (auto& [id, peer] : peers) {
     Origin origin = known(peer).origin;
     if (origin != 0 && peer.takes() && core.now_ms() < peer.last_received_ms + direct_for_ms)

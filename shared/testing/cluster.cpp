@@ -5,6 +5,10 @@
 #include "shared/testing/cluster_run.hpp"
 
 namespace rowmesh::testing {
+namespace {
+// Longer than clocks are apart: what the restored node writes is newer than what it had written before.
+constexpr std::uint64_t restoring_ms = 12000;
+}  // namespace
 
 const char* to_string(Topology topology) {
   constexpr const char* names[] = {"mesh", "star", "chain", "ring"};
@@ -170,7 +174,7 @@ void ClusterRun::reach(std::size_t i, Point point) {
 
 void ClusterRun::transact(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
-  if (here.store->in_local() || here.writing || here.full) return;
+  if (here.store->in_local() || here.writing || here.full || now_ms_ < here.closed_until_ms) return;
   here.writing = true;
   std::string story = here.workload(plan_, ledger_, random_, i);
   here.writing = false;
@@ -244,7 +248,10 @@ void ClusterRun::backup_or_restore(std::size_t i) {
   backup_.used = true;
   SimulatedNode& lost = *nodes_[backup_.node];
   if (lost.node) stop(backup_.node);
+  for (auto& conflict : lost.store->conflicts())
+    for (auto& value : Ledger::values_in(conflict.loser)) ledger_.forget(value);
   backup_.put_back();
+  lost.wake_ms = lost.closed_until_ms = now_ms_ + restoring_ms;
   lost.workload.forget_prepared();
   ledger_.forgive("node " + std::to_string(backup_.node), backup_.ledger);
   tell("the backup of " + std::to_string(backup_.node) + " is put back");
@@ -297,6 +304,17 @@ void ClusterRun::step_until(std::uint64_t until_ms) {
 }
 
 Outcome ClusterRun::run() {
+  try {
+    live();
+  } catch (const std::exception& failure) {
+    fail(std::string("the application throws: ") + failure.what());
+  }
+  outcome_.virtual_ms = now_ms_ - start_ms;
+  for (auto& node : nodes_) outcome_.conflicts += node->store->conflicts().size();
+  return std::move(outcome_);
+}
+
+void ClusterRun::live() {
   for (unsigned done = 0; done < plan_.transactions && outcome_.failure.empty(); done++) {
     step_until(now_ms_ + random_.below(random_.chance(100) ? 5000 : 150));
     transact(random_.below(nodes_.size()));
@@ -317,9 +335,6 @@ Outcome ClusterRun::run() {
     if (backup_.used) obey();
   }
   if (outcome_.failure.empty()) check();
-  outcome_.virtual_ms = now_ms_ - start_ms;
-  for (auto& node : nodes_) outcome_.conflicts += node->store->conflicts().size();
-  return std::move(outcome_);
 }
 
 void ClusterRun::heal() {
@@ -333,7 +348,7 @@ void ClusterRun::heal() {
     node->store->remove_checks("things");
     node->store->remove_checks("names");
     for (const char* table : {"things", "names"}) Workload::rename_column(*node->store, table, false);
-    node->wake_ms = now_ms_;
+    node->wake_ms = std::max(now_ms_, node->closed_until_ms);
   }
 }
 

@@ -21,7 +21,8 @@ struct SimulatedNode {
   Workload workload;
   std::uint64_t wake_ms = 0;
   bool writing = false;
-  bool full = false;  // its disk: nothing can be written
+  bool full = false;                  // its disk: nothing can be written
+  std::uint64_t closed_until_ms = 0;  // its backup is being put back
 };
 
 class ClusterRun {
@@ -43,6 +44,7 @@ class ClusterRun {
   void disturb();
   void backup_or_restore(std::size_t i);
   void obey();
+  void live();
   void step_until(std::uint64_t until_ms);
   void heal();
   void fail(const std::string& why);

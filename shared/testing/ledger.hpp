@@ -40,6 +40,9 @@ class Ledger {
     std::erase_if(written_, [&](auto& one) { return one.second.who == who && one.second.number > then; });
   }
 
+  // What was listed on the node that is put back goes with its list.
+  void forget(const std::string& value) { written_.erase(value); }
+
   // Written values of which `present` and `listed` know nothing.
   std::vector<std::string> lost(const std::set<std::string>& present, const std::set<std::string>& listed) const {
     std::vector<std::string> lost;
