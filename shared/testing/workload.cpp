@@ -180,7 +180,8 @@ void Workload::change_seats(SeededRandom& random) {
   Value code = any(codes);
   auto here = rows.find(encode_key({&code, 1}));
   if (here == rows.end()) {
-    Row row = {code, text(fresh()), seat(seats), seat(tags)};
+    std::string a = fresh();
+    Row row = {code, text(a), seat(seats), seat(tags)};
     OwnedRow owned(row);
     return insert("names", owned);
   }
