@@ -49,8 +49,8 @@ HttpResponse Site::forward(const HttpRequest& request, const Names& names) {
     onward.body = request.body;
     auto waiting = wait_for(request, answer_timeout_ms);
     services_.client.send(
-        "http://" + reachable_here(one), std::move(onward), answer_timeout_ms,
-        limits::control_body_bytes, [waiting, name = one.name](HttpResponse response) {
+        "http://" + reachable_here(one), std::move(onward), answer_timeout_ms, limits::control_body_bytes,
+        [waiting, name = one.name](HttpResponse response) {
           if (response.status == 0)
             waiting->answer = error_answer(502, "no_answer", "'" + name + "' does not answer: " + response.error);
           else
