@@ -7,6 +7,7 @@
 namespace rowmesh::testing {
 namespace {
 // Longer than clocks are apart: what the restored node writes is newer than what it had written before.
+constexpr std::uint64_t raced_at_most = 8;  // times the planned transactions
 constexpr std::uint64_t restoring_ms = 12000;
 }  // namespace
 
@@ -167,7 +168,10 @@ void ClusterRun::reach(std::size_t i, Point point) {
     throw Error(ErrorKind::transient, "40001", "could not serialize access");
   if (nodes_[i]->full && (point == Point::before_write || point == Point::before_commit))
     throw Error(ErrorKind::transient, "53100", "no space left on device");
-  if (plan_.races && (point == Point::at_begin || point == Point::before_find) && random_.chance(100)) transact(i);
+  // A raced transaction makes documents, whose applying is raced again: without an end some seeds grew for ever.
+  if (plan_.races && outcome_.commits < raced_at_most * plan_.transactions &&
+      (point == Point::at_begin || point == Point::before_find) && random_.chance(100))
+    transact(i);
 }
 
 // ---- what happens
