@@ -1,5 +1,6 @@
 #include "shared/net/event_loop.hpp"
 #include "shared/http/late_handler.hpp"
+#include "shared/testing/raw_connection.hpp"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -94,16 +95,7 @@ class EventLoopTest : public ::testing::Test {
     return answer.value_or(HttpResponse());
   }
 
-  int connect_raw(const std::string& bytes) {
-    int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
-    EXPECT_EQ(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
-    return fd;
-  }
+  int connect_raw(const std::string& bytes) { return testing::connect_raw(port, bytes); }
 
   // What the listener answers to these bytes, until it closes.
   std::string raw(const std::string& bytes) {

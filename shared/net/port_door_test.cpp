@@ -1,5 +1,6 @@
 // Two databases on one port, as two event loops of one process; a third one asks.
 #include "shared/net/port_door.hpp"
+#include "shared/testing/raw_connection.hpp"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -97,16 +98,7 @@ class PortDoorTest : public ::testing::Test {
   }
   static std::string text(const HttpResponse& response) { return response.body ? response.body->text(most_bytes) : ""; }
 
-  int connect_raw(const std::string& bytes) {
-    int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
-    EXPECT_EQ(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
-    return fd;
-  }
+  int connect_raw(const std::string& bytes) { return testing::connect_raw(port, bytes); }
   std::string read_until(int fd, const std::string& mark) {
     std::string answer;
     run_until([&] {
