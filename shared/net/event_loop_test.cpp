@@ -1,6 +1,5 @@
 #include "shared/net/event_loop.hpp"
 #include "shared/http/late_handler.hpp"
-#include "shared/testing/raw_connection.hpp"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -15,6 +14,7 @@
 
 #include "shared/model/error.hpp"
 #include "shared/model/limits.hpp"
+#include "shared/testing/raw_connection.hpp"
 
 namespace rowmesh {
 namespace {
