@@ -36,6 +36,13 @@ struct Plan {
   std::string text() const;
 };
 
+// By the name that rowmesh_sim knows it by.
+struct Feature {
+  const char* name;
+  bool Plan::*on;
+};
+const std::vector<Feature>& features();
+
 struct Outcome {
   std::string failure;      // empty: all is well
   std::uint64_t trace = 0;  // hash over everything that happened

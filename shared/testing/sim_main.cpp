@@ -66,27 +66,9 @@ Plan plan_of(std::uint64_t seed, const Options& options) {
   Plan plan = Plan::random(seed);
   if (options.nodes) plan.nodes = options.nodes;
   if (options.topology >= 0) plan.topology = static_cast<Topology>(options.topology);
-  const std::pair<const char*, bool Plan::*> features[] = {{"integer", &Plan::integer_keys},
-                                                           {"natural", &Plan::natural_keys},
-                                                           {"unique", &Plan::uniques},
-                                                           {"truncate", &Plan::truncates},
-                                                           {"prepared", &Plan::prepared},
-                                                           {"crash", &Plan::crashes},
-                                                           {"partition", &Plan::partitions},
-                                                           {"weather", &Plan::weather},
-                                                           {"race", &Plan::races},
-                                                           {"skew", &Plan::skew},
-                                                           {"refuse", &Plan::refusals},
-                                                           {"pull", &Plan::pull},
-                                                           {"mixed", &Plan::mixed},
-                                                           {"schema", &Plan::schemas},
-                                                           {"proxy", &Plan::proxies},
-                                                           {"full", &Plan::full_disks},
-                                                           {"two_uniques", &Plan::two_uniques},
-                                                           {"backup", &Plan::backups}};
-  for (auto& [name, feature] : features) {
-    if (options.with.find("," + std::string(name) + ",") != std::string::npos) plan.*feature = true;
-    if (options.without.find("," + std::string(name) + ",") != std::string::npos) plan.*feature = false;
+  for (const Feature& feature : features()) {
+    if (options.with.find("," + std::string(feature.name) + ",") != std::string::npos) plan.*feature.on = true;
+    if (options.without.find("," + std::string(feature.name) + ",") != std::string::npos) plan.*feature.on = false;
   }
   return plan;
 }

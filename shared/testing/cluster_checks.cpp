@@ -1,0 +1,102 @@
+// What must hold when all is healed.
+#include <algorithm>
+
+#include "shared/testing/cluster_run.hpp"
+
+namespace rowmesh::testing {
+
+void ClusterRun::fail(const std::string& why) {
+  if (outcome_.failure.empty()) outcome_.failure = why;
+  tell("FAILURE " + why);
+}
+
+void ClusterRun::tell(const std::string& line) {
+  for (char byte : line) outcome_.trace = (outcome_.trace ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  outcome_.trace += now_ms_;
+  if (keep_story_) outcome_.story.push_back(std::to_string(now_ms_ - start_ms) + " " + line);
+}
+
+std::string ClusterRun::difference() const {
+  for (auto& node : nodes_)
+    if (!node->node) return "a node is down";
+  for (const char* table : {"things", "names", "parts"})
+    for (std::size_t i = 1; i < nodes_.size(); i++) {
+      std::string difference = Workload::difference(*nodes_[0]->store, *nodes_[i]->store, table);
+      if (!difference.empty()) return std::string(table) + " of 0 and " + std::to_string(i) + ": " + difference;
+    }
+  auto hidden = [](const SimulatedNode& node) {
+    std::set<std::string> keys;
+    for (auto& row : node.store->load_side())
+      keys.insert(std::to_string(row.table) + " " + row.kind + " " + row.key_text);
+    return keys;
+  };
+  for (std::size_t i = 1; i < nodes_.size(); i++)
+    if (hidden(*nodes_[0]) != hidden(*nodes_[i])) {
+      std::string text = "side rows of 0 and " + std::to_string(i) + ":";
+      for (auto& key : hidden(*nodes_[0])) text += " " + key;
+      text += " |";
+      for (auto& key : hidden(*nodes_[i])) text += " " + key;
+      return text;
+    }
+  return "";
+}
+
+void ClusterRun::check() {
+  if (std::string different = difference(); !different.empty()) return fail("diverged: " + different);
+  std::set<std::string> present, listed;
+  for (auto& node : nodes_) {
+    for (const char* table : {"things", "names", "parts"})
+      for (auto& [key, row] : node->store->rows(table))
+        for (const Value& value : row.values.view())
+          if (value.kind == ValueKind::text) present.insert(std::string(value.text));
+    for (auto& row : node->store->load_side()) {
+      for (auto& value : Ledger::values_in(row.payload)) present.insert(value);
+      if (row.kind == "held") return fail("still held: " + row.key_text);
+      if (row.kind == "quarantined")
+        return fail("quarantined although nothing refuses it: " + row.key_text + " " + row.reason);
+    }
+    for (auto& conflict : node->store->conflicts())
+      for (auto& value : Ledger::values_in(conflict.loser)) listed.insert(value);
+  }
+  auto lost = ledger_.lost(present, listed);
+  if (!lost.empty()) return fail("lost without a trace: " + std::to_string(lost.size()) + ", first " + lost[0]);
+  if (std::string wrong = Workload::wrong_reference(*nodes_[0]->store); !wrong.empty())
+    return fail("wrong reference: " + wrong);
+  check_rest();
+}
+
+bool ClusterRun::at_rest() const {
+  for (auto& node : nodes_) {
+    if (!node->node) return false;
+    NodeStatus status = node->node->status();
+    if (status.unsettled > status.side_rows) return false;
+  }
+  return true;
+}
+
+// Nothing goes round in circles, and what is settled is forgotten.
+void ClusterRun::check_rest() {
+  auto carried = [this] {
+    std::uint64_t rows = 0;
+    for (auto& node : nodes_)
+      for (auto& server : node->node->status().servers) rows += server.rows_sent;
+    return rows;
+  };
+  std::uint64_t before = carried();
+  step_until(now_ms_ + 20000);
+  if (!outcome_.failure.empty()) return;
+  if (carried() != before) return fail("rows travel although nothing changes: echo");
+  for (std::size_t i = 0; i < nodes_.size(); i++) {
+    NodeStatus status = nodes_[i]->node->status();
+    if (!status.blocked.empty()) return fail("node " + std::to_string(i) + " is blocked: " + status.blocked);
+    for (auto& server : status.servers)
+      if (server.state != "streaming")
+        return fail("node " + std::to_string(i) + " is '" + server.state + "' with " + server.name + ": " +
+                    server.last_error);
+    if (status.unsettled > status.side_rows)
+      return fail("node " + std::to_string(i) + " does not forget: " + std::to_string(status.unsettled) +
+                  " rows unsettled, " + std::to_string(status.side_rows) + " side rows");
+  }
+}
+
+}  // namespace rowmesh::testing

@@ -1,0 +1,154 @@
+// What breaks in a run, what a person does about it, and how it heals.
+#include <algorithm>
+
+#include "shared/testing/cluster_run.hpp"
+
+namespace rowmesh::testing {
+namespace {
+// A raced transaction makes documents, whose applying is raced again: without an end some seeds grew for ever.
+constexpr std::uint64_t raced_at_most = 8;  // times the planned transactions
+// Longer than clocks are apart: what the restored node writes is newer than what it had written before.
+constexpr std::uint64_t restoring_ms = 12000;
+}  // namespace
+
+// Called from inside the store, on behalf of the core of node i.
+void ClusterRun::reach(std::size_t i, Point point) {
+  if (healing_) return;
+  if (plan_.crashes && random_.chance(point == Point::before_commit || point == Point::after_commit ? 8 : 2)) {
+    tell(std::to_string(i) + " crashes at " + std::to_string(static_cast<int>(point)));
+    throw Crash{i};
+  }
+  if (plan_.weather && point != Point::after_commit && random_.chance(10))
+    throw Error(ErrorKind::transient, "40001", "could not serialize access");
+  if (nodes_[i]->full && (point == Point::before_write || point == Point::before_commit))
+    throw Error(ErrorKind::transient, "53100", "no space left on device");
+  if (plan_.races && outcome_.commits < raced_at_most * plan_.transactions &&
+      (point == Point::at_begin || point == Point::before_find) && random_.chance(100))
+    transact(i);
+}
+
+// ---- what happens
+
+void ClusterRun::transact(std::size_t i) {
+  SimulatedNode& here = *nodes_[i];
+  if (here.store->in_local() || here.writing || here.full || now_ms_ < here.closed_until_ms) return;
+  here.writing = true;
+  std::string story = here.workload(plan_, ledger_, random_, i);
+  here.writing = false;
+  if (!story.empty()) outcome_.commits++;
+  tell(std::to_string(i) + " writes " + (story.empty() ? "nothing" : story));
+  here.wake_ms = std::min(here.wake_ms, now_ms_ + random_.below(4));
+}
+
+void ClusterRun::disturb() {
+  std::size_t i = random_.below(nodes_.size());
+  SimulatedNode& here = *nodes_[i];
+  if (plan_.full_disks && random_.chance(300)) {
+    here.full = !here.full;
+    return tell(std::to_string(i) + (here.full ? "'s disk is full" : "'s disk has room again"));
+  }
+  if (plan_.backups && random_.chance(200)) return backup_or_restore(i);
+  switch (random_.below(plan_.schemas ? 6 : 5)) {
+    case 0:
+      if (plan_.crashes && here.node) stop(i);
+      break;
+    case 1:
+      if (plan_.partitions) {
+        auto [from, to] = edges_[random_.below(edges_.size())];
+        bool cut = random_.chance(500);
+        bool both = random_.chance(700);
+        tell((cut ? "cut " : "joined ") + std::to_string(from) + " " + std::to_string(to));
+        network_.cut(from, to, cut);
+        if (both) network_.cut(to, from, cut);
+      }
+      break;
+    case 2:
+      if (plan_.weather) {
+        network_.weather = {1 + random_.below(200),
+                            static_cast<unsigned>(random_.below(100)),
+                            static_cast<unsigned>(random_.below(150)),
+                            static_cast<unsigned>(random_.below(150)),
+                            static_cast<unsigned>(random_.below(150)),
+                            static_cast<unsigned>(random_.below(30))};
+      }
+      if (plan_.proxies) {
+        network_.weather.shorten = static_cast<unsigned>(random_.below(50));
+        network_.weather.proxy = static_cast<unsigned>(random_.below(100));
+      }
+      break;
+    case 3:
+      if (plan_.skew) {
+        here.wall.skew_ms = static_cast<std::int64_t>(random_.below(8001)) - 4000;
+        here.wake_ms = now_ms_;
+      }
+      break;
+    case 4:
+      if (plan_.refusals) Workload::toggle_check(*here.store, random_);
+      break;
+    case 5:
+      Workload::rename_column(*here.store, random_.chance(500) ? "things" : "names", random_.chance(600));
+      tell("a column of node " + std::to_string(i) + " is renamed");
+      here.wake_ms = now_ms_;
+      break;
+  }
+}
+
+// One node of a run loses what it did since its backup, as it would by a machine that is set up anew.
+void ClusterRun::backup_or_restore(std::size_t i) {
+  SimulatedNode& here = *nodes_[i];
+  if (!backup_.put_back) {
+    if (here.workload.has_prepared()) return;
+    backup_ = {i, here.store->backup(), ledger_.now(), false};
+    return tell("backup of " + std::to_string(i));
+  }
+  if (backup_.used) return;
+  backup_.used = true;
+  SimulatedNode& lost = *nodes_[backup_.node];
+  if (lost.node) stop(backup_.node);
+  for (auto& conflict : lost.store->conflicts())
+    for (auto& value : Ledger::values_in(conflict.loser)) ledger_.forget(value);
+  backup_.put_back();
+  lost.wake_ms = lost.closed_until_ms = now_ms_ + restoring_ms;
+  lost.workload.forget_prepared();
+  ledger_.forgive("node " + std::to_string(backup_.node), backup_.ledger);
+  tell("the backup of " + std::to_string(backup_.node) + " is put back");
+}
+
+// What the status asks a person for.
+void ClusterRun::obey() {
+  for (std::size_t i = 0; i < nodes_.size(); i++) {
+    SimulatedNode& here = *nodes_[i];
+    if (!here.node || !here.store->requests().empty()) continue;
+    NodeStatus status = here.node->status();
+    if (status.identity == "restored") {
+      tell(std::to_string(i) + " gets a new identity");
+      here.store->request("new_identity", "restored");
+      here.wake_ms = now_ms_;
+      continue;
+    }
+    for (auto& server : status.servers)
+      if (server.state == "needs copy" && server.last_error.find("here with") != std::string::npos) {
+        tell(std::to_string(i) + " copies from " + server.name);
+        here.store->request("copy", R"({"server":")" + server.name + R"(","direction":"pull","on_existing":"source"})");
+        here.wake_ms = now_ms_;
+        break;
+      }
+  }
+}
+
+void ClusterRun::heal() {
+  tell("---- healing");
+  healing_ = true;
+  network_.heal();
+  for (auto& node : nodes_) {
+    node->wall.skew_ms = 0;
+    node->full = false;
+    node->workload.finish(ledger_, random_);
+    node->store->remove_checks("things");
+    node->store->remove_checks("names");
+    for (const char* table : {"things", "names"}) Workload::rename_column(*node->store, table, false);
+    node->wake_ms = std::max(now_ms_, node->closed_until_ms);
+  }
+}
+
+}  // namespace rowmesh::testing

@@ -1,0 +1,67 @@
+// What a seed asks for.
+#include "shared/testing/cluster.hpp"
+
+namespace rowmesh::testing {
+
+const char* to_string(Topology topology) {
+  constexpr const char* names[] = {"mesh", "star", "chain", "ring"};
+  return names[static_cast<std::size_t>(topology)];
+}
+
+Plan Plan::random(std::uint64_t seed) {
+  SeededRandom random(seed * 2654435761 + 17);
+  Plan plan;
+  plan.seed = seed;
+  constexpr std::size_t sizes[] = {2, 2, 3, 3, 3, 4, 5, 7};
+  plan.nodes = sizes[random.below(std::size(sizes))];
+  plan.topology = static_cast<Topology>(random.below(4));
+  plan.transactions = 15 + static_cast<unsigned>(random.below(80));
+  // Each thing is left out now and then, so that a failure does not always come with everything else.
+  for (bool Plan::*feature :
+       {&Plan::integer_keys, &Plan::natural_keys, &Plan::uniques, &Plan::truncates, &Plan::prepared, &Plan::crashes,
+        &Plan::partitions, &Plan::weather, &Plan::races, &Plan::skew, &Plan::refusals, &Plan::pull, &Plan::mixed})
+    plan.*feature = !random.chance(250);
+  if (!plan.integer_keys) plan.natural_keys = true;
+  plan.schemas = random.chance(250);
+  plan.proxies = random.chance(400);
+  plan.full_disks = random.chance(400);
+  return plan;
+}
+
+Plan Plan::without(std::initializer_list<bool Plan::*> features) const {
+  Plan plan = *this;
+  for (bool Plan::*feature : features) plan.*feature = false;
+  return plan;
+}
+
+const std::vector<Feature>& features() {
+  static const std::vector<Feature> all = {{"integer", &Plan::integer_keys},
+                                           {"natural", &Plan::natural_keys},
+                                           {"unique", &Plan::uniques},
+                                           {"truncate", &Plan::truncates},
+                                           {"prepared", &Plan::prepared},
+                                           {"crash", &Plan::crashes},
+                                           {"partition", &Plan::partitions},
+                                           {"weather", &Plan::weather},
+                                           {"race", &Plan::races},
+                                           {"two_uniques", &Plan::two_uniques},
+                                           {"skew", &Plan::skew},
+                                           {"refuse", &Plan::refusals},
+                                           {"pull", &Plan::pull},
+                                           {"mixed", &Plan::mixed},
+                                           {"schema", &Plan::schemas},
+                                           {"proxy", &Plan::proxies},
+                                           {"full", &Plan::full_disks},
+                                           {"backup", &Plan::backups}};
+  return all;
+}
+
+std::string Plan::text() const {
+  std::string text = "seed " + std::to_string(seed) + ", " + std::to_string(nodes) + " nodes, " + to_string(topology) +
+                     ", " + std::to_string(transactions) + " transactions";
+  for (const Feature& feature : features())
+    if (this->*feature.on) text += std::string(" ") + feature.name;
+  return text;
+}
+
+}  // namespace rowmesh::testing
