@@ -37,20 +37,7 @@ void ClusterRun::link() {
                     (plan_.topology != Topology::star && j == i + 1) ||
                     (plan_.topology == Topology::ring && i == 0 && j == plan_.nodes - 1);
       if (!linked) continue;
-      // Now and then one of the two cannot be reached from outside and does all the asking.
-      bool i_hides = plan_.pull && random_.chance(200);
-      bool j_hides = !i_hides && plan_.pull && random_.chance(200);
-      std::string secret = "secret of " + std::to_string(i) + " and " + std::to_string(j);
-      auto add = [&](std::size_t at, std::size_t to, bool hides) {
-        ServerConfig server;
-        server.name = "node" + std::to_string(to);
-        server.url = hides ? "" : SimulatedNetwork::url(to);
-        server.secret = secret;
-        nodes_[at]->store->add_server(server);
-      };
-      add(i, j, j_hides);
-      add(j, i, i_hides);
-      edges_.push_back({i, j});
+      add_link(i, j);
     }
 }
 
@@ -58,10 +45,12 @@ void ClusterRun::link() {
 
 void ClusterRun::start(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
-  here.node = std::make_unique<Node>(NodeServices{
-      *here.store, here.wall, here.random, network_.client(i),
-      [this, i](char level, const std::string& text) { tell(std::to_string(i) + " [" + level + "] " + text); },
-      [this, i] { network_.run_due_for(i); }});
+  here.node = std::make_unique<Node>(NodeServices{*here.store, here.wall, here.random, network_.client(i),
+                                                  [this, i](char level, const std::string& text) {
+                                                    tell(std::to_string(i) + " [" + level + "] " + text);
+                                                    read_log(i, text);
+                                                  },
+                                                  [this, i] { network_.run_due_for(i); }});
   try {
     here.node->start();
   } catch (const Error& failure) {
@@ -144,24 +133,29 @@ Outcome ClusterRun::run() {
 void ClusterRun::live() {
   for (unsigned done = 0; done < plan_.transactions && outcome_.failure.empty(); done++) {
     step_until(now_ms_ + random_.below(random_.chance(100) ? 5000 : 150));
-    transact(random_.below(nodes_.size()));
+    transact(random_member());
     if (random_.chance(200)) disturb();
   }
   if (outcome_.failure.empty()) heal();
-  std::uint64_t healed = now_ms_;
-  for (int round = 0; round < 120 && outcome_.failure.empty(); round++) {
-    step_until(now_ms_ + 1000);
-    if (backup_.used) obey();
-    if (difference().empty()) break;
-  }
-  outcome_.healing_ms = now_ms_ - healed;
-  // A request that was lost silences a link for as long as it may take; then what is settled is forgotten within
-  // seconds.
-  for (int round = 0; round < 150 && outcome_.failure.empty() && (round < 20 || !at_rest()); round++) {
-    step_until(now_ms_ + 1000);
-    if (backup_.used) obey();
-  }
+  settle();
   if (outcome_.failure.empty()) check();
+}
+
+// Until all are equal, and then until what is settled is forgotten.
+void ClusterRun::settle() {
+  std::uint64_t healed = now_ms_;
+  auto step_while = [&](std::uint64_t at_most_ms, const std::function<bool()>& unfinished) {
+    while (outcome_.failure.empty() && unfinished() && now_ms_ < healed + at_most_ms) {
+      step_until(now_ms_ + 1000);
+      if (backup_.used || plan_.topology_changes()) obey();
+    }
+    return now_ms_ - healed;
+  };
+  outcome_.equal_ms = step_while(120000, [&] { return !difference().empty(); });
+  outcome_.forgotten_ms = step_while(270000, [&] { return !at_rest(); });
+  // Whatever still travels has 20 s to show that it goes in circles.
+  std::uint64_t rest = now_ms_ + 20000 - healed;
+  step_while(rest, [] { return true; });
 }
 
 Outcome run_plan(const Plan& plan, bool keep_story) { return ClusterRun(plan, keep_story).run(); }

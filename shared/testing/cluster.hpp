@@ -30,9 +30,13 @@ struct Plan {
   bool full_disks = false;
   bool two_uniques = false;  // the table with a UNIQUE column has two of them
   bool backups = false;      // an older state of a node is put back
+  bool links = false;        // come and go
+  bool joins = false;        // a node is built, added and copies
+  bool leaves = false;       // a node is gone for good
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
   Plan without(std::initializer_list<bool Plan::*> features) const;
+  bool topology_changes() const { return links || joins || leaves; }
   std::string text() const;
 };
 
@@ -46,7 +50,9 @@ const std::vector<Feature>& features();
 struct Outcome {
   std::string failure;      // empty: all is well
   std::uint64_t trace = 0;  // hash over everything that happened
-  std::uint64_t commits = 0, requests = 0, crashes = 0, conflicts = 0, virtual_ms = 0, healing_ms = 0;
+  std::uint64_t commits = 0, requests = 0, crashes = 0, conflicts = 0, virtual_ms = 0;
+  // From the end of the faults until all nodes were equal, and until all that is settled was forgotten.
+  std::uint64_t equal_ms = 0, forgotten_ms = 0;
   std::vector<std::string> story;  // if asked for
 };
 

@@ -16,13 +16,23 @@ void ClusterRun::tell(const std::string& line) {
   if (keep_story_) outcome_.story.push_back(std::to_string(now_ms_ - start_ms) + " " + line);
 }
 
+std::vector<std::size_t> ClusterRun::members() const {
+  std::vector<std::size_t> members;
+  for (std::size_t i = 0; i < nodes_.size(); i++)
+    if (!nodes_[i]->gone) members.push_back(i);
+  return members;
+}
+
 std::string ClusterRun::difference() const {
-  for (auto& node : nodes_)
-    if (!node->node) return "a node is down";
+  std::vector<std::size_t> all = members();
+  std::size_t first = all.front();
+  for (std::size_t i : all)
+    if (!nodes_[i]->node) return "a node is down";
   for (const char* table : {"things", "names", "parts"})
-    for (std::size_t i = 1; i < nodes_.size(); i++) {
-      std::string difference = Workload::difference(*nodes_[0]->store, *nodes_[i]->store, table);
-      if (!difference.empty()) return std::string(table) + " of 0 and " + std::to_string(i) + ": " + difference;
+    for (std::size_t i : all) {
+      std::string difference = Workload::difference(*nodes_[first]->store, *nodes_[i]->store, table);
+      if (!difference.empty())
+        return std::string(table) + " of " + std::to_string(first) + " and " + std::to_string(i) + ": " + difference;
     }
   auto hidden = [](const SimulatedNode& node) {
     std::set<std::string> keys;
@@ -30,10 +40,10 @@ std::string ClusterRun::difference() const {
       keys.insert(std::to_string(row.table) + " " + row.kind + " " + row.key_text);
     return keys;
   };
-  for (std::size_t i = 1; i < nodes_.size(); i++)
-    if (hidden(*nodes_[0]) != hidden(*nodes_[i])) {
-      std::string text = "side rows of 0 and " + std::to_string(i) + ":";
-      for (auto& key : hidden(*nodes_[0])) text += " " + key;
+  for (std::size_t i : all)
+    if (hidden(*nodes_[first]) != hidden(*nodes_[i])) {
+      std::string text = "side rows of " + std::to_string(first) + " and " + std::to_string(i) + ":";
+      for (auto& key : hidden(*nodes_[first])) text += " " + key;
       text += " |";
       for (auto& key : hidden(*nodes_[i])) text += " " + key;
       return text;
@@ -41,34 +51,45 @@ std::string ClusterRun::difference() const {
   return "";
 }
 
+void ClusterRun::collect_present(std::size_t i, std::set<std::string>& present) const {
+  MemoryStore& store = *nodes_[i]->store;
+  for (const char* table : {"things", "names", "parts"})
+    for (auto& [key, row] : store.rows(table))
+      for (const Value& value : row.values.view())
+        if (value.kind == ValueKind::text) present.insert(std::string(value.text));
+  for (auto& row : store.load_side())
+    for (auto& value : Ledger::values_in(row.payload)) present.insert(value);
+}
+
+void ClusterRun::collect_listed(std::size_t i, std::set<std::string>& listed) const {
+  for (auto& conflict : nodes_[i]->store->conflicts())
+    for (auto& value : Ledger::values_in(conflict.loser)) listed.insert(value);
+}
+
 void ClusterRun::check() {
   if (std::string different = difference(); !different.empty()) return fail("diverged: " + different);
   std::set<std::string> present, listed;
-  for (auto& node : nodes_) {
-    for (const char* table : {"things", "names", "parts"})
-      for (auto& [key, row] : node->store->rows(table))
-        for (const Value& value : row.values.view())
-          if (value.kind == ValueKind::text) present.insert(std::string(value.text));
-    for (auto& row : node->store->load_side()) {
-      for (auto& value : Ledger::values_in(row.payload)) present.insert(value);
+  for (std::size_t i = 0; i < nodes_.size(); i++) {
+    collect_listed(i, listed);  // also there where nobody is any more: the machine was removed, its list was read
+    if (!nodes_[i]->gone) collect_present(i, present);
+  }
+  for (std::size_t i : members())
+    for (auto& row : nodes_[i]->store->load_side()) {
       if (row.kind == "held") return fail("still held: " + row.key_text);
       if (row.kind == "quarantined")
         return fail("quarantined although nothing refuses it: " + row.key_text + " " + row.reason);
     }
-    for (auto& conflict : node->store->conflicts())
-      for (auto& value : Ledger::values_in(conflict.loser)) listed.insert(value);
-  }
   auto lost = ledger_.lost(present, listed);
   if (!lost.empty()) return fail("lost without a trace: " + std::to_string(lost.size()) + ", first " + lost[0]);
-  if (std::string wrong = Workload::wrong_reference(*nodes_[0]->store); !wrong.empty())
+  if (std::string wrong = Workload::wrong_reference(*nodes_[members().front()]->store); !wrong.empty())
     return fail("wrong reference: " + wrong);
   check_rest();
 }
 
 bool ClusterRun::at_rest() const {
-  for (auto& node : nodes_) {
-    if (!node->node) return false;
-    NodeStatus status = node->node->status();
+  for (std::size_t i : members()) {
+    if (!nodes_[i]->node) return false;
+    NodeStatus status = nodes_[i]->node->status();
     if (status.unsettled > status.side_rows) return false;
   }
   return true;
@@ -78,15 +99,15 @@ bool ClusterRun::at_rest() const {
 void ClusterRun::check_rest() {
   auto carried = [this] {
     std::uint64_t rows = 0;
-    for (auto& node : nodes_)
-      for (auto& server : node->node->status().servers) rows += server.rows_sent;
+    for (std::size_t i : members())
+      for (auto& server : nodes_[i]->node->status().servers) rows += server.rows_sent;
     return rows;
   };
   std::uint64_t before = carried();
   step_until(now_ms_ + 20000);
   if (!outcome_.failure.empty()) return;
   if (carried() != before) return fail("rows travel although nothing changes: echo");
-  for (std::size_t i = 0; i < nodes_.size(); i++) {
+  for (std::size_t i : members()) {
     NodeStatus status = nodes_[i]->node->status();
     if (!status.blocked.empty()) return fail("node " + std::to_string(i) + " is blocked: " + status.blocked);
     for (auto& server : status.servers)

@@ -41,8 +41,9 @@ void ClusterRun::transact(std::size_t i) {
 }
 
 void ClusterRun::disturb() {
-  std::size_t i = random_.below(nodes_.size());
+  std::size_t i = random_member();
   SimulatedNode& here = *nodes_[i];
+  if (plan_.topology_changes() && random_.chance(300)) return change_topology();
   if (plan_.full_disks && random_.chance(300)) {
     here.full = !here.full;
     return tell(std::to_string(i) + (here.full ? "'s disk is full" : "'s disk has room again"));
@@ -118,6 +119,7 @@ void ClusterRun::backup_or_restore(std::size_t i) {
 void ClusterRun::obey() {
   for (std::size_t i = 0; i < nodes_.size(); i++) {
     SimulatedNode& here = *nodes_[i];
+    look_at_copy(i);
     if (!here.node || !here.store->requests().empty()) continue;
     NodeStatus status = here.node->status();
     if (status.identity == "restored") {
@@ -140,7 +142,9 @@ void ClusterRun::heal() {
   tell("---- healing");
   healing_ = true;
   network_.heal();
+  finish_topology();
   for (auto& node : nodes_) {
+    if (node->gone) continue;
     node->wall.skew_ms = 0;
     node->full = false;
     node->workload.finish(ledger_, random_);

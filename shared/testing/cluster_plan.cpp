@@ -52,7 +52,10 @@ const std::vector<Feature>& features() {
                                            {"schema", &Plan::schemas},
                                            {"proxy", &Plan::proxies},
                                            {"full", &Plan::full_disks},
-                                           {"backup", &Plan::backups}};
+                                           {"backup", &Plan::backups},
+                                           {"link", &Plan::links},
+                                           {"join", &Plan::joins},
+                                           {"leave", &Plan::leaves}};
   return all;
 }
 

@@ -1,5 +1,10 @@
 // The inside of run_plan().
 #pragma once
+#include <functional>
+#include <set>
+#include <utility>
+#include <vector>
+
 #include "shared/testing/cluster.hpp"
 #include "shared/testing/workload.hpp"
 
@@ -23,6 +28,9 @@ struct SimulatedNode {
   bool writing = false;
   bool full = false;                  // its disk: nothing can be written
   std::uint64_t closed_until_ms = 0;  // its backup is being put back
+  bool gone = false;                  // for good: it is no member any more
+  bool joining = false;               // it has not got its copy yet
+  std::string copy_from, copy_ended;  // by this server; what the log says if it failed
 };
 
 class ClusterRun {
@@ -47,6 +55,30 @@ class ClusterRun {
   void live();
   void step_until(std::uint64_t until_ms);
   void heal();
+  void settle();
+
+  // cluster_topology.cpp
+  bool linked(std::size_t i, std::size_t j) const;
+  bool connected_without(std::pair<std::size_t, std::size_t> edge, std::size_t leaver) const;
+  std::size_t random_member();
+  void add_server(std::size_t at, std::size_t to, bool hides);
+  void remove_server(std::size_t at, std::size_t from);
+  void add_link(std::size_t i, std::size_t j);
+  void change_topology();
+  void finish_topology();
+  void link_two();
+  void unlink_two();
+  void join();
+  void ask_for_copy(std::size_t i, const std::string& server);
+  void read_log(std::size_t i, const std::string& line);
+  void look_at_copy(std::size_t i);
+  void leave();
+  void forgive_unsent(std::size_t leaver);
+
+  // cluster_checks.cpp
+  std::vector<std::size_t> members() const;
+  void collect_present(std::size_t i, std::set<std::string>& present) const;
+  void collect_listed(std::size_t i, std::set<std::string>& listed) const;
   void fail(const std::string& why);
   void tell(const std::string& line);
   std::string difference() const;
@@ -71,7 +103,9 @@ class ClusterRun {
     bool used = false;
   };
   Backup backup_;
-  std::vector<std::pair<std::size_t, std::size_t>> edges_;
+  std::vector<std::pair<std::size_t, std::size_t>> edges_;  // the lower number first
+  std::vector<std::function<void()>> unfinished_;           // what was changed on one side of a link only
+  std::size_t joined_ = 0;
 };
 
 }  // namespace rowmesh::testing

@@ -40,6 +40,11 @@ class Ledger {
     std::erase_if(written_, [&](auto& one) { return one.second.who == who && one.second.number > then; });
   }
 
+  // A machine is gone for good: what nobody else had got of it.
+  void forgive_unless(const std::string& who, const std::set<std::string>& got) {
+    std::erase_if(written_, [&](auto& one) { return one.second.who == who && !got.count(one.first); });
+  }
+
   // What was listed on the node that is put back goes with its list.
   void forget(const std::string& value) { written_.erase(value); }
 

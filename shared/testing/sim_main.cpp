@@ -1,11 +1,13 @@
 // rowmesh_sim: runs the simulator over many seeds. A failure is printed with the seed that brings it back and its
 // story.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "shared/testing/cluster.hpp"
 
@@ -59,6 +61,8 @@ bool parse(int count, char** words, Options& options) {
       return false;
     }
   }
+  for (std::string* list : {&options.with, &options.without})
+    if (std::size_t at = list->find(",topology,"); at != list->npos) list->replace(at, 10, ",link,join,leave,");
   return true;
 }
 
@@ -73,6 +77,17 @@ Plan plan_of(std::uint64_t seed, const Options& options) {
   return plan;
 }
 
+// Of virtual seconds.
+void print_percentiles(const char* what, std::vector<std::uint64_t> all_ms) {
+  if (all_ms.empty()) return;
+  std::sort(all_ms.begin(), all_ms.end());
+  std::printf("%s:", what);
+  for (unsigned per_mille : {500U, 900U, 990U, 999U, 1000U})
+    std::printf("  %.1f %%: %llu s", per_mille / 10.0,
+                static_cast<unsigned long long>(all_ms[(all_ms.size() - 1) * per_mille / 1000] / 1000));
+  std::printf("\n");
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -81,6 +96,7 @@ int main(int count, char** words) {
   auto begin = std::chrono::steady_clock::now();
   auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
   std::map<std::string, std::uint64_t> failures;  // by their first words
+  std::vector<std::uint64_t> equal_ms, forgotten_ms;
   std::uint64_t runs = 0, commits = 0, requests = 0, crashes = 0, conflicts = 0, bad = 0;
   for (std::uint64_t seed = options.start; seed < options.start + options.seeds; seed++) {
     Plan plan = plan_of(seed, options);
@@ -89,6 +105,7 @@ int main(int count, char** words) {
       outcome.failure = "not deterministic: the same seed gave two different runs";
     runs++, commits += outcome.commits, requests += outcome.requests, crashes += outcome.crashes,
         conflicts += outcome.conflicts;
+    equal_ms.push_back(outcome.equal_ms), forgotten_ms.push_back(outcome.forgotten_ms);
     if (!outcome.failure.empty()) {
       bad++;
       failures[outcome.failure.substr(0, outcome.failure.find(':'))]++;
@@ -105,6 +122,8 @@ int main(int count, char** words) {
       static_cast<unsigned long long>(bad), static_cast<unsigned long long>(commits),
       static_cast<unsigned long long>(requests), static_cast<unsigned long long>(crashes),
       static_cast<unsigned long long>(conflicts));
+  print_percentiles("equal after", equal_ms);
+  print_percentiles("settled forgotten after", forgotten_ms);
   for (auto& [failure, times] : failures)
     std::printf("%6llu  %s\n", static_cast<unsigned long long>(times), failure.c_str());
   return bad == 0 ? 0 : 1;

@@ -1,0 +1,205 @@
+// Servers that come and go: links are added and removed, a node joins with a copy, a node leaves for good.
+#include <algorithm>
+
+#include "shared/testing/cluster_run.hpp"
+
+namespace rowmesh::testing {
+namespace {
+constexpr std::size_t most_joining = 2;
+constexpr std::size_t fewest_members = 2;
+}  // namespace
+
+bool ClusterRun::linked(std::size_t i, std::size_t j) const {
+  return std::find(edges_.begin(), edges_.end(), std::pair(std::min(i, j), std::max(i, j))) != edges_.end();
+}
+
+// Can the members reach each other, also without this edge and this node?
+bool ClusterRun::connected_without(std::pair<std::size_t, std::size_t> edge, std::size_t leaver) const {
+  std::set<std::size_t> members, reached;
+  for (std::size_t i = 0; i < nodes_.size(); i++)
+    if (!nodes_[i]->gone && i != leaver) members.insert(i);
+  std::vector<std::size_t> next = {*members.begin()};
+  while (!next.empty()) {
+    std::size_t at = next.back();
+    next.pop_back();
+    if (!reached.insert(at).second) continue;
+    for (auto [i, j] : edges_) {
+      if (std::pair(i, j) == edge || i == leaver || j == leaver) continue;
+      if (i == at) next.push_back(j);
+      if (j == at) next.push_back(i);
+    }
+  }
+  return reached == members;
+}
+
+std::size_t ClusterRun::random_member() {
+  std::size_t i = 0;
+  do i = random_.below(nodes_.size());
+  while (nodes_[i]->gone);
+  return i;
+}
+
+// One side of a link.
+void ClusterRun::add_server(std::size_t at, std::size_t to, bool hides) {
+  ServerConfig server;
+  server.name = "node" + std::to_string(to);
+  server.url = hides ? "" : SimulatedNetwork::url(to);
+  server.secret = "secret of " + std::to_string(std::min(at, to)) + " and " + std::to_string(std::max(at, to));
+  nodes_[at]->store->add_server(server);
+  nodes_[at]->wake_ms = std::min(nodes_[at]->wake_ms, now_ms_ + 1);
+}
+
+void ClusterRun::remove_server(std::size_t at, std::size_t from) {
+  MemoryStore& store = *nodes_[at]->store;
+  for (auto& server : store.servers())
+    if (server.name == "node" + std::to_string(from)) {
+      store.remove_server(server.id);
+      break;
+    }
+  nodes_[at]->wake_ms = std::min(nodes_[at]->wake_ms, now_ms_ + 1);
+}
+
+void ClusterRun::add_link(std::size_t i, std::size_t j) {
+  if (i > j) std::swap(i, j);
+  // Now and then one of the two cannot be reached from outside and does all the asking.
+  bool i_hides = plan_.pull && random_.chance(200);
+  bool j_hides = !i_hides && plan_.pull && random_.chance(200);
+  add_server(i, j, j_hides);
+  add_server(j, i, i_hides);
+  edges_.emplace_back(i, j);
+}
+
+// ---- in the middle of a run
+
+// What a person has begun on one side, the other follows: at the next change, or when the faults end.
+void ClusterRun::finish_topology() {
+  for (auto& step : unfinished_) step();
+  unfinished_.clear();
+}
+
+void ClusterRun::change_topology() {
+  for (std::size_t i : members()) look_at_copy(i);
+  if (!unfinished_.empty()) return finish_topology();
+  std::uint64_t what = random_.below(100);
+  if (what < 35)
+    link_two();
+  else if (what < 65)
+    unlink_two();
+  else if (what < 80)
+    join();
+  else
+    leave();
+}
+
+void ClusterRun::link_two() {
+  if (!plan_.links) return;
+  std::size_t i = random_member(), j = random_member();
+  if (i == j || linked(i, j)) return;
+  tell("link " + std::to_string(i) + " " + std::to_string(j));
+  if (random_.chance(700)) return add_link(i, j);
+  add_server(i, j, false);
+  unfinished_.emplace_back([this, i, j] {
+    add_server(j, i, false);
+    edges_.emplace_back(std::min(i, j), std::max(i, j));
+  });
+}
+
+void ClusterRun::unlink_two() {
+  if (!plan_.links) return;
+  auto edge = edges_[random_.below(edges_.size())];
+  auto [i, j] = edge;
+  if (!connected_without(edge, nodes_.size()) || nodes_[i]->joining || nodes_[j]->joining) return;
+  bool both = random_.chance(600);
+  tell("unlink " + std::to_string(i) + " " + std::to_string(j) + (both ? "" : ", one side first"));
+  std::erase(edges_, edge);
+  if (random_.chance(500)) std::swap(i, j);
+  remove_server(i, j);
+  if (both) return remove_server(j, i);
+  unfinished_.emplace_back([this, i = i, j = j] { remove_server(j, i); });
+}
+
+// It is built empty, added on both sides, and copies.
+void ClusterRun::join() {
+  if (!plan_.joins || joined_ == most_joining) return;
+  joined_++;
+  std::size_t first = random_member(), second = random_member();
+  std::size_t i = nodes_.size();
+  build_node(i);
+  tell("node " + std::to_string(i) + " joins at " + std::to_string(first));
+  bool hides = plan_.pull && random_.chance(200);
+  add_server(first, i, hides);
+  add_server(i, first, false);
+  edges_.emplace_back(first, i);
+  if (second != first && random_.chance(500)) add_link(second, i);
+  nodes_[i]->joining = true;
+  start(i);
+  nodes_[i]->copy_from = "node" + std::to_string(first);
+  ask_for_copy(i, nodes_[i]->copy_from);
+}
+
+void ClusterRun::ask_for_copy(std::size_t i, const std::string& server) {
+  nodes_[i]->copy_ended.clear();
+  nodes_[i]->store->request("copy", R"({"server":")" + server + R"(","direction":"pull"})");
+  nodes_[i]->wake_ms = std::min(nodes_[i]->wake_ms, now_ms_ + 1);
+}
+
+// What a person reads in the log, also when the process that wrote it is no more: a copy that ended with an error is
+// asked for again.
+void ClusterRun::read_log(std::size_t i, const std::string& line) {
+  constexpr std::string_view begin = "copy with server '", ended = "' ended: ";
+  if (line.starts_with(begin) && line.find(ended) != line.npos) nodes_[i]->copy_ended = line;
+}
+
+void ClusterRun::look_at_copy(std::size_t i) {
+  SimulatedNode& here = *nodes_[i];
+  if (!here.joining || !here.node || !here.store->requests().empty()) return;
+  if (!here.copy_ended.empty()) return ask_for_copy(i, here.copy_from);
+  here.joining = false;
+  tell(std::to_string(i) + " has got its copy");
+}
+
+// A machine is gone for good: it is removed everywhere. Those that only it held together are linked first.
+void ClusterRun::leave() {
+  if (!plan_.leaves) return;
+  std::size_t members = 0;
+  for (auto& node : nodes_) members += !node->gone;
+  std::size_t leaver = random_member();
+  if (members == fewest_members || nodes_[leaver]->joining) return;
+  for (auto& node : nodes_)
+    if (node->joining) return;  // perhaps from it
+  tell("node " + std::to_string(leaver) + " leaves for good");
+  SimulatedNode& gone = *nodes_[leaver];
+  if (gone.node) stop(leaver);
+  gone.gone = true;
+  gone.workload.forget_prepared();
+  gone.wake_ms = ~std::uint64_t{0};
+  std::vector<std::size_t> neighbours;
+  for (auto [i, j] : edges_)
+    if (i == leaver || j == leaver) neighbours.push_back(i == leaver ? j : i);
+  std::erase_if(edges_, [&](auto& edge) { return edge.first == leaver || edge.second == leaver; });
+  for (std::size_t n = 1; n < neighbours.size() && !connected_without({0, 0}, leaver); n++)
+    if (!linked(neighbours[n - 1], neighbours[n])) add_link(neighbours[n - 1], neighbours[n]);
+  forgive_unsent(leaver);
+  bool at_once = random_.chance(500);
+  for (std::size_t neighbour : neighbours) {
+    auto remove = [this, neighbour, leaver] { remove_server(neighbour, leaver); };
+    if (at_once || neighbour == neighbours.front())
+      remove();
+    else
+      unfinished_.emplace_back(remove);
+  }
+}
+
+// What it had sent to nobody is gone with it.
+void ClusterRun::forgive_unsent(std::size_t leaver) {
+  std::set<std::string> got, listed;
+  for (std::size_t i = 0; i < nodes_.size(); i++) {
+    if (nodes_[i]->gone) continue;
+    collect_present(i, got);
+    collect_listed(i, listed);
+  }
+  got.insert(listed.begin(), listed.end());
+  ledger_.forgive_unless("node " + std::to_string(leaver), got);
+}
+
+}  // namespace rowmesh::testing
