@@ -59,6 +59,7 @@ struct DocumentHeader {
   Hlc horizon = 0;        // H at the snapshot
   Hlc newest =
       0;  // no version among the changes from `from` to `to` is newer, those that no row tells of any more included
+  Hlc awaited = 0;  // something is kept here, or was said to be kept elsewhere, until G has passed this; 0: nothing is
   Vector from, to;  // copy: `to` is the sender's vector at the snapshot, `from` empty
   std::map<Origin, OriginMeta> metas;
   std::map<Origin, Member> members;

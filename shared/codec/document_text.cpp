@@ -98,6 +98,7 @@ DocumentHeader header_from(const Json& json) {
   header.hlc = number(json, "hlc");
   header.prune_horizon = number(json, "prune_horizon");
   header.newest = number(json, "newest");
+  header.awaited = json.contains("awaited") ? number(json, "awaited") : 0;
   header.horizon = number(json, "horizon");
   header.from = vector_from(object(json, "from"));
   header.to = vector_from(object(json, "to"));
@@ -177,6 +178,7 @@ std::string header_line(const DocumentHeader& header) {
                {"metas", metas},
                {"members", members},
                {"truncates", truncates}};
+  if (header.awaited != 0) json["awaited"] = header.awaited;
   if (header.partial) json["partial"] = true;
   for (const auto& [table, span] : header.behind)
     json["behind"][table] = {{"from", to_json(span.from)}, {"to", to_json(span.to)}};

@@ -61,6 +61,7 @@ void Window::keep_once(std::vector<Entry*>& entries) {
 
 void Window::add_batch(Batch batch) {
   for (Entry* entry : batch.entries) entry->references++;
+  newest_ = std::max(newest(), batch.newest);
   batches_.push_back(std::move(batch));
   index(batches_.back());
 }
@@ -211,7 +212,11 @@ void Window::rename_batches(Origin before, Hlc fork, Origin after, Hlc back) {
     batch.newest -= back;
   }
   by_origin_.clear();
-  for (Batch& batch : batches_) index(batch);
+  newest_ = 0;
+  for (Batch& batch : batches_) {
+    index(batch);
+    newest_ = std::max(newest_, batch.newest);
+  }
 }
 
 void Window::for_each(TableId table, const std::function<void(Entry&)>& visit) {

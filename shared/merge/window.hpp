@@ -59,6 +59,7 @@ class Window {
   void for_each(TableId table, const std::function<void(Entry&)>& visit);
   std::size_t size() const { return size_; }
   bool unsettled() const { return !batches_.empty(); }
+  Hlc newest() const { return unsettled() ? newest_ : 0; }  // nothing in it is newer; pruning does not lower it
   Batch* newest_batch() { return batches_.empty() ? nullptr : &batches_.back(); }
   std::list<Batch>& batches() { return batches_; }
   std::function<void(Entry&)> on_side_change;  // lives of an entry were forgotten that the side table still has
@@ -85,6 +86,7 @@ class Window {
   using EndedAt = std::deque<Ended>::const_iterator;
   std::pair<EndedAt, EndedAt> after(Origin origin, PositionNumber from) const;
   std::size_t size_ = 0;
+  Hlc newest_ = 0;
   std::uint32_t mark_ = 0;
 
   bool changing_ = false;  // between begin_changes and keep_changes or undo_changes

@@ -111,19 +111,23 @@ Hlc Core::promise() const {
 void Core::secure_numbers() {
   if (numbers_secured_) return;
   cut_alone(true);
-  store.begin(TransactionKind::write);
-  write_pending({}, state);
-  store.commit();
-  written();
+  write_alone();
   cut_alone(true);  // the watermark goes as far as was promised with it
   numbers_secured_ = true;
 }
 
 bool Core::cut_alone(bool force) {
-  store.begin(TransactionKind::read);
+  StoreTransaction transaction(store, TransactionKind::read);
   bool moved = cut(force);
-  store.commit();
+  transaction.commit();
   return moved;
+}
+
+void Core::write_alone() {
+  StoreTransaction transaction(store, TransactionKind::write);
+  write_pending({}, state);
+  transaction.commit();
+  written();
 }
 
 // What is settled has come, or was deleted before it came.

@@ -69,6 +69,7 @@ class Core {
   bool cut(bool force);
   // cut() in a transaction of its own.
   bool cut_alone(bool force = false);
+  void write_alone();  // what is pending, in a transaction of its own
   // Before the first document after a start goes out: a position whose record a crash may still lose would get its
   // number twice if the next start fell back to the same one.
   void secure_numbers();
@@ -115,6 +116,13 @@ class Core {
   // is stale there as long as we announce less), and the time at which a member was met that knows nothing of us yet.
   // We may have nothing else to say.
   Hlc owed_watermark = 0;
+  // The newest version up to which somebody keeps something, as far as we were told. What everybody must confirm before
+  // it is forgotten there may be settled here, or never have come; so heartbeats go on, and tell others of it.
+  Hlc awaited_elsewhere = 0;
+  Hlc awaited() const {
+    Hlc newest = std::max(window.newest(), awaited_elsewhere);
+    return newest > state.prune_horizon ? newest : 0;
+  }
   // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still
   // ourselves.
   Hlc horizon_limit = ~Hlc{0};

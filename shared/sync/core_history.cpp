@@ -107,11 +107,7 @@ void Core::written() {
 }
 
 void Core::flush() {
-  if (!pending()) return;
-  store.begin(TransactionKind::write);
-  write_pending({}, state);
-  store.commit();
-  written();
+  if (pending()) write_alone();
 }
 
 SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {

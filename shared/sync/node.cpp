@@ -262,7 +262,8 @@ void Node::Impl::take_answers() {
 }
 
 bool Node::Impl::heartbeat_due() {
-  if (!core.window.unsettled() && core.state.own_meta().watermark >= core.owed_watermark) return false;
+  if (!core.window.unsettled() && core.awaited() == 0 && core.state.own_meta().watermark >= core.owed_watermark)
+    return false;
   // The watermark alone would not do: where the clock moves by changes only, it stays behind and every tick would be a
   // heartbeat.
   last_heartbeat_ms = std::min(last_heartbeat_ms, core.now_ms());

@@ -266,6 +266,7 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
     throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");
   known(peer).origin = applier.header().sender;
   core.owed_watermark = std::max(core.owed_watermark, applier.header().prune_horizon);
+  core.awaited_elsewhere = std::max(core.awaited_elsewhere, std::min(applier.header().awaited, applier.header().hlc));
   met(known(peer).node, "", applier.header().sender, true);
   peer.meters.documents_received++;
   peer.meters.bytes_received += size;

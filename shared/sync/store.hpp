@@ -280,4 +280,24 @@ class Store {
   virtual void publish_status(const struct NodeStatus& status) = 0;
 };
 
+// A transaction that ends with its scope: committed, or rolled back, also when something throws. Left open, it would
+// hold its snapshot and its locks until the next one fails to begin.
+class StoreTransaction {
+ public:
+  StoreTransaction(Store& store, TransactionKind kind) : store_(store) { store.begin(kind); }
+  StoreTransaction(const StoreTransaction&) = delete;
+  StoreTransaction& operator=(const StoreTransaction&) = delete;
+  ~StoreTransaction() {
+    if (open_) store_.rollback();
+  }
+  void commit() {
+    store_.commit();
+    open_ = false;
+  }
+
+ private:
+  Store& store_;
+  bool open_ = true;
+};
+
 }  // namespace rowmesh

@@ -93,6 +93,8 @@ void ClusterRun::guarded(std::size_t& at, const std::function<void()>& action) {
     fail("node " + std::to_string(at) + " throws: " + failure.what());
     stop(at);
   }
+  for (std::size_t i = 0; i < nodes_.size(); i++)
+    if (nodes_[i]->store->in_transaction()) fail("node " + std::to_string(i) + " leaves a transaction open");
 }
 
 void ClusterRun::step_until(std::uint64_t until_ms) {

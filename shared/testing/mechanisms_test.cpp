@@ -97,6 +97,43 @@ TEST(Mechanisms, ADeleteEndsTheLifeThatItHadSeen) {
   for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=again") << i;
 }
 
+// A row waited for a UNIQUE value on one node and was shown on the other: a newer version of the same value made the
+// claim of the row that had it the younger one, but where the merge changed no value in the table nobody looked at
+// claims.
+TEST(Mechanisms, AYoungerClaimToTheSameValueGivesItUp) {
+  LooseNodes nodes(3, [](MemoryStore& store) {
+    Table table;
+    table.wire_name = "names";
+    table.columns = {{"code", ColumnType::text, "text", true, false},
+                     {"a", ColumnType::text, "text", false, false},
+                     {"tag", ColumnType::text, "text", false, false}};
+    table.key = {0};
+    table.uniques = {{"names_tag", {2}}};
+    store.create_table(table);
+  });
+  auto name = [](const char* code, const char* a, Value tag) {
+    return Row{Value::of_text(code), Value::of_text(a), tag};
+  };
+  Value red = Value::of_text("red");
+  nodes.insert(0, "names", name("ann", "1", red));
+  nodes.pass(1000);
+  nodes.insert(1, "names", name("cid", "1", red));
+  nodes.exchange_all();
+  ASSERT_EQ(nodes.rows(1, "names"), "ann=1,red");
+  nodes.write(0, [&](MemoryStore& store) {
+    store.update("names", Row{Value::of_text("ann")}, name("ann", "2", Value::of_null()));
+    store.update("names", Row{Value::of_text("ann")}, name("ann", "2", red));
+  });
+  nodes.pass(1000);
+  nodes.update(2, "names", name("ann", "3", red));
+  nodes.ship(2, 1);
+  nodes.settle(1);
+  nodes.ship(0, 1);
+  EXPECT_EQ(nodes.rows(1, "names"), "cid=1,red");
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(nodes.rows(i, "names"), "cid=1,red") << i;
+}
+
 // What is applied is nobody's change here: it goes to others as the origin's, and never back.
 TEST(Mechanisms, WhatIsAppliedIsNotCaptured) {
   LooseNodes nodes(2, create);

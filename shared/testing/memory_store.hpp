@@ -83,6 +83,7 @@ class MemoryStore : public Store {
   std::uint64_t rows_written() const { return rows_written_; }  // by the core
   std::uint64_t idle_writes() const { return idle_writes_; }    // updates by the core that changed nothing
   bool in_local() const { return local_ != nullptr; }
+  bool in_transaction() const { return open_ != Open::none; }  // of the core
 
   // ---- Store
   std::uint64_t config_generation() override { return generation_; }
