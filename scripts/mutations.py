@@ -113,8 +113,12 @@ MUTATIONS = [
     Mutation("H16g", "shared/sync/applier.cpp",
              [("if (begin.number > here->second.number) throw", "if (false) throw"), ("if (!accept_unknown(origin))", "if (!accept_unknown(origin) && false)")],
              "Holes.H16g_AGapIsRefused"),
-    Mutation("H16h", "shared/sync/node_state.cpp", [("!at->second.received.contains(other))", "false)")],
+    Mutation("H16h", "shared/sync/node_state.cpp", [("if (received == at->second.received.end()) return false;", "if (received == at->second.received.end()) continue;")],
              "NodeStateTest.WhoHasNotHeardOfAMemberConfirmsNothing"),
+    Mutation("H16h-late", "shared/sync/node_state.cpp", [("lowest = std::min(lowest, received->second);", "")],
+             "NodeStateTest.AHorizonFromBeforeAMemberWasMetDoesNotCoverIt"),
+    Mutation("H6-version", "shared/sync/applier_rows.cpp", [("  if (!table.uniques.empty()) recheck_.insert(table.id);", "")],
+             "Mechanisms.AYoungerClaimToTheSameValueGivesItUp"),
     # The mechanisms that everything rests on (docs/guarantees.md).
     Mutation("progress", "shared/sync/applier.cpp", [("  copy_ = copy;\n  Differences", "  copy_ = copy;" + AHEAD + "  Differences")],
              "Mechanisms.ProgressIsWrittenWithTheRows"),

@@ -32,12 +32,15 @@ bool NodeState::advance_prune_horizon() {
     if (member.left && origin != self) continue;
     auto at = metas.find(origin);
     lowest = std::min(lowest, at == metas.end() ? 0 : at->second.horizon);
-    // What it confirmed before it had heard of another member says nothing of that one's changes (model, H16 h).
+    // A horizon never goes back, so what it confirmed before it had heard of another member says nothing of that one's
+    // changes (model, H16 h): it may be above all that it has received of that one, for long after it has heard of it.
     // (Not so where nothing is handed on: the servers on its sides need not have heard of each other.)
-    for (auto& [other, known] : members)
-      if (partial.empty() && other != origin && !known.left && at != metas.end() &&
-          !at->second.received.contains(other))
-        return false;
+    for (auto& [other, known] : members) {
+      if (!partial.empty() || other == origin || known.left || at == metas.end()) continue;
+      auto received = at->second.received.find(other);
+      if (received == at->second.received.end()) return false;
+      lowest = std::min(lowest, received->second);
+    }
   }
   if (members.empty() || lowest <= prune_horizon) return false;
   prune_horizon = lowest;

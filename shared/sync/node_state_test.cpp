@@ -34,6 +34,16 @@ TEST(NodeStateTest, WhoHasNotHeardOfAMemberConfirmsNothing) {
   EXPECT_EQ(state.prune_horizon, 80u);
 }
 
+// A held row came up on one node only: the delete of the row had been forgotten by a relay. 2 had confirmed up to 80
+// before it heard of 3; it has heard of it now, but has received no more of it than up to 40, and its horizon never
+// goes back.
+TEST(NodeStateTest, AHorizonFromBeforeAMemberWasMetDoesNotCoverIt) {
+  NodeState state = three_members();
+  state.metas[2].received[3] = 40;
+  EXPECT_TRUE(state.advance_prune_horizon());
+  EXPECT_EQ(state.prune_horizon, 40u);
+}
+
 TEST(NodeStateTest, RemembersWhatWasWithheld) {
   NodeState state = three_members();
   state.servers[7].node = "a node";
