@@ -33,9 +33,18 @@ struct Plan {
   bool links = false;        // come and go
   bool joins = false;        // a node is built, added and copies
   bool leaves = false;       // a node is gone for good
+  bool big = false;          // some values are so big that they are left out where they have not changed
+  bool hold = false;         // of two rows under one number the younger waits for a person
+  bool merge = false;        // two rows under one number are one
+  bool rows = false;         // of two edits of a row the later one counts as a whole
+  bool discards = false;     // people discard what is in quarantine
+  bool clocks = false;       // a clock is so wrong that its node is not listened to
+  bool filters = false;      // the last node of a chain or star gets one table only
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
   Plan without(std::initializer_list<bool Plan::*> features) const;
+  // The node that gets some tables only; none: the number of nodes.
+  std::size_t leaf() const;
   bool topology_changes() const { return links || joins || leaves; }
   std::string text() const;
 };

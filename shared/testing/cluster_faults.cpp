@@ -49,6 +49,8 @@ void ClusterRun::disturb() {
     return tell(std::to_string(i) + (here.full ? "'s disk is full" : "'s disk has room again"));
   }
   if (plan_.backups && random_.chance(200)) return backup_or_restore(i);
+  if (plan_.discards && random_.chance(400)) return discard(i);
+  if (plan_.clocks && random_.chance(200)) return set_clock(i);
   switch (random_.below(plan_.schemas ? 6 : 5)) {
     case 0:
       if (plan_.crashes && here.node) stop(i);
@@ -92,6 +94,40 @@ void ClusterRun::disturb() {
       here.wake_ms = now_ms_;
       break;
   }
+}
+
+// So far ahead that the others do not listen to it, or behind; or right again.
+void ClusterRun::set_clock(std::size_t i) {
+  SkewedWall& wall = nodes_[i]->wall;
+  bool wrong = random_.chance(500);
+  wall.skew_ms = wrong ? static_cast<std::int64_t>(random_.below(600'000)) - 200'000 : 0;
+  nodes_[i]->wake_ms = now_ms_;
+  tell("the clock of " + std::to_string(i) + " is off by " + std::to_string(wall.skew_ms) + " ms");
+}
+
+// A person gives up what waits in quarantine, or has it tried again.
+void ClusterRun::discard(std::size_t i) {
+  MemoryStore& store = *nodes_[i]->store;
+  for (auto& row : store.load_side())
+    if (row.kind == "quarantined" && random_.chance(500)) {
+      store.request(random_.chance(700) ? "discard" : "retry", std::to_string(row.id));
+      return tell(std::to_string(i) + " is asked to give up or retry " + row.key_text);
+    }
+}
+
+// What the step discards is what waited just before it.
+void ClusterRun::discarding(std::size_t i, const std::function<void()>& step) {
+  MemoryStore& store = *nodes_[i]->store;
+  std::map<std::int64_t, std::vector<std::string>> given_up;
+  if (plan_.discards)
+    for (const Request& request : store.requests())
+      for (auto& row : store.load_side())
+        if (request.kind == "discard" && std::to_string(row.id) == request.argument)
+          given_up[request.id] = Ledger::values_in(row.payload);
+  step();
+  for (const Request& request : store.requests()) given_up.erase(request.id);
+  for (auto& [id, values] : given_up)
+    for (auto& value : values) ledger_.give_up(value);
 }
 
 // One node of a run loses what it did since its backup, as it would by a machine that is set up anew.

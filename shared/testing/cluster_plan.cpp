@@ -25,6 +25,14 @@ Plan Plan::random(std::uint64_t seed) {
   plan.schemas = random.chance(250);
   plan.proxies = random.chance(400);
   plan.full_disks = random.chance(400);
+  plan.two_uniques = random.chance(150);
+  plan.big = random.chance(250);
+  plan.rows = random.chance(100);
+  std::uint64_t collision = random.below(10);
+  plan.hold = collision == 0;
+  plan.merge = collision == 1;
+  plan.discards = random.chance(250);
+  plan.filters = random.chance(200);
   return plan;
 }
 
@@ -55,8 +63,21 @@ const std::vector<Feature>& features() {
                                            {"backup", &Plan::backups},
                                            {"link", &Plan::links},
                                            {"join", &Plan::joins},
-                                           {"leave", &Plan::leaves}};
+                                           {"leave", &Plan::leaves},
+                                           {"big", &Plan::big},
+                                           {"hold", &Plan::hold},
+                                           {"merge", &Plan::merge},
+                                           {"rows", &Plan::rows},
+                                           {"discard", &Plan::discards},
+                                           {"clock", &Plan::clocks},
+                                           {"filter", &Plan::filters}};
   return all;
+}
+
+std::size_t Plan::leaf() const {
+  bool has_one = filters && natural_keys && nodes > 2 && !topology_changes() &&
+                 (topology == Topology::chain || topology == Topology::star);
+  return has_one ? nodes - 1 : nodes;
 }
 
 std::string Plan::text() const {

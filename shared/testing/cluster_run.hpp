@@ -51,6 +51,9 @@ class ClusterRun {
   void transact(std::size_t i);
   void disturb();
   void backup_or_restore(std::size_t i);
+  void discard(std::size_t i);
+  void set_clock(std::size_t i);
+  void discarding(std::size_t i, const std::function<void()>& step);
   void obey();
   void live();
   void step_until(std::uint64_t until_ms);

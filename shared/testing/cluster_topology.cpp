@@ -44,6 +44,10 @@ void ClusterRun::add_server(std::size_t at, std::size_t to, bool hides) {
   ServerConfig server;
   server.name = "node" + std::to_string(to);
   server.url = hides ? "" : SimulatedNetwork::url(to);
+  if (to == plan_.leaf()) {
+    server.all_tables = false;
+    server.tables = {"names"};
+  }
   server.secret = "secret of " + std::to_string(std::min(at, to)) + " and " + std::to_string(std::max(at, to));
   nodes_[at]->store->add_server(server);
   nodes_[at]->wake_ms = std::min(nodes_[at]->wake_ms, now_ms_ + 1);

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shared/model/value.hpp"
@@ -19,11 +20,11 @@ class Ledger {
     std::vector<std::string> seen_gone;  // replaced or removed by somebody who saw them
   };
   static void wrote(Page& page, const Value& value) {
-    if (value.kind == ValueKind::text && value.text.starts_with("v")) page.written.emplace_back(value.text);
+    if (value.kind == ValueKind::text && value.text.starts_with("v")) page.written.push_back(name_of(value.text));
   }
   static void saw_go(Page& page, RowView row) {
     for (const Value& value : row)
-      if (value.kind == ValueKind::text && value.text.starts_with("v")) page.seen_gone.emplace_back(value.text);
+      if (value.kind == ValueKind::text && value.text.starts_with("v")) page.seen_gone.push_back(name_of(value.text));
   }
   // Of a JSON object: what the side table shows of a row.
   static void saw_go(Page& page, const std::string& json) {
@@ -45,6 +46,8 @@ class Ledger {
     std::erase_if(written_, [&](auto& one) { return one.second.who == who && !got.count(one.first); });
   }
 
+  void give_up(const std::string& value) { gone_.insert(value); }  // by a person who saw it
+
   // What was listed on the node that is put back goes with its list.
   void forget(const std::string& value) { written_.erase(value); }
 
@@ -56,12 +59,16 @@ class Ledger {
     return lost;
   }
 
+  // A value may be made big by what stands behind its name.
+  static constexpr char padding = '~';
+  static std::string name_of(std::string_view value) { return std::string(value.substr(0, value.find(padding))); }
+
   // The workload's values in a text: v and digits, in quotes.
   static std::vector<std::string> values_in(const std::string& text) {
     std::vector<std::string> values;
     for (std::size_t at = text.find("\"v"); at != std::string::npos; at = text.find("\"v", at + 2)) {
       std::size_t end = text.find_first_not_of("0123456789", at + 2);
-      if (end != std::string::npos && end > at + 2 && text[end] == '"')
+      if (end != std::string::npos && end > at + 2 && (text[end] == '"' || text[end] == padding))
         values.push_back(text.substr(at + 1, end - at - 1));
     }
     return values;

@@ -12,25 +12,36 @@
 namespace rowmesh::testing {
 namespace {
 
-using Feature = bool Plan::*;
-constexpr Feature features[] = {&Plan::integer_keys, &Plan::pull,       &Plan::crashes, &Plan::races,
-                                &Plan::refusals,     &Plan::prepared,   &Plan::uniques, &Plan::weather,
-                                &Plan::truncates,    &Plan::partitions, &Plan::skew,    &Plan::mixed,
-                                &Plan::schemas};
+using Switch = bool Plan::*;
+constexpr Switch switches[] = {&Plan::integer_keys, &Plan::pull,    &Plan::crashes, &Plan::races,     &Plan::refusals,
+                               &Plan::prepared,     &Plan::uniques, &Plan::weather, &Plan::truncates, &Plan::partitions,
+                               &Plan::skew,         &Plan::mixed,   &Plan::schemas};
+
+// A seed as it was run before the simulator learned the features that stand behind proxies and full disks.
+Plan with_proxies(std::uint64_t seed) {
+  Plan plan = Plan::random(seed);
+  bool later = false;
+  for (const Feature& feature : testing::features()) {
+    if (later) plan.*feature.on = false;
+    later |= feature.on == &Plan::full_disks;
+  }
+  plan.two_uniques = false;
+  return plan;
+}
 
 // What the seed has of `wanted`, and nothing else.
-Plan only(std::uint64_t seed, std::initializer_list<Feature> wanted, std::size_t nodes = 0) {
-  Plan plan = Plan::random(seed);
+Plan only(std::uint64_t seed, std::initializer_list<Switch> wanted, std::size_t nodes = 0) {
+  Plan plan = with_proxies(seed);
   if (nodes != 0) plan.nodes = nodes;
-  for (Feature feature : features) {
+  for (Switch feature : switches) {
     bool kept = false;
-    for (Feature one : wanted) kept = kept || one == feature;
+    for (Switch one : wanted) kept = kept || one == feature;
     if (!kept) plan.*feature = false;
   }
   return plan;
 }
 
-void run_seeds(std::initializer_list<Feature> wanted) {
+void run_seeds(std::initializer_list<Switch> wanted) {
   auto begin = std::chrono::steady_clock::now();
   std::uint64_t runs = 0;
   for (std::uint64_t seed = 1; seed <= 60 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(8);
@@ -64,6 +75,21 @@ TEST(Simulator, Truncates) { run_seeds({&Plan::truncates}); }
 TEST(Simulator, SchemasThatDiffer) { run_seeds({&Plan::schemas}); }
 TEST(Simulator, SchemasThatDifferWithServersThatNobodyReaches) {
   run_seeds({&Plan::schemas, &Plan::pull, &Plan::crashes});
+}
+TEST(Simulator, RowsThatWaitForAPerson) {
+  for (std::uint64_t seed = 1; seed <= 30; seed++) {
+    Plan plan = only(seed, {&Plan::integer_keys, &Plan::refusals}, 3);
+    plan.integer_keys = plan.hold = plan.discards = plan.big = true;
+    EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
+  }
+}
+TEST(Simulator, ANodeThatGetsOneTable) {
+  for (std::uint64_t seed = 1; seed <= 30; seed++) {
+    Plan plan = only(seed, {&Plan::integer_keys, &Plan::uniques, &Plan::crashes}, 3);
+    plan.topology = seed % 2 == 0 ? Topology::chain : Topology::star;
+    plan.natural_keys = plan.filters = true;
+    EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
+  }
 }
 TEST(Simulator, ClocksThatJump) { run_seeds({&Plan::skew, &Plan::mixed}); }
 
@@ -165,17 +191,9 @@ TEST(KeptSeeds, AKeyThatCameAndWentBeforeTheRow) {
   EXPECT_EQ(run_plan(only(17, {&Plan::crashes, &Plan::pull})).failure, "");
 }
 
-// A seed as it was run before the simulator learned to change who is linked to whom and to put back older states.
-Plan with_proxies(std::uint64_t seed) {
-  return Plan::random(seed).without({&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves});
-}
-
 // With everything together, as rowmesh_sim ran them then: what it has learned since is left out, so that they stay the
 // same runs.
-Plan everything(std::uint64_t seed) {
-  return Plan::random(seed).without(
-      {&Plan::proxies, &Plan::full_disks, &Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves});
-}
+Plan everything(std::uint64_t seed) { return with_proxies(seed).without({&Plan::proxies, &Plan::full_disks}); }
 
 // Rows inserted by the transaction that truncated their table were removed after a restart: the history had lost their
 // births, but the state on disk still knew the truncate (Core::prune_to_).

@@ -1,5 +1,6 @@
 #include "shared/testing/workload.hpp"
 
+#include "shared/model/limits.hpp"
 #include "shared/testing/cluster.hpp"
 
 namespace rowmesh::testing {
@@ -13,7 +14,7 @@ Value text(const std::string& value) { return Value::of_text(value); }
 
 }  // namespace
 
-void Workload::create_tables(MemoryStore& store, bool uniques, bool two_uniques) {
+void Workload::create_tables(MemoryStore& store, const Plan& plan) {
   Table things;
   things.wire_name = "things";
   things.columns = {{"id", ColumnType::integer, "integer", true, false},
@@ -22,6 +23,9 @@ void Workload::create_tables(MemoryStore& store, bool uniques, bool two_uniques)
                     {"who", ColumnType::text, "text", false, false}};
   things.key = {0};
   things.integer_key = true;
+  if (plan.hold) things.on_key_collision = KeyCollision::hold;
+  if (plan.merge) things.on_key_collision = KeyCollision::merge;
+  if (plan.rows) things.merge = MergePolicy::row;
   TableId things_id = store.create_table(things).id;
   Table parts;
   parts.wire_name = "parts";
@@ -39,8 +43,9 @@ void Workload::create_tables(MemoryStore& store, bool uniques, bool two_uniques)
                    {"b", ColumnType::text, "text", false, false},
                    {"tag", ColumnType::text, "text", false, false}};
   names.key = {0};
-  if (uniques) names.uniques = {{"names_tag", {3}}};
-  if (uniques && two_uniques) names.uniques.push_back({"names_b", {2}});
+  if (plan.rows) names.merge = MergePolicy::row;
+  if (plan.uniques) names.uniques = {{"names_tag", {3}}};
+  if (plan.uniques && plan.two_uniques) names.uniques.push_back({"names_b", {2}});
   store.create_table(names);
 }
 
@@ -66,7 +71,7 @@ std::string Workload::difference(const MemoryStore& left, const MemoryStore& rig
     for (const Value& value : row)
       line += (line.empty() ? "" : ",") + (value.is_null()                    ? "-"
                                            : value.kind == ValueKind::integer ? std::to_string(value.integer)
-                                                                              : std::string(value.text));
+                                                                              : Ledger::name_of(value.text));
     return "(" + line + ")";
   };
   auto& here = left.rows(table);
@@ -86,13 +91,14 @@ std::string Workload::difference(const MemoryStore& left, const MemoryStore& rig
 std::string Workload::fresh() {
   std::string value = "v" + std::to_string(node_ * 1000000 + ++values_);
   page_.written.push_back(value);
+  if (big_ && values_ % 4 == 0) value.append(limits::omitted_value_bytes, Ledger::padding);
   return value;
 }
 
 void Workload::insert(const std::string& table, const OwnedRow& row) {
   store_->insert(table, row.view());
   story_ += " +" + table.substr(0, 1) + key_to_text(key_of(store_->table(table), row.view())) + "=" +
-            std::string(row[1].text) + "," + std::string(row[2].text);
+            Ledger::name_of(row[1].text) + "," + Ledger::name_of(row[2].text);
 }
 
 void Workload::update(const std::string& table, const Key& key, std::size_t column, const Value& value) {
@@ -102,13 +108,17 @@ void Workload::update(const std::string& table, const Key& key, std::size_t colu
   row.set(column, value);
   store_->update(table, decode_key(key), row.view());
   story_ += " ~" + table.substr(0, 1) + key_to_text(key) + "." + std::to_string(column) + "=" +
-            (value.is_null() ? "-" : std::string(value.text));
+            (value.is_null() ? "-" : Ledger::name_of(value.text));
+}
+
+// Under a natural key a delete takes every life that was known here, also what does not show.
+bool Workload::all_lives_go(const std::string& table) const {
+  return table == "names" || (merge_ && table == "things");
 }
 
 void Workload::remove(const std::string& table, const Key& key) {
   Ledger::saw_go(page_, store_->rows(table).at(key).values.view());
-  // Under a natural key a delete takes every life that was known here, also what does not show.
-  if (table == "names")
+  if (all_lives_go(table))
     for (auto& side : store_->load_side())
       if (side.table == store_->table(table).id && side.key == key) Ledger::saw_go(page_, side.payload);
   store_->remove(table, decode_key(key));
@@ -231,8 +241,8 @@ void Workload::change_names(const Plan& plan, SeededRandom& random) {
     return;
   }
   if (what < 930 || !plan.truncates) {
-    page_.written.push_back(a);
-    page_.written.push_back(b);
+    page_.written.push_back(Ledger::name_of(a));
+    page_.written.push_back(Ledger::name_of(b));
     return replace_name(key, OwnedRow(row));
   }
   if (what < 950) truncate_names();
@@ -262,6 +272,8 @@ std::string Workload::end_prepared(Ledger& ledger, SeededRandom& random) {
 
 std::string Workload::operator()(const Plan& plan, Ledger& ledger, SeededRandom& random, std::size_t node) {
   node_ = node;
+  big_ = plan.big;
+  merge_ = plan.merge;
   if (!prepared_.empty() && random.chance(500)) {
     try {
       return end_prepared(ledger, random);
@@ -274,7 +286,7 @@ std::string Workload::operator()(const Plan& plan, Ledger& ledger, SeededRandom&
   try {
     store_->begin_local();
     for (std::uint64_t left = 1 + random.below(3); left > 0; left--) {
-      if (plan.integer_keys && (!plan.natural_keys || random.chance(500)))
+      if (plan.integer_keys && node != plan.leaf() && (!plan.natural_keys || random.chance(500)))
         change_things(random);
       else
         change_names(plan, random);

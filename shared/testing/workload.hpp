@@ -17,8 +17,7 @@ class Workload {
  public:
   explicit Workload(std::unique_ptr<MemoryStore>& store) : store_(store) {}
 
-  // `two_uniques`: `names.b` is UNIQUE as well.
-  static void create_tables(MemoryStore& store, bool uniques, bool two_uniques = false);
+  static void create_tables(MemoryStore& store, const Plan& plan);
   static void rename_column(MemoryStore& store, const std::string& table,
                             bool renamed);  // so that the table fits no other node's
   static void toggle_check(MemoryStore& store, SeededRandom& random);
@@ -45,10 +44,12 @@ class Workload {
   void update(const std::string& table, const Key& key, std::size_t column, const Value& value);
   void remove(const std::string& table, const Key& key);
   std::string fresh();
+  bool all_lives_go(const std::string& table) const;
 
   std::unique_ptr<MemoryStore>& store_;
   std::size_t node_ = 0;
   std::uint64_t values_ = 0, parts_ = 0;
+  bool big_ = false, merge_ = false;  // of the plan
   Ledger::Page page_;
   std::string story_;
   std::map<std::uint64_t, std::pair<Ledger::Page, std::string>> prepared_;
