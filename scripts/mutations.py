@@ -66,7 +66,7 @@ MUTATIONS = [
              "Holes.H7_ARelayHandsOnWhatItRefuses"),
     Mutation("H7-late", "shared/sync/core_fold.cpp", [("side.columns = left;", ""), ("if (left.empty()) life->side = nullptr;", "")],
              "Holes.H7_TakenInLateItOverwritesNothingNewer"),
-    Mutation("H8", "shared/sync/shipping.cpp", [("if (origin != core.state.self && !core.state.partial.empty())", "if (false)")],
+    Mutation("H8", "shared/sync/node_state.hpp", [("return origin == self || partial.empty();", "return true;")],
              "Sites.H8_AServerWithSomeTablesHandsNothingOn"),
     Mutation("H9", "shared/sync/shipping.cpp",
              [("core.cut(forced);", "core.cut(forced);\n  core.store.commit();\n  core.store.begin(TransactionKind::read);")],

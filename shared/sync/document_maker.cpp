@@ -214,6 +214,7 @@ void add_behind(Core& core, const DocumentOrder& order, DocumentHeader& header, 
     std::map<Origin, PositionNumber> from;
     auto parked = core.state.parked.find(name);
     for (auto& [origin, applied] : core.state.applied) {
+      if (!core.state.hands_on(origin)) continue;
       auto at = covered.find(origin);
       Position begin = at == covered.end() ? Position{} : at->second, end = applied;
       if (parked != core.state.parked.end() && origin != core.state.self) {
@@ -249,6 +250,8 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
     from[origin] = position.number;
   }
   header.partial = order.partial;
+  // Of a table that it does not get it waits for nothing.
+  for (const std::string& name : order.left_out) header.parked.erase(name);
   header.newest = core.window.newest_after(from);
   std::vector<Entry*> entries = core.window.gather(from);
   add_behind(core, order, header, entries);

@@ -49,6 +49,9 @@ struct NodeState {
     auto at = truncates.find(table);
     return at == truncates.end() ? Version{} : at->second;
   }
+  // Who gets less than everything hands nothing on (model, H8 and H16 j): also of a table that it has, it cannot say
+  // that it has all.
+  bool hands_on(Origin origin) const { return origin == self || partial.empty(); }
   OriginMeta& own_meta() { return metas[self]; }
   // H: min of the watermarks received from all members (model 1.5). `own_watermark`: W at this snapshot.
   Hlc horizon(Hlc own_watermark) const;

@@ -281,8 +281,7 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
   const KnownServer& server = known(peer);
   for (auto& [origin, position] : core.state.applied) {
     if (origin == server.origin || position.number == 0) continue;
-    if (origin != core.state.self && !core.state.partial.empty())
-      continue;  // who gets less than everything hands nothing on (model, H8 and H16 j)
+    if (!core.state.hands_on(origin)) continue;
     auto there = server.applied.find(origin);
     bool heard = there != server.applied.end();
     if (origin != core.state.self && (peer.direct.contains(origin) || (!heard && !peer.accepts_unknown))) continue;
@@ -312,7 +311,7 @@ bool Node::Impl::can_catch_up(const Peer& peer, const std::string& name, const P
   auto mine = core.state.parked.find(name);
   if (mine != core.state.parked.end() && !mine->second.fits) return false;
   for (auto& [origin, position] : core.state.applied) {
-    if (origin == known(peer).origin) continue;
+    if (origin == known(peer).origin || !core.state.hands_on(origin)) continue;
     PositionNumber here = position.number;
     if (mine != core.state.parked.end() && origin != core.state.self) {
       auto at = mine->second.covered.find(origin);

@@ -101,6 +101,14 @@ bool ClusterRun::at_rest() const {
   return true;
 }
 
+std::uint64_t ClusterRun::documents_sent() const {
+  std::uint64_t sent = 0;
+  for (std::size_t i : members())
+    if (nodes_[i]->node)
+      for (auto& server : nodes_[i]->node->details()) sent += server.meters.documents_sent;
+  return sent;
+}
+
 // Nothing goes round in circles, and what is settled is forgotten.
 void ClusterRun::check_rest() {
   auto carried = [this] {
@@ -113,16 +121,10 @@ void ClusterRun::check_rest() {
   step_until(now_ms_ + 20000);
   if (!outcome_.failure.empty()) return;
   if (carried() != before) return fail("rows travel although nothing changes: echo");
-  auto documents = [this] {
-    std::uint64_t sent = 0;
-    for (std::size_t i : members())
-      for (auto& server : nodes_[i]->node->details()) sent += server.meters.documents_sent;
-    return sent;
-  };
-  before = documents();
+  before = documents_sent();
   step_until(now_ms_ + 10000);
   if (!outcome_.failure.empty()) return;
-  if (documents() != before) return fail("documents travel although all that is settled is forgotten");
+  if (documents_sent() != before) return fail("documents travel although all that is settled is forgotten");
   for (std::size_t i : members()) {
     NodeStatus status = nodes_[i]->node->status();
     if (!status.blocked.empty()) return fail("node " + std::to_string(i) + " is blocked: " + status.blocked);

@@ -88,6 +88,7 @@ class ClusterRun {
   void check();
   void check_rest();
   bool at_rest() const;
+  std::uint64_t documents_sent() const;
 
   Plan plan_;
   SeededRandom random_;
