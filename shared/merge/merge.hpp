@@ -36,13 +36,13 @@ struct Loss {
 
 struct MergeContext {
   const Table& table;
-  Hlc prune_horizon = 0;     // G, mine
-  Hlc sender_horizon = 0;    // G of the sender
-  Version truncated;         // T of the table, mine, the document's already taken in
-  Version sender_truncated;  // T of the table as the document says
-  bool copy = false;         // rows of a copy are taken in although nothing is known of them
+  Hlc prune_horizon = 0;          // G, mine
+  Hlc sender_horizon = 0;         // G of the sender
+  Version truncated = {};         // T of the table, mine, the document's already taken in
+  Version sender_truncated = {};  // T of the table as the document says
+  bool copy = false;              // rows of a copy are taken in although nothing is known of them
   // Had the writer of `winner` seen `loser`? (H14)
-  std::function<bool(Version winner, Version loser)> had_seen;
+  std::function<bool(Version winner, Version loser)> had_seen = {};
   bool take_unknown = false;  // rows that live, have settled at the sender and were never here are taken in as well
   std::span<const ColumnType> types = {};  // of the document's values, per column; empty: the table's own
   // A copy for a node that was away for longer than changes are kept: what is here up to this version, the sender's G,

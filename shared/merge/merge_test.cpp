@@ -114,7 +114,7 @@ struct Replica {
       if (arriving.has_values) arriving.values = rows[l];
       incoming.push_back(std::move(arriving));
     }
-    MergeContext context{table, 0, 0, {}, {}, false, [](Version, Version) { return false; }};
+    MergeContext context{.table = table, .had_seen = [](Version, Version) { return false; }};
     std::optional<OwnedRow> desired;
     RowView here = row ? row->view() : RowView();
     merge_lives(state, incoming, here, context, losses, desired);

@@ -99,20 +99,17 @@ void Applier::flush_batch() {
 // `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below
 // ours. So a row that lives there and is unknown here never was here.
 MergeContext Applier::context(const Table& table) {
-  MergeContext context{table,
-                       {},
-                       {},
-                       {},
-                       {},
-                       false,
-                       [this](Version winner, Version loser) { return state_.had_seen(winner, loser); },
-                       header_.kind == DocumentKind::changes};
-  context.prune_horizon = state_.prune_horizon;
-  context.sender_horizon = header_.prune_horizon;
-  context.truncated = state_.truncated(table.id);
+  MergeContext context{
+      .table = table,
+      .prune_horizon = state_.prune_horizon,
+      .sender_horizon = header_.prune_horizon,
+      .truncated = state_.truncated(table.id),
+      .copy = header_.kind == DocumentKind::copy,
+      .had_seen = [this](Version winner, Version loser) { return state_.had_seen(winner, loser); },
+      .take_unknown = header_.kind == DocumentKind::changes,
+  };
   if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
     context.sender_truncated = at->second;
-  context.copy = header_.kind == DocumentKind::copy;
   if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;
   return context;
 }
