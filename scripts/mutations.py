@@ -1,8 +1,12 @@
 """Takes one mechanism out at a time, in a scratch copy, and demands that the test that is named for it fails. A test that goes on passing
 proves nothing. Called by ./dev check mutations [NAME...]; with 'postgresql' also those that need a server with the extension.
 
+It counts only if the same copy passes the test with everything in place, builds without the mechanism, and then fails that test by an
+assertion: a crash, an exception, a build that breaks or a test that does not end or is not there proves nothing either.
+
 Where a line that is to be changed is not found, the code has moved: put the mend's new place in here."""
 import dataclasses
+import json
 import os
 import pathlib
 import subprocess
@@ -50,6 +54,9 @@ MUTATIONS = [
              "Holes.H3_ReceivedWatermarksAreNotEnough"),
     Mutation("H3-stale", "shared/sync/applier.cpp", [("if (anything_new && header_.horizon < state.prune_horizon)", "if (false)")],
              "Holes.H3_AStaleDocumentIsRefused"),
+    Mutation("H3-put", "shared/merge/match.cpp",
+             [("  return std::nullopt;  // an old life that I know to be gone: never resurrect", "  *added = true;\n  return life.birth;")],
+             "Holes.H3_AStalePutDoesNotResurrect"),
     Mutation("H4", "shared/merge/match.cpp",
              [("if (!pruned(life.birth) || context.copy) {", "if (state.lives.size() == 1) return state.lives[0].birth;\n  if (!pruned(life.birth) || context.copy) {")],
              "Holes.H4_DeleteAndInsertInOneDocument"),
@@ -66,6 +73,9 @@ MUTATIONS = [
              "Holes.H7_ARelayHandsOnWhatItRefuses"),
     Mutation("H7-late", "shared/sync/core_fold.cpp", [("side.columns = left;", ""), ("if (left.empty()) life->side = nullptr;", "")],
              "Holes.H7_TakenInLateItOverwritesNothingNewer"),
+    Mutation("H7-discard", "shared/sync/applier.cpp",
+             [("  core_.store.note_local(table, LogOp::update, *entry.key, {});", "  (void)table;")],
+             "Holes.H7_WhatIsDiscardedIsGivenUpEverywhere"),
     Mutation("H8", "shared/sync/node_state.hpp", [("return origin == self || partial.empty();", "return true;")],
              "Sites.H8_AServerWithSomeTablesHandsNothingOn"),
     Mutation("H9", "shared/sync/shipping.cpp",
@@ -78,12 +88,21 @@ MUTATIONS = [
              [("if (begin.number == here->second.number && begin.tag != 0", "if (false && begin.tag != 0"),
               ("if (to.number == here->second.number && to.tag != here->second.tag", "if (false && to.tag != here->second.tag")],
              "Holes.H11_PositionsOfAnotherHistoryAreRefused"),
-    Mutation("H12", "shared/sync/applier_keys.cpp",
+    Mutation("H12a", "shared/sync/applier_keys.cpp",
              [("if (from && target && !target->dead(state_.truncated(table.id))) carry", "if (false) carry")],
-             "Holes.H12_WhoWroteToTheLoserCarriesItOver"),
-    Mutation("H12-children", "shared/sync/applier_keys.cpp",
+             "Holes.H12a_WhoWroteToTheLoserCarriesItOver"),
+    Mutation("H12a-delete", "shared/sync/applier_keys.cpp",
+             [("if (!from.removed.settled() && mine(from.removed.origin)) {", "if (false) {")],
+             "Holes.H12a_ADeleteUnderTheOldNumberIsCarriedOver"),
+    Mutation("H12b", "shared/sync/applier_keys.cpp",
              [("  follow_references(table, moved, to, birth, planned || (target && target->in_table));", "")],
-             "Holes.H12_WhoWroteToTheLoserCarriesItOver"),
+             "Holes.H12b_WhoMadeAChildOfTheLoserTakesItAlong"),
+    Mutation("H12d", "shared/sync/applier_keys.cpp",
+             [("!mine(life.birth.origin) || !life.side) continue;", "!mine(life.birth.origin) || !life.side || life.applied_at != 0) continue;")],
+             "Holes.H12d_TheNewNumberCollidesAgain"),
+    Mutation("H12d-dead", "shared/sync/applier_keys.cpp",
+             [("if (!highest || *entry.key > *highest)", "if (entry.state.in_table() && (!highest || *entry.key > *highest))")],
+             "Holes.H12d_TheNewNumberIsAboveThoseOfDeadRows"),
     Mutation("H12-two-heirs", "shared/merge/merge.cpp",
              [("(!life.moved || incoming.moved->version > life.moved->version)", "!life.moved")],
              "Holes.H12_TwoMovesEndInOne"),
@@ -110,13 +129,20 @@ MUTATIONS = [
     Mutation("H16e", "shared/merge/fold.cpp",
              [("  state.add(Life(version));", "  for (Life& life : state.lives)\n    if (life.side) return life.columns.set_all(version);\n  state.add(Life(version));")],
              "Holes.H16e_AnInsertOverAHiddenRow"),
+    Mutation("H16f", "shared/sync/copying.cpp",
+             [("if (copy.adopt) give_up_old_changes(", "if (false) give_up_old_changes(")],
+             "Holes.H16f_WhatWasSentToNobodyIsListedBeforeTheCopy"),
     Mutation("H16g", "shared/sync/applier.cpp",
              [("if (begin.number > here->second.number) throw", "if (false) throw"), ("if (!accept_unknown(origin))", "if (!accept_unknown(origin) && false)")],
              "Holes.H16g_AGapIsRefused"),
     Mutation("H16h", "shared/sync/node_state.cpp", [("if (received == at->second.received.end()) return false;", "if (received == at->second.received.end()) continue;")],
-             "NodeStateTest.WhoHasNotHeardOfAMemberConfirmsNothing"),
+             "Holes.H16h_WhoHasNotHeardOfAMemberConfirmsNothing"),
     Mutation("H16h-late", "shared/sync/node_state.cpp", [("lowest = std::min(lowest, received->second);", "")],
              "NodeStateTest.AHorizonFromBeforeAMemberWasMetDoesNotCoverIt"),
+    Mutation("H16i", "shared/sync/shipping.cpp", [("Reach reach = reaches(*peer, origin);", "Reach reach = Reach::no;")],
+             "Holes.H16i_WhoHasItInACoarserWindowNeedsNoCopy"),
+    Mutation("H16j", "shared/sync/shipping.cpp", [("limit = std::min(limit, oldest - 1);", "(void)oldest;")],
+             "Holes.H16j_WhatAServerThatIsOnlyShippedToLacksIsKept"),
     Mutation("H6-version", "shared/sync/applier_rows.cpp", [("  if (!table.uniques.empty()) recheck_.insert(table.id);", "")],
              "Mechanisms.AYoungerClaimToTheSameValueGivesItUp"),
     # The mechanisms that everything rests on (docs/guarantees.md).
@@ -139,9 +165,9 @@ MUTATIONS = [
 ]
 
 
-def run(command, folder=None, limit_s=None):
+def run(command, folder=None, limit_s=None, build_folder=SCRATCH / "build"):
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit_s, env=dict(os.environ, ROWMESH_BUILD=str(SCRATCH / "build")))
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit_s, env=dict(os.environ, ROWMESH_BUILD=str(build_folder)))
     except subprocess.TimeoutExpired:
         return None, "it does not end"
     return done.returncode, done.stdout + done.stderr
@@ -150,6 +176,9 @@ def run(command, folder=None, limit_s=None):
 def prepare():
     (SCRATCH / "tree").mkdir(parents=True, exist_ok=True)
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=TOP, capture_output=True, text=True, check=True).stdout.split("\n")
+    for path in (SCRATCH / "tree").rglob("*"):  # a test that has another file now must not be there twice
+        if path.is_file() and not (TOP / path.relative_to(SCRATCH / "tree")).is_file():
+            path.unlink()
     for name in filter(None, files):
         source, target = TOP / name, SCRATCH / "tree" / name
         if not source.is_file() or (target.exists() and target.read_bytes() == source.read_bytes()):
@@ -165,21 +194,50 @@ def prepare():
 
 
 def build(program):
-    code, output = run(["ninja", "-C", str(SCRATCH / "build"), pathlib.Path(program).name])
+    target = "all" if program == "postgresql" else pathlib.Path(program).name
+    code, output = run(["ninja", "-C", str(SCRATCH / "build"), target])
+    if code == 0 and program == "postgresql":  # its server loads what is installed
+        code, output = run(["./dev", "build"], SCRATCH / "tree")
     if code != 0:
         print("\n".join(line for line in output.splitlines() if "error" in line) or output[-2000:])
     return code == 0
 
 
-# -> True: the test passes; False: it fails, crashes or does not end.
-def passes(mutation):
-    if mutation.program == "postgresql":
-        return run(["./dev", "test", "cluster", mutation.test], SCRATCH / "tree", 2 * TIME_LIMIT_S)[0] == 0
-    pattern = f"{mutation.test}:*/{mutation.test}/*"
-    code, output = run([str(SCRATCH / "build" / mutation.program), f"--gtest_filter={pattern}"], limit_s=TIME_LIMIT_S)
-    if code is not None and "[ RUN      ]" not in output:
-        sys.exit(f"{mutation.name}: there is no test {mutation.test}")
-    return code == 0
+# What a test came to: 'passes', 'fails' (by an assertion), or a sentence on why it says nothing.
+def outcome(mutation):
+    return outcome_in_cluster(mutation) if mutation.program == "postgresql" else outcome_in_program(mutation)
+
+
+def outcome_in_program(mutation):
+    report = SCRATCH / "result.json"
+    report.unlink(missing_ok=True)
+    code, output = run([str(SCRATCH / "build" / mutation.program), f"--gtest_filter={mutation.test}:*/{mutation.test}/*", f"--gtest_output=json:{report}"],
+                       limit_s=TIME_LIMIT_S)
+    if code is None:
+        return "it does not end"
+    if not report.exists():
+        return f"it crashes ({code}): {output[-300:]}"
+    tests = [test for suite in json.loads(report.read_text())["testsuites"] for test in suite["testsuite"] if test["status"] == "RUN"]
+    messages = [one["failure"] for test in tests for one in test.get("failures", [])]
+    if not tests or any(test["result"] == "SKIPPED" for test in tests):
+        return "there is no such test, or it is left out"
+    if any("C++ exception" in message for message in messages):
+        return f"it ends by an exception: {messages[0]}"
+    return "fails" if messages else "passes" if code == 0 else f"exit code {code} without a failure"
+
+
+def outcome_in_cluster(mutation):
+    module = mutation.test.split(":")[0]
+    code, output = run(["/usr/bin/python3", "regress/run.py", "cluster", mutation.test], SCRATCH / "tree", 2 * TIME_LIMIT_S)
+    if code is None:
+        return "it does not end"
+    log = SCRATCH / "build" / "test-logs" / f"test_{module}.log"
+    text = log.read_text(errors="replace") if log.exists() else ""
+    if "\nRan 1 test in" not in text or "skipped: " in text:
+        return f"not one test ran: {output[-300:]}"
+    if code == 0:
+        return "passes"
+    return "fails" if "\nFAIL: " in text and "\nERROR: " not in text else f"it ends by an exception: {output[-300:]}"
 
 
 # -> what is wrong; '' if the test notices.
@@ -195,9 +253,10 @@ def try_out(mutation):
     for path, text in texts.items():
         path.write_text(text)
     try:
-        if mutation.program != "postgresql" and not build(mutation.program):
+        if not build(mutation.program):
             return "it does not build"
-        return "the test passes without it" if passes(mutation) else ""
+        seen = outcome(mutation)
+        return "" if seen == "fails" else "the test passes without it" if seen == "passes" else seen
     finally:
         for path, text in whole.items():
             path.write_text(text)
@@ -206,20 +265,21 @@ def try_out(mutation):
 def main():
     wanted = set(sys.argv[1:])
     chosen = [one for one in MUTATIONS if one.name in wanted or (not wanted - {"postgresql"} and (one.program != "postgresql" or "postgresql" in wanted))]
+    if unknown := wanted - {one.name for one in MUTATIONS} - {"postgresql"}:
+        sys.exit(f"mutations: there is none of the name {', '.join(sorted(unknown))}")
     prepare()
-    for program in sorted({one.program for one in chosen} - {"postgresql"}):
+    for program in sorted({one.program for one in chosen}):
         if not build(program):
             sys.exit("mutations: the tree does not build")
-    whole = [one for one in chosen if not one.program == "postgresql" and not passes(one)]
-    if whole:
-        sys.exit("mutations: these fail with everything in place: " + ", ".join(one.test for one in whole))
+    before = {one.test: outcome(one) for one in chosen}
     bad = 0
     for mutation in chosen:
-        trouble = try_out(mutation)
+        whole = before[mutation.test]
+        trouble = try_out(mutation) if whole == "passes" else f"with everything in place: {whole}"
         bad += bool(trouble)
         print(f"{mutation.name:16} {mutation.test:60} {'NOT NOTICED: ' + trouble if trouble else 'fails without it'}", flush=True)
     if any(one.program == "postgresql" for one in chosen):
-        run(["./dev", "build"], TOP)  # what PostgreSQL loads is the extension as it is
+        run(["./dev", "build"], TOP, build_folder=BUILD)  # what PostgreSQL loads is the extension as it is
     sys.exit(f"mutations: {bad} of {len(chosen)} are not noticed" if bad else 0)
 
 

@@ -45,13 +45,12 @@ struct Here {
   explicit Here(bool integer_key) : table(rowmesh::table(integer_key)) {}
 
   void merge(std::vector<IncomingLife>&& lives) {
-    MergeContext context{table,
-                         prune_horizon,
-                         prune_horizon,
-                         truncated,
-                         truncated,
-                         false,
-                         [this](Version, Version) { return all_seen; }};
+    MergeContext context{.table = table,
+                         .prune_horizon = prune_horizon,
+                         .sender_horizon = prune_horizon,
+                         .truncated = truncated,
+                         .sender_truncated = truncated,
+                         .had_seen = [this](Version, Version) { return all_seen; }};
     std::optional<OwnedRow> desired;
     merge_lives(state, lives, shown ? shown->view() : RowView(), context, losses, desired);
     state.set_in_table(desired ? shown_life(state, table.keeps_lives_apart(), truncated) : nullptr);
@@ -170,7 +169,11 @@ TEST(Holes, H15_TruncateBeforeMatching) {
   here.truncated = {};
   std::vector<IncomingLife> old;
   old.push_back(dead({5, a}, {20, b}));
-  MergeContext context{here.table, 15, 8, {}, {10, a}, false, [](Version, Version) { return true; }};
+  MergeContext context{.table = here.table,
+                       .prune_horizon = 15,
+                       .sender_horizon = 8,
+                       .sender_truncated = {10, a},
+                       .had_seen = [](Version, Version) { return true; }};
   std::optional<OwnedRow> desired;
   merge_lives(here.state, old, here.shown->view(), context, here.losses, desired);
   ASSERT_TRUE(desired);

@@ -24,7 +24,7 @@ TEST(NodeStateTest, ForgetsWhatAllMembersConfirmed) {
 
 // The hub of a star: 2 confirmed before it had heard that there is a 3, so rows of 3 that it still lacks were forgotten
 // here.
-TEST(NodeStateTest, WhoHasNotHeardOfAMemberConfirmsNothing) {
+TEST(Holes, H16h_WhoHasNotHeardOfAMemberConfirmsNothing) {
   NodeState state = three_members();
   state.metas[2].received.erase(3);
   EXPECT_FALSE(state.advance_prune_horizon());

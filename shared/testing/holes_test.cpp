@@ -182,6 +182,27 @@ TEST(Holes, H7_TakenInLateItOverwritesNothingNewer) {
   for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "k=newer,u1") << i;
 }
 
+// What waits is given up by hand: the row that is here becomes a new change, or the nodes differ for ever.
+TEST(Holes, H7_WhatIsDiscardedIsGivenUpEverywhere) {
+  Lab lab(2);
+  lab.insert(0, "rows", row("edited", "1"));
+  lab.exchange_all();
+  lab.store(1).add_check("rows", "none", [](RowView row) { return row[1].text != "refused"; });
+  lab.update(0, "rows", row("edited", "refused"));
+  lab.insert(0, "rows", row("new", "refused"));
+  lab.exchange_all(2);
+  ASSERT_EQ(lab.rows(1), "edited=1,-");
+  lab.pass(1000);
+  EntrySet waiting = lab.core(1).sides();
+  ASSERT_EQ(waiting.size(), 2u);
+  Applier applier(lab.core(1));
+  applier.reconcile({}, [&] {
+    for (Entry* entry : waiting) applier.discard(*entry);
+  });
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "edited=1,-") << i;
+}
+
 // A document ends at the snapshot that read its rows: a transaction between the two would be seen in half.
 TEST(Holes, H9_ADocumentEndsAtTheSnapshotThatReadItsRows) {
   NodePair pair;
@@ -255,22 +276,82 @@ TEST(Holes, H11_PositionsOfAnotherHistoryAreRefused) {
   EXPECT_EQ(before.deliver(after.make_since(0, after.applied(0)), 1), Taken::history);
 }
 
-// The loser of a number is moved by its origin. What others wrote to it under the old number goes with it: the edit,
-// the child.
-TEST(Holes, H12_WhoWroteToTheLoserCarriesItOver) {
+// Two rows under one number, of which B made the younger. C has it under the old number, writes to it, and hears of the
+// move only later.
+class Younger : public Lab {
+ public:
+  Younger() : Lab(3) {
+    insert(0, "parent", parent(1, "older"));
+    pass(10);
+    insert(1, "parent", parent(1, "younger"));
+    ship(1, 2);
+    pass(10);
+  }
+  void expect(const char* parents, const char* children) {
+    settle(2);
+    exchange_all();
+    for (std::size_t i = 0; i < size(); i++) {
+      EXPECT_EQ(LooseNodes::rows(i, "parent"), parents) << i;
+      EXPECT_EQ(LooseNodes::rows(i, "child"), children) << i;
+    }
+  }
+};
+
+// The loser of a number is moved by its origin. What others wrote to it under the old number goes with it: the edit.
+TEST(Holes, H12a_WhoWroteToTheLoserCarriesItOver) {
+  Younger lab;
+  lab.update(2, "parent", parent(1, "younger, edited"));
+  lab.expect("1=older 2=younger, edited", "");
+}
+
+// Who deleted it under the old number meant that row: it does not live on under the new one.
+TEST(Holes, H12a_ADeleteUnderTheOldNumberIsCarriedOver) {
+  Younger lab;
+  lab.remove(2, "parent", {Value::of_integer(1)});
+  lab.expect("1=older", "");
+}
+
+// A child that its origin had never heard of when it moved the row.
+TEST(Holes, H12b_WhoMadeAChildOfTheLoserTakesItAlong) {
+  Younger lab;
+  lab.insert(2, "child", child("c", 1));
+  lab.expect("1=older 2=younger", "c=2");
+}
+
+// Three rows under one number: two are moved, each by its origin, and to the same new number.
+TEST(Holes, H12d_TheNewNumberCollidesAgain) {
+  Lab lab(4);
+  for (std::size_t i = 0; i < 3; i++) {
+    lab.insert(i, "parent", parent(1, std::to_string(i).c_str()));
+    lab.insert(i, "child", child(("of " + std::to_string(i)).c_str(), 1));
+    lab.pass(10);
+  }
+  lab.ship(0, 1), lab.ship(0, 2);
+  lab.settle(1), lab.settle(2);
+  ASSERT_EQ(lab.LooseNodes::rows(1, "parent"), "1=0 2=1");
+  ASSERT_EQ(lab.LooseNodes::rows(2, "parent"), "1=0 2=2");
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 4; i++) {
+    EXPECT_EQ(lab.LooseNodes::rows(i, "parent"), "1=0 2=1 3=2") << i;
+    EXPECT_EQ(lab.LooseNodes::rows(i, "child"), "of 0=1 of 1=2 of 2=3") << i;
+  }
+}
+
+// A number of which a row was just deleted is not free: who has not heard of that may still refer to it.
+TEST(Holes, H12d_TheNewNumberIsAboveThoseOfDeadRows) {
   Lab lab(3);
+  lab.insert(1, "parent", parent(2, "deleted"));
+  lab.exchange_all();
+  lab.insert(2, "child", child("of the deleted", 2));
+  lab.settle(2);
+  lab.remove(1, "parent", {Value::of_integer(2)});
   lab.insert(0, "parent", parent(1, "older"));
   lab.pass(10);
   lab.insert(1, "parent", parent(1, "younger"));
-  lab.ship(1, 2);
-  lab.pass(10);
-  lab.update(2, "parent", parent(1, "younger, edited"));
-  lab.insert(2, "child", child("c", 1));
-  lab.settle(2);
   lab.exchange_all();
   for (std::size_t i = 0; i < 3; i++) {
-    EXPECT_EQ(lab.LooseNodes::rows(i, "parent"), "1=older 2=younger, edited") << i;
-    EXPECT_EQ(lab.LooseNodes::rows(i, "child"), "c=2") << i;
+    EXPECT_EQ(lab.LooseNodes::rows(i, "parent"), "1=older 3=younger") << i;
+    EXPECT_EQ(lab.LooseNodes::rows(i, "child"), "of the deleted=2") << i;
   }
 }
 
