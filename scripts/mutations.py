@@ -97,6 +97,9 @@ MUTATIONS = [
     Mutation("H12b", "shared/sync/applier_keys.cpp",
              [("  follow_references(table, moved, to, birth, planned || (target && target->in_table));", "")],
              "Holes.H12b_WhoMadeAChildOfTheLoserTakesItAlong"),
+    Mutation("H12b-since", "shared/sync/applier_references.cpp",
+             [("one.is(reference.column, before, moved.birth) && one.holds(life.columns)", "one.is(reference.column, before, moved.birth)")],
+             "Holes.H12b_AReferenceThatWasChangedSinceStaysWhereItIs"),
     Mutation("H12d", "shared/sync/applier_keys.cpp",
              [("!mine(life.birth.origin) || !life.side) continue;", "!mine(life.birth.origin) || !life.side || life.applied_at != 0) continue;")],
              "Holes.H12d_TheNewNumberCollidesAgain"),
@@ -155,6 +158,12 @@ MUTATIONS = [
              [("if (!core_.store.log_must_be_read()) return;", "return;"),
               ("if (found.newer_than_log) throw Raced{};", "", "shared/sync/applier_rows.cpp")],
              "Mechanisms.TheLogIsReadBeforeAnApply"),
+    Mutation("promise", "shared/sync/core.cpp",
+             [("std::min(read.watermark, std::max(state.hlc, batch.newest))", "read.watermark")],
+             "Mechanisms.NothingIsGivenAVersionThatWasAnnounced"),
+    Mutation("cuts-sqlite", "sqlite_ext/history.cpp",
+             [("impl.deliver(impl.given, upto, entry);", "impl.deliver(impl.given, static_cast<std::int64_t>(~0ull >> 1), entry);")],
+             "SqliteStore.KeepsTheContractInWal", SQLITE),
     Mutation("echo-sqlite", "sqlite_ext/store.cpp",
              [("if (name.starts_with(\"rowmesh_\")) return SQLITE_IGNORE;", "if (name.starts_with(\"rowmesh_\")) return SQLITE_OK;")],
              "Apply.RunsLocalTriggersWithoutDoublesAndEchoes", SQLITE),
@@ -195,7 +204,7 @@ def prepare():
 
 def build(program):
     target = "all" if program == "postgresql" else pathlib.Path(program).name
-    code, output = run(["ninja", "-C", str(SCRATCH / "build"), target])
+    code, output = run(["ninja", "-j2", "-C", str(SCRATCH / "build"), target])
     if code == 0 and program == "postgresql":  # its server loads what is installed
         code, output = run(["./dev", "build"], SCRATCH / "tree")
     if code != 0:

@@ -88,6 +88,8 @@ struct Meant {
   bool is(ColumnIndex other_column, std::int64_t other_number, Version other_birth) const {
     return column == other_column && number == other_number && birth == other_birth;
   }
+  // What was written to the reference since means what it says.
+  bool holds(const ColumnVersions& columns) const { return columns.of(column).hlc <= since; }
 };
 
 struct Life {

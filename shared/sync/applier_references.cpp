@@ -82,8 +82,9 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth) {
       for (Entry* entry : entries)
         for (Life& life : entry->state.lives) {
           Version written = life.columns.of(reference.column);
-          bool known = std::any_of(life.meant.begin(), life.meant.end(),
-                                   [&](const Meant& one) { return one.column == reference.column; });
+          bool known = std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
+            return one.column == reference.column && one.holds(life.columns);
+          });
           if (life.dead(state_.truncated(id)) || !mine(written.origin) || written < birth || known) continue;
           if (life.side && !same_value(life.side->values[reference.column], Value::of_integer(number))) continue;
           if (!life.side && !life.in_table) continue;
@@ -110,8 +111,9 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
         continue;
       core_.window.for_each(id, [&, id = id, &child = child](Entry& entry) {
         for (Life& life : entry.state.lives) {
-          auto meant = std::find_if(life.meant.begin(), life.meant.end(),
-                                    [&](const Meant& one) { return one.is(reference.column, before, moved.birth); });
+          auto meant = std::find_if(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
+            return one.is(reference.column, before, moved.birth) && one.holds(life.columns);
+          });
           if (meant == life.meant.end()) continue;
           core_.window.touch(entry);
           life.meant.erase(meant);

@@ -318,6 +318,21 @@ TEST(Holes, H12b_WhoMadeAChildOfTheLoserTakesItAlong) {
   lab.expect("1=older 2=younger", "c=2");
 }
 
+// Symptom: a part that had been given to another row went, on all nodes, to one that it had left. Mechanism: the note
+// of which life its reference had meant, made when that life's row gave way, outlived the reference's being changed,
+// and the life's move took the reference along. Mend: a note holds for what was written before it was made
+// (Meant::holds).
+TEST(Holes, H12b_AReferenceThatWasChangedSinceStaysWhereItIs) {
+  Younger lab;
+  lab.insert(2, "child", child("c", 1));
+  lab.insert(2, "parent", parent(5, "other"));
+  lab.ship(0, 2);
+  ASSERT_EQ(lab.LooseNodes::rows(2, "parent"), "1=older 5=other");
+  lab.pass(10);
+  lab.update(2, "child", child("c", 5));
+  lab.expect("1=older 2=younger 5=other", "c=5");
+}
+
 // Three rows under one number: two are moved, each by its origin, and to the same new number.
 TEST(Holes, H12d_TheNewNumberCollidesAgain) {
   Lab lab(4);

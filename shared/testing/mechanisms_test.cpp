@@ -91,7 +91,7 @@ TEST(Mechanisms, ADeleteEndsTheLifeThatItHadSeen) {
   nodes.settle(1);
   nodes.ship(1, 2);
   nodes.ship(0, 2);
-  EXPECT_EQ(nodes.rows(2, "rows"), "");
+  ASSERT_EQ(nodes.rows(2, "rows"), "");
   nodes.insert(2, "rows", row("k", "again"));
   nodes.exchange_all();
   for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=again") << i;
