@@ -77,10 +77,12 @@ void LooseNodes::settle(std::size_t i) {
 
 LooseNodes::Document LooseNodes::make(std::size_t from, std::size_t to) { return make_since(from, applied(to)); }
 
-LooseNodes::Document LooseNodes::make_since(std::size_t from, const Vector& since, Origin only) {
+LooseNodes::Document LooseNodes::make_since(std::size_t from, const Vector& since, Origin only,
+                                            const WantedRows& whole) {
   Core& here = core(from);
   settle(from);
   DocumentOrder order;
+  order.whole = whole;
   for (auto& [origin, position] : here.state.applied) {
     if (only != 0 && origin != only) continue;
     auto at = since.find(origin);
@@ -93,7 +95,7 @@ LooseNodes::Document LooseNodes::make_since(std::size_t from, const Vector& sinc
   return document;
 }
 
-Taken LooseNodes::deliver(const Document& document, std::size_t to) {
+Taken LooseNodes::deliver(const Document& document, std::size_t to, WantedRows* wanted) {
   Applier applier(core(to), document.body, false);
   try {
     // Nothing was copied before, so whatever is new begins with its first position.
@@ -104,17 +106,21 @@ Taken LooseNodes::deliver(const Document& document, std::size_t to) {
     if (!applier.check(begins)) return Taken::nothing_new;
     applier.run({});
   } catch (const Refusal& refusal) {
-    return refusal.error == "gap"       ? Taken::gap
-           : refusal.error == "stale"   ? Taken::stale
-           : refusal.error == "history" ? Taken::history
-           : refusal.error == "clock"   ? Taken::clock
-                                        : Taken::other;
+    if (wanted) *wanted = refusal.wanted;
+    return refusal.error == "gap"          ? Taken::gap
+           : refusal.error == "stale"      ? Taken::stale
+           : refusal.error == "history"    ? Taken::history
+           : refusal.error == "clock"      ? Taken::clock
+           : refusal.error == "incomplete" ? Taken::incomplete
+                                           : Taken::other;
   }
   return Taken::applied;
 }
 
 void LooseNodes::ship(std::size_t from, std::size_t to) {
-  if (deliver(make(from, to), to) == Taken::stale) deliver(make(from, to), to);
+  WantedRows wanted;
+  Taken taken = deliver(make(from, to), to, &wanted);
+  if (taken == Taken::stale || taken == Taken::incomplete) deliver(make_since(from, applied(to), 0, wanted), to);
 }
 
 void LooseNodes::exchange(const std::vector<std::pair<std::size_t, std::size_t>>& edges, std::size_t rounds) {

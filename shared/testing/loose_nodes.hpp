@@ -13,7 +13,7 @@
 
 namespace rowmesh::testing {
 
-enum class Taken : std::uint8_t { applied, nothing_new, gap, stale, history, clock, other };
+enum class Taken : std::uint8_t { applied, nothing_new, gap, stale, history, clock, incomplete, other };
 
 class LooseNodes {
  public:
@@ -46,9 +46,11 @@ class LooseNodes {
   void settle(std::size_t i);
   // All that `to` lacks of what `from` has; `since`: instead of what it has; `only`: of this origin alone.
   Document make(std::size_t from, std::size_t to);
-  Document make_since(std::size_t from, const Vector& since, Origin only = 0);
+  // `whole`: rows of which no value is left out.
+  Document make_since(std::size_t from, const Vector& since, Origin only = 0, const WantedRows& whole = {});
   Vector applied(std::size_t i) const { return core(i).state.applied; }
-  Taken deliver(const Document& document, std::size_t to);
+  // `wanted`: of an incomplete one, the rows that must come whole.
+  Taken deliver(const Document& document, std::size_t to, WantedRows* wanted = nullptr);
   // A document with everything and its delivery, made anew if it was stale.
   void ship(std::size_t from, std::size_t to);
   // Everybody to everybody along `edges`, until nobody learns anything; forgetting on the way.
