@@ -205,11 +205,11 @@ void Window::drop_born_before(TableId table, Version truncated, const std::funct
   });
 }
 
-void Window::rename_batches(Origin before, Hlc fork, Origin after, Hlc back) {
+void Window::rename_batches(Origin before, Hlc fork, Origin after, const std::function<Hlc(Hlc)>& moved) {
   for (Batch& batch : batches_) {
-    if (batch.ends.size() != 1 || batch.ends[0].first != before || batch.newest <= fork) continue;
-    batch.ends = {{after, renamed_position}};
-    batch.newest -= back;
+    if (batch.ends.size() == 1 && batch.ends[0].first == before && batch.newest > fork)
+      batch.ends = {{after, renamed_position}};
+    batch.newest = moved(batch.newest);  // what came from others counts as of our versions where it met them
   }
   by_origin_.clear();
   newest_ = 0;

@@ -13,6 +13,9 @@ bool Applier::mine(Origin origin) const {
   auto member = state_.members.find(origin);
   if (member == state_.members.end() || !member->second.left) return false;
   if (member->second.node == core_.identity.node) return true;
+  // It goes on under another origin, and moves what it left under this one.
+  for (auto& [other, known] : state_.members)
+    if (!known.left && known.node == member->second.node) return false;
   // Gone for good: what it left under a number of two is moved by the lowest of those that remain.
   for (auto& [other, known] : state_.members)
     if (!known.left) return other == state_.self;

@@ -30,8 +30,12 @@ using LateReferences = std::map<Entry*, Hlc, ByKey>;
 struct Renewal {
   Origin before = 0, after = 0;
   Hlc fork = 0;                 // versions of ours above it are in no other history of `before`
-  Hlc back = 0;                 // the clock ran ahead: these versions go back by so much
   bool before_goes_on = false;  // a copy: somebody else is `before`
+  // The clock ran ahead and is right again: our versions above `floor` become floor + 1, floor + 2, ... in their order.
+  // What was decided between them and others' stays decided: `floor` is above all that we have of others.
+  bool corrected = false;
+  Hlc floor = 0;
+  std::vector<Hlc> ahead = {};  // these versions, ascending
 };
 
 // A move is known, and the row that it made is not here yet: what we had written to the old one is carried over when it
@@ -82,12 +86,13 @@ class Core {
   bool pending() const { return !pending_.empty() || !dirty_sides_.empty(); }
 
   // Throws Error; then nothing has changed. `request`: to be finished with it; 0: none.
-  void renew(const Renewal& renewal, const Identity& becomes, std::int64_t request);
+  void renew(Renewal renewal, const Identity& becomes, std::int64_t request);
   // The watermarks of the others up to which everything is here; what was announced before, while a table's changes
   // wait.
   std::map<Origin, Hlc> received();
   Hlc newest_confirmed();
-  bool knows_own(Hlc version);  // was this version given here, by this history?
+  Hlc newest_of_others() const;  // above what we have of them, settled or not
+  bool knows_own(Hlc version);   // was this version given here, by this history?
   // Positions of ours go on above this one.
   void number_from(PositionNumber number) { first_number_ = std::max(first_number_, number); }
   Hlc newest_at_start = 0;  // of our own versions in the history that was found
@@ -146,9 +151,10 @@ class Core {
   // What NodeState::hlc becomes with the next state that is written. It looks a little ahead, so that a watermark may
   // be announced without being written first; by the time of day, so that many starts do not add up.
   Hlc promise() const;
-  static constexpr std::uint64_t renewal_part = 2;  // first number of a history record
-  void rename_window(const Renewal& renewal);
-  void take_renewal(PackedReader& in);
+  std::vector<Hlc> own_versions_above(Hlc floor);                     // each once, ascending
+  static constexpr std::uint64_t renewal_part = 2;                    // first number of a history record
+  void rename_window(const Renewal& renewal, std::int64_t sequence);  // of its record; 0: it is made now
+  void take_renewal(PackedReader& in, std::int64_t sequence);
   void close_origin(NodeState& next, const Renewal& renewal);
   void fold(const LogEntry& entry, Batch& batch);
   void fold_truncate(const Table& table, Version version);

@@ -163,7 +163,7 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
     return;
   }
   if (part == renewal_part) {
-    take_renewal(in);
+    take_renewal(in, record.sequence);
     open = false;
     open_batch = {};
     return;
@@ -275,7 +275,7 @@ void Core::load_history() {
   if (state.self != identity.origin) {
     auto before = state.members.find(state.self);
     bool copy = before != state.members.end() && before->second.node != identity.node;
-    renew({state.self, identity.origin, newest_at_start, 0, copy}, identity, 0);
+    renew({state.self, identity.origin, newest_at_start, copy}, identity, 0);
   }
   prune();
 }

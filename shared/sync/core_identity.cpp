@@ -2,6 +2,7 @@
 // ran ahead. What it wrote under the old origin and nobody else can have becomes the new one's; the rest stays the old
 // one's, and comes from whoever has it.
 #include <algorithm>
+#include <utility>
 
 #include "shared/codec/packed.hpp"
 #include "shared/sync/core.hpp"
@@ -9,9 +10,17 @@
 namespace rowmesh {
 namespace {
 
+// A version of ours, or a moment by our clock. It goes back with the versions, or what is written from now on would
+// count as written before it.
+Hlc moved_back(Hlc moment, const Renewal& renewal) {
+  if (!renewal.corrected || moment <= renewal.floor || moment == Life::being_applied) return moment;
+  auto above = std::upper_bound(renewal.ahead.begin(), renewal.ahead.end(), moment);
+  return renewal.floor + static_cast<Hlc>(above - renewal.ahead.begin());
+}
+
 Version renamed(Version version, const Renewal& renewal) {
   if (version.origin != renewal.before || version.hlc <= renewal.fork) return version;
-  return {version.hlc - renewal.back, renewal.after};
+  return {moved_back(version.hlc, renewal), renewal.after};
 }
 
 void rename(ColumnVersions& columns, const Renewal& renewal) {
@@ -24,7 +33,12 @@ void rename(RowState& state, const Renewal& renewal) {
     life.birth = renamed(life.birth, renewal);
     life.removed = renamed(life.removed, renewal);
     rename(life.columns, renewal);
-    for (Meant& meant : life.meant) meant.birth = renamed(meant.birth, renewal);
+    life.applied_at = moved_back(life.applied_at, renewal);
+    life.shown_at = moved_back(life.shown_at, renewal);
+    for (Meant& meant : life.meant) {
+      meant.birth = renamed(meant.birth, renewal);
+      meant.since = moved_back(meant.since, renewal);
+    }
     if (!life.moved) continue;
     life.moved->version = renamed(life.moved->version, renewal);
     life.moved->to_birth = renamed(life.moved->to_birth, renewal);
@@ -36,18 +50,26 @@ void rename(RowState& state, const Renewal& renewal) {
 
 }  // namespace
 
-void Core::rename_window(const Renewal& renewal) {
-  window.rename_batches(renewal.before, renewal.fork, renewal.after, renewal.back);
-  for (auto& [id, table] : tables_) window.for_each(id, [&](Entry& entry) { rename(entry.state, renewal); });
+void Core::rename_window(const Renewal& renewal, std::int64_t sequence) {
+  window.rename_batches(renewal.before, renewal.fork, renewal.after,
+                        [&](Hlc newest) { return moved_back(newest, renewal); });
+  for (auto& [id, table] : tables_)
+    window.for_each(id, [&](Entry& entry) {
+      bool side_is_newer = sequence != 0 && entry.side_stored && sequence <= static_cast<std::int64_t>(entry.mark);
+      if (!side_is_newer) rename(entry.state, renewal);
+    });
 }
 
-void Core::take_renewal(PackedReader& in) {
+void Core::take_renewal(PackedReader& in, std::int64_t sequence) {
   Renewal renewal;
   renewal.before = in.fixed64();
   renewal.after = in.fixed64();
   renewal.fork = in.fixed64();
-  renewal.back = in.fixed64();
-  rename_window(renewal);
+  renewal.corrected = in.number() != 0;
+  renewal.floor = in.fixed64();
+  Hlc last = renewal.floor;
+  for (std::uint64_t left = in.number(); left > 0; left--) renewal.ahead.push_back(last += in.number());
+  rename_window(renewal, sequence);
 }
 
 // What is known of the old origin: as far as its history is the one that others have too.
@@ -63,7 +85,7 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
     meta = start_.meta;
     return;
   }
-  bool wrote_on = false, one_history = renewal.back != 0;
+  bool wrote_on = false, one_history = renewal.corrected;
   PositionNumber upto = 0;
   Hlc newest = 0;
   if (auto pruned = next.pruned.find(renewal.before); pruned != next.pruned.end()) upto = pruned->second;
@@ -87,7 +109,7 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
   }
 }
 
-void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t request) {
+void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request) {
   cut_alone();
   flush();
   store.begin(TransactionKind::write);
@@ -95,9 +117,11 @@ void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t r
     store.rollback();
     throw Error(ErrorKind::transient, "busy", "local writers leave no gap; it will be tried again");
   }
-  if (renewal.back != 0) {  // versions begin again, above what others have of us
+  if (renewal.corrected) {
+    renewal.floor = std::max(renewal.floor, newest_of_others());
+    renewal.ahead = own_versions_above(renewal.floor);
     watermark = 0;
-    store.restart_clock(std::max(renewal.fork, ms_to_hlc(now_ms())));
+    store.restart_clock(std::max(renewal.floor + renewal.ahead.size(), ms_to_hlc(now_ms())));
   }
   NodeState next = state;
   close_origin(next, renewal);
@@ -116,17 +140,57 @@ void Core::renew(const Renewal& renewal, const Identity& becomes, std::int64_t r
   data.fixed64(renewal.before);
   data.fixed64(renewal.after);
   data.fixed64(renewal.fork);
-  data.fixed64(renewal.back);
+  data.number(renewal.corrected);
+  data.fixed64(renewal.floor);
+  data.number(renewal.ahead.size());
+  Hlc last = renewal.floor;
+  for (Hlc version : renewal.ahead) data.number(version - std::exchange(last, version));
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), data.take()};
   last_sequence_ = store.append_history({&record, 1});
   store.set_identity({becomes.node, renewal.after, becomes.name});
   if (request != 0) store.finish_request(request);
   store.commit();
   state = std::move(next);
-  rename_window(renewal);
+  rename_window(renewal, 0);
+  if (renewal.corrected) {
+    for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere}) *moment = moved_back(*moment, renewal);
+    for (auto& [entry, written] : late_references) written = moved_back(written, renewal);
+  }
   first_number_ = 1;
   log('w', "this node is a new incarnation: " + to_hex(renewal.after) + " instead of " + to_hex(renewal.before));
   load_config();
+}
+
+Hlc Core::newest_of_others() const {
+  Hlc newest = state.prune_horizon;
+  for (auto& [origin, meta] : state.metas)
+    if (origin != state.self) newest = std::max(newest, meta.newest);
+  return newest;
+}
+
+std::vector<Hlc> Core::own_versions_above(Hlc floor) {
+  std::vector<Hlc> own;
+  auto add = [&](Version version) {
+    if (version.origin == state.self && version.hlc > floor) own.push_back(version.hlc);
+  };
+  auto add_columns = [&](const ColumnVersions& columns) {
+    add(columns.base);
+    for (auto& [column, version] : columns.changed) add(version);
+  };
+  for (auto& [id, version] : state.truncates) add(version);
+  for (const Batch& batch : window.batches())
+    if (batch.ends.size() == 1 && batch.ends[0].first == state.self) add({batch.newest, state.self});
+  for (auto& [id, table] : tables_)
+    window.for_each(id, [&](const Entry& entry) {
+      for (const Life& life : entry.state.lives) {
+        add(life.birth), add(life.removed), add_columns(life.columns);
+        if (life.moved) add(life.moved->version), add(life.moved->to_birth), add_columns(life.moved->seen);
+        for (const Meant& meant : life.meant) add(meant.birth);
+      }
+    });
+  std::sort(own.begin(), own.end());
+  own.erase(std::unique(own.begin(), own.end()), own.end());
+  return own;
 }
 
 // The newest version of ours that a server of ours has confirmed.

@@ -67,21 +67,40 @@ void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   in_transaction([] {});
 }
 
+// How far we may have promised somebody that nothing comes from us any more. What they hand on is no more than that.
+Hlc Node::Impl::promised(const Peer& greeted) {
+  Hlc promised = 0;
+  for (auto& [id, peer] : peers) {
+    bool told = peer.received && (peer.met || &peer == &greeted);
+    if (told) {
+      if (auto ours = peer.received->find(core.state.self); ours != peer.received->end())
+        promised = std::max(promised, ours->second);
+    } else if (known(peer).origin != 0) {  // its last answer may have been lost; it takes nothing from further ahead
+      Hlc at_most = ms_to_hlc(core.now_ms() + limits::clock_ahead_ms);
+      promised = std::max(promised, std::min(core.state.own_meta().watermark, at_most));
+    }
+  }
+  return promised;
+}
+
 // After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others
-// have of us.
-void Node::Impl::judge_clock() {
+// have of us, and what we have of others.
+void Node::Impl::judge_clock(const Peer& greeted) {
   std::uint64_t now_ms = core.now_ms();
   Hlc ahead = core.store.clock().now();
   if (hlc_to_ms(ahead) <= now_ms + limits::own_clock_ahead_ms) return;
-  Hlc fork = core.newest_confirmed(), back = ahead - std::max(ms_to_hlc(now_ms), fork);
-  for (const Batch& batch : core.window.batches())
-    if (batch.newest > fork && batch.ends.size() == 1 && batch.ends[0].first == core.state.self) {
-      if (batch.newest - back <= fork) back = batch.newest - fork - 1;
-      break;
-    }
+  Hlc fork = core.newest_confirmed(), floor = std::max({fork, core.newest_of_others(), promised(greeted)});
+  // What others have stays as it is. Where that is ahead as well, it is this clock that is behind now.
+  if (hlc_to_ms(floor) > now_ms + limits::own_clock_ahead_ms) return;
   core.log('w', "the clock was corrected: versions that nobody has yet go back by " +
-                    std::to_string(hlc_to_ms(back) / 1000) + " s");
-  core.renew({core.state.self, core.services.random.next() | 1, fork, back, false}, core.identity, 0);
+                    std::to_string((hlc_to_ms(ahead) - std::max(now_ms, hlc_to_ms(floor))) / 1000) + " s");
+  Renewal renewal;
+  renewal.before = core.state.self;
+  renewal.after = core.services.random.next() | 1;
+  renewal.fork = fork;
+  renewal.corrected = true;
+  renewal.floor = floor;
+  core.renew(std::move(renewal), core.identity, 0);
 }
 
 void Node::Impl::new_identity(const Request& request) {
@@ -96,7 +115,7 @@ void Node::Impl::new_identity(const Request& request) {
     bool copied = kind == "copied";
     Hlc fork = core.state.lost != 0 ? core.state.lost : copied ? core.newest_at_start : core.newest_confirmed();
     if (copied) becomes.node = new_uuid(core.services.random);
-    core.renew({core.state.self, core.services.random.next() | 1, fork, 0, copied}, becomes, request.id);
+    core.renew({core.state.self, core.services.random.next() | 1, fork, copied}, becomes, request.id);
   }
   misplaced = core.store.place_trouble();
   for (auto& [id, peer] : peers) {

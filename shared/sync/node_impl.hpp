@@ -107,7 +107,8 @@ class Node::Impl {
   std::string identity_trouble();  // '', 'copied' or 'restored'
   std::string stopped();           // why this node stands still, as a sentence; '': it does not
   void judge_identity(Peer& peer, const Hello& hello);
-  void judge_clock();
+  void judge_clock(const Peer& greeted);
+  Hlc promised(const Peer& greeted);
   void new_identity(const Request& request);
   bool hears_twins(Peer& peer, std::uint64_t instance);
 

@@ -315,9 +315,9 @@ TEST_F(Sites, H8_AServerWithSomeTablesHandsNothingOn) {
   EXPECT_EQ(sites_[1]->node->status().unsettled, 0u);
 }
 
-// Nothing was ever forgotten again, anywhere: a table that did not fit on the hub for a while went on waiting on a server
-// that does not get it from there, and so confirmed nothing, since the header named it to that server as well. And rows
-// that waited were lost: that server told the hub that it brought all of them.
+// Nothing was ever forgotten again, anywhere: a table that did not fit on the hub for a while went on waiting on a
+// server that does not get it from there, and so confirmed nothing, since the header named it to that server as well.
+// And rows that waited were lost: that server told the hub that it brought all of them.
 TEST_F(Sites, AServerWithSomeTablesDoesNotWaitForTheOthers) {
   build(3);
   link(0, 1, false, only_notes), link(0, 2);

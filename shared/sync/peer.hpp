@@ -77,6 +77,7 @@ struct Peer {
   bool ask_stale = false;       // its last document was refused as stale: it must announce where it stands
   std::uint64_t ask_at_ms = 0;  // not before
   std::uint32_t ask_failures = 0;
+  bool long_answers = false;  // the last one it gave took long, or may have
 
   // the request with which it asks us, when we have no URL for it
   bool asked_for_changes = false;

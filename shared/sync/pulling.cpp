@@ -1,6 +1,7 @@
 // For servers that nobody can reach (behind a NAT, a laptop): they push their own changes like everybody, and ask for
 // ours with a request that is answered when there are some, or with "nothing yet" after a while. The document is the
 // one that a push would carry.
+#include <algorithm>
 #include <utility>
 
 #include "shared/model/hex.hpp"
@@ -11,8 +12,12 @@ namespace rowmesh {
 namespace {
 
 constexpr std::uint64_t hold_ms = 20000;  // an answer is kept back so long: below what proxies allow an idle request
-constexpr std::uint64_t ask_timeout_ms = 90000;  // with the time that a long document takes
-constexpr std::uint64_t applying_ms = 10;        // until the next look whether a long document is applied
+// A question that got lost silences the line for so long: an address translator may forget a connection without a word.
+constexpr std::uint64_t ask_timeout_ms = hold_ms + 10000;
+// Where answers are long; and after some questions without any, for the line may be slow.
+constexpr std::uint64_t long_ask_timeout_ms = 3 * ask_timeout_ms;
+constexpr std::size_t long_answer_bytes = 256 * 1024;
+constexpr std::uint64_t applying_ms = 10;  // until the next look whether a long document is applied
 constexpr std::string_view part = "progress=", whole_part = "&whole=", stale_mark = "&stale=1";
 constexpr std::size_t wanted_bytes = 2000;  // more is not named row by row in a request's query
 
@@ -54,7 +59,8 @@ void Node::Impl::ask(Peer& peer) {
   }
   if (std::exchange(peer.ask_stale, false)) request.query += stale_mark;
   peer.asking = true;
-  post(peer, std::move(request), ask_timeout_ms, limits::body_bytes,
+  std::uint64_t timeout_ms = std::min(long_ask_timeout_ms, ask_timeout_ms * (1 + peer.ask_failures));
+  post(peer, std::move(request), peer.long_answers ? long_ask_timeout_ms : timeout_ms, limits::body_bytes,
        {.done = [this](Peer& answered, const HttpResponse& got) { take_asked(answered, got); }, .asked = true});
 }
 
@@ -70,6 +76,7 @@ void Node::Impl::take_asked(Peer& peer, const HttpResponse& response) {
     return;
   }
   if (response.status == 204 || !response.body) return;
+  peer.long_answers = response.body->size() > long_answer_bytes;
   auto encoding = response.headers.find("content-encoding");
   bool compressed = encoding != response.headers.end() && encoding->second == "zstd";
   if (response.body->size() > limits::inline_apply_bytes) {

@@ -154,7 +154,8 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
     return;
   }
   judge_identity(peer, hello);
-  judge_clock();
+  take_received(peer, hello.progress);
+  judge_clock(peer);
   KnownServer& server = known(peer);
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
   // What it forgot while it was alone may be newer than our watermark, and a transaction that stays open from now on

@@ -1,5 +1,6 @@
 // What breaks in a run, what a person does about it, and how it heals.
 #include <algorithm>
+#include <cstdlib>
 
 #include "shared/testing/cluster_run.hpp"
 
@@ -9,6 +10,7 @@ namespace {
 constexpr std::uint64_t raced_at_most = 8;  // times the planned transactions
 // Longer than clocks are apart: what the restored node writes is newer than what it had written before.
 constexpr std::uint64_t restoring_ms = 12000;
+constexpr std::int64_t ordinary_skew_ms = 4000;
 }  // namespace
 
 // Called from inside the store, on behalf of the core of node i.
@@ -81,7 +83,7 @@ void ClusterRun::disturb() {
       break;
     case 3:
       if (plan_.skew) {
-        here.wall.skew_ms = static_cast<std::int64_t>(random_.below(8001)) - 4000;
+        here.wall.skew_ms = static_cast<std::int64_t>(random_.below(2 * ordinary_skew_ms + 1)) - ordinary_skew_ms;
         here.wake_ms = now_ms_;
       }
       break;
@@ -96,8 +98,11 @@ void ClusterRun::disturb() {
   }
 }
 
-// So far ahead that the others do not listen to it, or behind; or right again.
+// So far ahead that the others do not listen to it, or behind; or right again. One at a time: where several are ahead
+// by as much, they take each other's versions, and wait until the right time has come as far.
 void ClusterRun::set_clock(std::size_t i) {
+  for (auto& node : nodes_)
+    if (node != nodes_[i] && std::abs(node->wall.skew_ms) > ordinary_skew_ms) return;
   SkewedWall& wall = nodes_[i]->wall;
   bool wrong = random_.chance(500);
   wall.skew_ms = wrong ? static_cast<std::int64_t>(random_.below(600'000)) - 200'000 : 0;

@@ -91,6 +91,15 @@ TEST(Simulator, ANodeThatGetsOneTable) {
     EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
   }
 }
+// One clock at a time is minutes off, and set right again: what was written by it keeps its order to what others wrote.
+TEST(Simulator, AClockThatIsSetRight) {
+  for (std::uint64_t seed = 1; seed <= 60; seed++) {
+    Plan plan = only(seed, {&Plan::integer_keys, &Plan::partitions, &Plan::mixed}, 2)
+                    .without({&Plan::proxies, &Plan::full_disks});
+    plan.clocks = true;
+    EXPECT_EQ(run_plan(plan).failure, "") << plan.text();
+  }
+}
 TEST(Simulator, ClocksThatJump) { run_seeds({&Plan::skew, &Plan::mixed}); }
 
 // A node loses what it did since its backup, while the others go on; it does what its status asks for.
