@@ -146,6 +146,10 @@ MUTATIONS = [
              "Holes.H16i_WhoHasItInACoarserWindowNeedsNoCopy"),
     Mutation("H16j", "shared/sync/shipping.cpp", [("limit = std::min(limit, oldest - 1);", "(void)oldest;")],
              "Holes.H16j_WhatAServerThatIsOnlyShippedToLacksIsKept"),
+    Mutation("H6-contested", "shared/sync/applier_unique.cpp", [("life.contested = is && life.in_table;", "life.contested = false;")],
+             "Holes.H6_AClaimThatAWaitingRowContestsDoesNotSettle"),
+    Mutation("H6-restart", "shared/codec/packed.cpp", [("  if (life.contested) flags |= is_contested;", "")],
+             "Holes.H6_AContestedClaimOutlivesARestart"),
     Mutation("H6-version", "shared/sync/applier_rows.cpp", [("  if (!table.uniques.empty()) recheck_.insert(table.id);", "")],
              "Mechanisms.AYoungerClaimToTheSameValueGivesItUp"),
     # The mechanisms that everything rests on (docs/guarantees.md).

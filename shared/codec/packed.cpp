@@ -22,7 +22,8 @@ enum LifeFlag : unsigned {
   has_applied = 32,
   applied_now = 64,
   absent = 128,
-  has_meant = 256
+  has_meant = 256,
+  is_contested = 512
 };
 enum VersionForm : unsigned { settled_version = 0, same_version = 1, new_version = 2 };
 
@@ -87,6 +88,7 @@ void PackedWriter::life(const Life& life, bool with_side) {
   if (life.applied_at != 0) flags |= life.applied_at == clock_ ? applied_now : has_applied;
   if (!life.in_table) flags |= absent;
   if (!life.meant.empty()) flags |= has_meant;
+  if (life.contested) flags |= is_contested;
   number(flags);
   if (flags & has_birth) version(life.birth);
   if (flags & has_removed) version(life.removed);
@@ -206,6 +208,7 @@ Life PackedReader::life(bool with_side) {
   Life life;
   std::uint64_t flags = number();
   life.in_table = !(flags & absent);
+  life.contested = flags & is_contested;
   if (flags & has_birth) life.birth = version();
   if (flags & has_removed) life.removed = version();
   if (flags & has_columns) life.columns = columns();

@@ -20,8 +20,9 @@ Life* shown_life(RowState& state, bool integer_key, Version truncated) {
 }
 
 bool plain(const RowState& state, Version truncated) {
-  return std::all_of(state.lives.begin(), state.lives.end(),
-                     [&](const Life& life) { return !life.side && life.in_table != life.dead(truncated); });
+  return std::all_of(state.lives.begin(), state.lives.end(), [&](const Life& life) {
+    return !life.side && !life.contested && life.in_table != life.dead(truncated);
+  });
 }
 
 namespace {

@@ -11,6 +11,7 @@ Life& Life::operator=(const Life& other) {
   side = other.side ? std::make_unique<Side>(*other.side) : nullptr;
   in_table = other.in_table;
   meant = other.meant;
+  contested = other.contested;
   applied_at = other.applied_at;
   shown_at = other.shown_at;
   return *this;
@@ -40,6 +41,10 @@ void RowState::set_in_table(const Life* one) {
 
 bool RowState::has_side() const {
   return std::any_of(lives.begin(), lives.end(), [](const Life& life) { return life.side != nullptr; });
+}
+
+bool RowState::contested() const {
+  return std::any_of(lives.begin(), lives.end(), [](const Life& life) { return life.contested; });
 }
 
 Version RowState::newest() const {

@@ -103,6 +103,9 @@ struct Life {
   // also a dead life can be in it.
   bool in_table = true;
   std::vector<Meant> meant;
+  // A row that waits has an older claim to one of its UNIQUE values: its own must not settle, or the two would change
+  // places on some nodes only when the other one's turn comes (model, H6).
+  bool contested = false;
   // When it was made here by an apply, in this node's clock; 0: it was born here, or was always there. A local change
   // that is read from the log only now, but is older than this, had not seen the life.
   Hlc applied_at = 0;
@@ -130,6 +133,8 @@ struct RowState {
   const Life* find(Version birth) const { return const_cast<RowState*>(this)->find(birth); }
   Life& add(Life life);
   bool has_side() const;
+  bool contested() const;
+  bool kept_aside() const { return has_side() || contested(); }  // the side table has to have it
   Version newest() const;
   Life* in_table();  // null: the table has no row of this key
   const Life* in_table() const { return const_cast<RowState*>(this)->in_table(); }

@@ -150,7 +150,8 @@ void Window::settle(Entry& entry, Hlc horizon) {
                 return !life.death().settled() && old(life.death()) && !life.in_table;
               }) > 0;
   if (some && entry.side_stored && on_side_change) on_side_change(entry);
-  if (lives.size() == 1 && lives.front().death().settled() && !lives.front().side && lives.front().meant.empty()) {
+  if (lives.size() == 1 && lives.front().death().settled() && !lives.front().side && lives.front().meant.empty() &&
+      !lives.front().contested) {
     Life& life = lives.front();
     if (old(life.columns.base) && !life.columns.base.settled()) {
       ColumnVersions columns;

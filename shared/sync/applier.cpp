@@ -120,6 +120,7 @@ void Applier::settle_all() {
   revisit();
   resolve_uniques();
   while (settle_keys()) resolve_uniques();
+  keep_contested_claims();
 }
 
 void Applier::begin_attempt() {

@@ -211,6 +211,8 @@ class Applier {
   void resolve_uniques_of(const Table& table, std::vector<Deferred> deferred);
   std::vector<Candidate> candidates(const Table& table, std::vector<Deferred> deferred);
   Version claim(const Table& table, const Entry* entry, RowView row) const;
+  void keep_contested_claims();
+  void add_contested(const Table& table, const Entry& waiting, EntrySet& contested);
   void vacate(const Table& table, Candidate& candidate);
   void show(const Table& table, Candidate& candidate);
   void hide(const Table& table, Candidate& candidate);

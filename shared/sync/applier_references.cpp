@@ -98,7 +98,7 @@ void Applier::mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t nu
   life.meant.push_back({column, number, birth, core_.store.clock().tick()});
   newest_ = std::max(newest_, life.meant.back().since);
   touched_.push_back(&entry);
-  if (entry.state.has_side()) core_.mark_side(entry);
+  if (entry.state.kept_aside()) core_.mark_side(entry);
 }
 
 void Applier::follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown) {

@@ -228,7 +228,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   RowState state = entry ? entry->state : RowState{};
   if (state.lives.empty() && found.exists) state.lives.emplace_back();
   Version truncated = state_.truncated(table.id);
-  bool had_side = state.has_side(), settled_before = plain(state, truncated);
+  bool had_side = state.kept_aside(), settled_before = plain(state, truncated);
   std::uint64_t refused_since_ms = 0;
   for (const Life& life : state.lives)
     if (life.side && life.side->kind == SideKind::quarantined) refused_since_ms = life.side->since_ms;
@@ -263,7 +263,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   if (!table.uniques.empty()) recheck_.insert(table.id);
   reconciled_.insert(&here);
   touched_.push_back(&here);
-  if (had_side || here.state.has_side()) core_.mark_side(here);
+  if (had_side || here.state.kept_aside()) core_.mark_side(here);
   if (!desired) {
     if (found.exists) write(WriteKind::remove, here, index, found, {}, {});
     return;

@@ -117,6 +117,51 @@ void Applier::resolve_uniques_of(const Table& table, std::vector<Deferred> defer
   }
 }
 
+// The shown rows whose claims must not settle: a row that waits, hidden over another value or held under a number of
+// two, wants one of their values, too, and comes before them when its turn comes. A claim that has settled on some
+// nodes only would decide that otherwise there.
+void Applier::keep_contested_claims() {
+  EntrySet aside(core_.sides()), contested;
+  std::set<TableId> tables = recheck_;
+  for (Entry* entry : touched_) {
+    if (tables.empty() || *tables.begin() != entry->table) tables.insert(entry->table);
+    if (entry->state.kept_aside()) aside.insert(entry);
+  }
+  for (Entry* entry : aside)
+    if (const Table* table = core_.table(entry->table); table && tables.contains(entry->table))
+      if (!table->uniques.empty() && entry->state.has_side()) add_contested(*table, *entry, contested);
+  aside.insert(contested.begin(), contested.end());
+  for (Entry* entry : aside) {
+    bool is = contested.contains(entry);
+    if (entry->state.contested() == is || !tables.contains(entry->table)) continue;
+    core_.window.touch(*entry);
+    for (Life& life : entry->state.lives) life.contested = is && life.in_table;
+    touched_.push_back(entry);
+    core_.mark_side(*entry);
+  }
+}
+
+void Applier::add_contested(const Table& table, const Entry& waiting, EntrySet& contested) {
+  Version truncated = state_.truncated(table.id);
+  for (const Life& life : waiting.state.lives) {
+    bool waits = life.side && (life.side->kind == SideKind::hidden || life.side->kind == SideKind::held);
+    if (!waits || life.dead(truncated)) continue;
+    RowView values = life.side->values.view();
+    Version its_claim;
+    for (const UniqueIndex& index : table.uniques)
+      for (ColumnIndex column : index.columns)
+        if (column < values.size() && !values[column].is_null())
+          its_claim = std::max(its_claim, life.columns.of(column));
+    for (std::size_t index = 0; index < table.uniques.size(); index++) {
+      if (!unique_values(table.uniques[index], values)) continue;
+      auto holder = core_.store.find_unique(table, index, values);
+      Entry* entry = holder && *holder != *waiting.key ? core_.window.find(table.id, *holder) : nullptr;
+      if (entry && entry->state.in_table() && its_claim < claim(table, entry, core_.row_of(table, *holder).view()))
+        contested.insert(entry);
+    }
+  }
+}
+
 // Unless it is to be in the table, and is there as it should be.
 void Applier::vacate(const Table& table, Candidate& candidate) {
   bool same = candidate.shown;

@@ -167,7 +167,7 @@ void Applier::remove_born_before(const Table& table, Version truncated) {
                             [&](const Life& life) { return life.birth < truncated; });
     if (!dies) return;
     core_.window.touch(entry);
-    if (entry.state.has_side()) core_.mark_side(entry);
+    if (entry.state.kept_aside()) core_.mark_side(entry);
     for (Life& life : entry.state.lives)
       if (life.birth < truncated) life.side = nullptr;
     touched_.push_back(&entry);

@@ -19,7 +19,7 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   }
   Entry& entry = window.get(log_entry.table, log_entry.key);
   Version truncated = state.truncated(table->id);
-  bool side = entry.state.has_side();
+  bool side = entry.state.kept_aside();
   if (side) list_unseen(*table, entry, log_entry, version);
   switch (log_entry.op) {
     case LogOp::insert:

@@ -50,7 +50,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   // has them.
   settling_ = {};
   for (Entry* entry : dirty_sides_) {
-    if (!entry->side_stored || entry->state.has_side()) continue;
+    if (!entry->side_stored || entry->state.kept_aside()) continue;
     settling_.entries.push_back(entry);
     settling_.newest = std::max(settling_.newest, entry->state.newest().hlc);
   }
@@ -72,7 +72,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   for (const ConflictRow& conflict : pending_conflicts_) store.add_conflict(conflict);
   stored_sides_.clear();
   for (Entry* entry : dirty_sides_) {
-    bool side = entry->state.has_side();
+    bool side = entry->state.kept_aside();
     if (side)
       store.put_side(side_row(*entry, last_written_));
     else if (entry->side_stored)
@@ -119,15 +119,20 @@ SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {
   packed.fixed64(static_cast<std::uint64_t>(as_of));
   packed.state(entry.state, true);
   row.packed = packed.take();
+  row.key_text = key_to_text(row.key);
   const Life* chosen = nullptr;
   for (const Life& life : entry.state.lives)
     if (life.side && (!chosen || life.side->kind > chosen->side->kind)) chosen = &life;
+  if (!chosen) {
+    row.kind = "contested";
+    row.payload = "{}";
+    return row;
+  }
   constexpr const char* kinds[] = {"merged", "held", "hidden", "quarantined"};
   row.kind = kinds[static_cast<std::size_t>(chosen->side->kind)];
   row.reason = chosen->side->reason;
   row.code = chosen->side->code;
   row.since_ms = chosen->side->since_ms;
-  row.key_text = key_to_text(row.key);
   row.origin = to_hex(chosen->newest().origin);
   if (table) row.payload = row_to_json(*table, chosen->side->values.view(), &chosen->side->columns);
   return row;

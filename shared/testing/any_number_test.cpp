@@ -131,6 +131,7 @@ class AnyNumber : public ::testing::TestWithParam<Wanted> {
           tell("old", number, made[number].real.from, to, deliver(real, oracle, made[number], to));
       } else {
         real.forget(at);
+        story_.push_back(std::to_string(at) + " forgets");
       }
     }
     real.exchange_all(16), oracle.exchange_all(16);
@@ -182,8 +183,12 @@ class AnyNumber : public ::testing::TestWithParam<Wanted> {
                                                       : here.number(change.tag) && there.number(change.tag);
     if (!possible) return;
     constexpr const char* names[] = {"inserts", "updates", "removes", "truncates", "refers to"};
-    story_.push_back(std::to_string(at) + " " + names[change.what] + " " + change.tag + " " +
-                     std::to_string(change.number) + " " + change.value + change.part);
+    std::string what = std::to_string(at) + " " + names[change.what] + " " + change.tag;
+    if (change.what == Change::insert) what += " as " + std::to_string(change.number) + " " + change.u + "," + change.w;
+    if (change.what == Change::update)
+      what += " column " + std::to_string(change.column) + " " + change.u + "," + change.w;
+    if (change.what == Change::refer) what += " by " + change.part;
+    story_.push_back(what);
     for (LooseNodes* nodes : {&real, &oracle}) {
       Shown before(nodes->store(at));
       nodes->store(at).begin_local();

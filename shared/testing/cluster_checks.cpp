@@ -39,7 +39,7 @@ std::string ClusterRun::difference() const {
     std::set<std::string> keys;
     TableId names = node.store->table("names").id;
     for (auto& row : node.store->load_side())
-      if (!names_only || row.table == names)
+      if ((!names_only || row.table == names) && row.kind != "contested")
         keys.insert(std::to_string(row.table) + " " + row.kind + " " + row.key_text);
     return keys;
   };

@@ -20,6 +20,12 @@ void create(MemoryStore& store) {
   table.key = {0};
   table.uniques = {{"rows_u", {2}}};
   store.create_table(table);
+  table.wire_name = "twice";
+  table.columns = {{"code", ColumnType::text, "text", true, false},
+                   {"u", ColumnType::text, "text", false, false},
+                   {"w", ColumnType::text, "text", false, false}};
+  table.uniques = {{"twice_u", {1}}, {"twice_w", {2}}};
+  store.create_table(table);
   Table parent;
   parent.wire_name = "parent";
   parent.columns = {{"id", ColumnType::integer, "integer", true, false}, {"a", ColumnType::text, "text", false, false}};
@@ -151,6 +157,54 @@ TEST(Holes, H6_AHiddenRowKeepsItsClaim) {
   lab.settle(1);
   lab.exchange_all();
   for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "m=decide anew,Y z=first,X") << i;
+}
+
+// "waits" is hidden by "first" over w; "later" takes the value of u that "waits" wants as well, and shows. When "first"
+// goes, "waits" comes before "later", as everywhere: the claim of "later" must not have settled, on one node and not
+// yet on another.
+class Contested : public Lab {
+ public:
+  Contested() : Lab(2) {
+    insert(0, "twice", row("first", nullptr, "red"));
+    pass(10);
+    insert(1, "twice", row("waits", "blue", "red"));
+    exchange_all(4);
+    pass(10);
+    insert(0, "twice", row("later", "blue", "blue"));
+  }
+  void expect_one_state() {
+    ASSERT_EQ(LooseNodes::rows(1, "twice"), "first=-,red later=blue,blue");
+    remove(0, "twice", key("first"));
+    settle(0);
+    exchange_all();
+    for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(LooseNodes::rows(i, "twice"), "waits=blue,red") << i;
+    insert(0, "twice", row("done", "green", nullptr));
+    remove(0, "twice", key("waits"));
+    exchange_all();
+    for (std::size_t i = 0; i < 2; i++) {
+      EXPECT_EQ(LooseNodes::rows(i, "twice"), "done=green,- later=blue,blue") << i;
+      EXPECT_EQ(core(i).window.size(), 0u) << i << " has forgotten what is settled";
+    }
+  }
+};
+
+// Symptom: two nodes showed different rows for ever. Mechanism: the claim of a shown row settled while an older row
+// waited over another UNIQUE column; nodes that had forgotten it decided otherwise. Mend: Life::contested.
+TEST(Holes, H6_AClaimThatAWaitingRowContestsDoesNotSettle) {
+  Contested lab;
+  for (int round = 0; round < 4; round++) {
+    lab.pass(10);
+    lab.ship(0, 1), lab.ship(1, 0);
+    lab.forget(0);  // and the other one a little later
+  }
+  lab.expect_one_state();
+}
+
+TEST(Holes, H6_AContestedClaimOutlivesARestart) {
+  Contested lab;
+  lab.exchange_all();
+  lab.restart(1);
+  lab.expect_one_state();
 }
 
 // A chain A - R - D: R refuses a row. Behind it nobody misses it.

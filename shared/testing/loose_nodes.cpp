@@ -161,7 +161,8 @@ std::string LooseNodes::rows(std::size_t i, const std::string& table) {
 std::string LooseNodes::side(std::size_t i) const {
   std::string text;
   for (const SideRow& row : sites_[i]->store->load_side())
-    text += row.kind + " " + std::to_string(row.table) + " " + row.key_text + " ";
+    if (row.kind != "contested")  // whose claim has settled before is none
+      text += row.kind + " " + std::to_string(row.table) + " " + row.key_text + " ";
   return text;
 }
 

@@ -62,7 +62,7 @@ class LooseNodes {
   void take_out(std::size_t i, std::size_t member);  // as remove_server does
 
   std::string rows(std::size_t i, const std::string& table);  // "key=a,b key=..."
-  std::string side(std::size_t i) const;                      // "kind table key ..."
+  std::string side(std::size_t i) const;                      // "kind table key ...", of what waits
 
  private:
   struct Wall : WallClock {
