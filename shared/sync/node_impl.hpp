@@ -67,6 +67,7 @@ class Node::Impl {
   // `answer`: what is to be done with it.
   struct Answer;
   void post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_bytes, Answer answer);
+  bool outlived(const std::string& node, Origin origin);
   void met(const std::string& node, const std::string& name, Origin origin, bool takes);
   Hlc horizon_limit();
   enum class Reach : std::uint8_t { yes, no, to_be_asked };

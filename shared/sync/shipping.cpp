@@ -116,9 +116,18 @@ void Node::Impl::greet_only() {
   }
 }
 
+// Said by an earlier incarnation of the node than the one that we have met: held up on the way.
+bool Node::Impl::outlived(const std::string& node, Origin origin) {
+  auto here = core.state.members.find(origin);
+  if (here == core.state.members.end() || !here->second.left) return false;
+  return std::any_of(core.state.members.begin(), core.state.members.end(),
+                     [&](auto& one) { return one.first != origin && one.second.node == node && !one.second.left; });
+}
+
 // `takes`: we take its changes. Otherwise nobody waits to hear from it, unless somebody else does
 // (NodeState::take_meta).
 void Node::Impl::met(const std::string& node, const std::string& name, Origin origin, bool takes) {
+  if (outlived(node, origin)) return;
   for (auto& [other, member] : core.state.members)
     if (member.node == node && other != origin)
       member.left = true;  // an earlier incarnation: a closed origin holds nothing back
@@ -134,6 +143,7 @@ void Node::Impl::met(const std::string& node, const std::string& name, Origin or
 void Node::Impl::owe_announcement() { core.owed_watermark = std::max(core.owed_watermark, core.store.clock().now()); }
 
 void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
+  if (outlived(hello.node, hello.origin)) return;  // it is asked again at the next tick
   peer.clock_ahead_ms = static_cast<std::int64_t>(hello.clock_ms) - static_cast<std::int64_t>(core.now_ms());
   if (hello.protocol_min > 1 || hello.protocol_max < 1) {
     peer.blocked = "it speaks protocol " + std::to_string(hello.protocol_min) + " to " +
