@@ -18,6 +18,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,7 @@ struct OriginMeta {
   Hlc horizon = 0;
   std::map<Origin, Hlc> received;  // R: the watermark it has of each other origin
   Hlc newest = 0;  // the newest version that it gave itself, up to this position; it must know it again (identity.cpp)
+  std::optional<std::set<Origin>> servers = {};  // of which it takes changes; none: it has not said
 
   bool operator==(const OriginMeta&) const = default;
 };
@@ -42,8 +45,12 @@ struct OriginMeta {
 struct Member {
   std::string node;  // UUID
   std::string name;
-  bool left = false;  // remove_server took it out: it holds nothing back any more
+  bool left = false;  // given up, or an earlier incarnation: it holds nothing back any more
+  // Each node finds out by itself (NodeState::judge_members); who hears of it for the first time is told.
+  bool linked = false;   // somebody had it as a server; does not travel
+  bool removed = false;  // and nobody has any more
 
+  bool away() const { return left || removed; }
   bool operator==(const Member&) const = default;
 };
 

@@ -22,11 +22,15 @@ Json to_json(const Vector& vector) {
 Json to_json(const OriginMeta& meta) {
   Json received = Json::object();
   for (const auto& [origin, hlc] : meta.received) received[to_hex(origin)] = hlc;
-  return {{"position", meta.position},
-          {"watermark", meta.watermark},
-          {"horizon", meta.horizon},
-          {"received", received},
-          {"newest", meta.newest}};
+  Json json = {{"position", meta.position},
+               {"watermark", meta.watermark},
+               {"horizon", meta.horizon},
+               {"received", received},
+               {"newest", meta.newest}};
+  if (!meta.servers) return json;
+  json["servers"] = Json::array();
+  for (Origin origin : *meta.servers) json["servers"].push_back(to_hex(origin));
+  return json;
 }
 
 std::string dump(const Json& json) {
@@ -81,6 +85,11 @@ OriginMeta meta_from(const Json& json) {
                   {},
                   json.contains("newest") ? number(json, "newest") : 0};
   for (const auto& [origin, hlc] : object(json, "received").items()) meta.received[from_hex(origin)] = number(hlc);
+  if (json.contains("servers")) {
+    meta.servers.emplace();
+    if (!json.at("servers").is_array()) refuse("'servers' is not an array");
+    for (const Json& origin : json.at("servers")) meta.servers->insert(hex(origin));
+  }
   return meta;
 }
 
@@ -104,8 +113,8 @@ DocumentHeader header_from(const Json& json) {
   header.to = vector_from(object(json, "to"));
   for (const auto& [origin, meta] : object(json, "metas").items()) header.metas[from_hex(origin)] = meta_from(meta);
   for (const auto& [origin, member] : object(json, "members").items())
-    header.members[from_hex(origin)] = {text(member.at("node")), text(member.at("name")),
-                                        member.at("left").get<bool>()};
+    header.members[from_hex(origin)] = {text(member.at("node")), text(member.at("name")), member.at("left").get<bool>(),
+                                        false, member.contains("removed")};
   for (const auto& [table, version] : object(json, "truncates").items())
     header.truncates[table] = {number(version.at(0)), hex(version.at(1))};
   if (json.contains("partial")) header.partial = json.at("partial").get<bool>();
@@ -162,8 +171,10 @@ auto checked(std::string_view line, Parse parse_json) {
 std::string header_line(const DocumentHeader& header) {
   Json metas = Json::object(), members = Json::object(), truncates = Json::object();
   for (const auto& [origin, meta] : header.metas) metas[to_hex(origin)] = to_json(meta);
-  for (const auto& [origin, member] : header.members)
-    members[to_hex(origin)] = {{"node", member.node}, {"name", member.name}, {"left", member.left}};
+  for (const auto& [origin, member] : header.members) {
+    Json& out = members[to_hex(origin)] = {{"node", member.node}, {"name", member.name}, {"left", member.left}};
+    if (member.removed) out["removed"] = true;
+  }
   for (const auto& [table, version] : header.truncates) truncates[table] = {version.hlc, to_hex(version.origin)};
   Json json = {{"protocol", header.protocol},
                {"kind", header.kind == DocumentKind::copy ? "copy" : "changes"},

@@ -204,7 +204,7 @@ class Applier {
   void find_late_references();
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
                            RowView table_row);
-  void remember_meant(const Table& table, KeyView key, Version birth);
+  void remember_meant(const Table& table, KeyView key, Version birth, Origin writer = 0);
   void follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown);
   void mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth);
   // applier_unique.cpp

@@ -11,14 +11,14 @@ namespace rowmesh {
 bool Applier::mine(Origin origin) const {
   if (origin == state_.self) return true;
   auto member = state_.members.find(origin);
-  if (member == state_.members.end() || !member->second.left) return false;
+  if (member == state_.members.end() || !member->second.away()) return false;
   if (member->second.node == core_.identity.node) return true;
   // It goes on under another origin, and moves what it left under this one.
   for (auto& [other, known] : state_.members)
-    if (!known.left && known.node == member->second.node) return false;
+    if (!known.away() && known.node == member->second.node) return false;
   // Gone for good: what it left under a number of two is moved by the lowest of those that remain.
   for (auto& [other, known] : state_.members)
-    if (!known.left) return other == state_.self;
+    if (!known.away()) return other == state_.self;
   return false;
 }
 
@@ -121,6 +121,8 @@ void Applier::move_younger(const Table& table, Entry& entry) {
   const Life* oldest = shown_life(entry.state, true, truncated);
   for (const Life& life : entry.state.lives) {
     if (&life == oldest || life.dead(truncated) || !mine(life.birth.origin) || !life.side) continue;
+    // Whoever made it and is gone had not seen the other row: it would have moved its own. So its references mean it.
+    if (life.birth.origin != state_.self) remember_meant(table, *entry.key, life.birth, life.birth.origin);
     Version version = own_version();
     std::int64_t number = next_key(table);
     Row key_values = {Value::of_integer(number)};

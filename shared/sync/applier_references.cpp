@@ -62,8 +62,9 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
   }
 }
 
-// What this node wrote to a reference meant the life that the table showed until now.
-void Applier::remember_meant(const Table& table, KeyView key, Version birth) {
+// What this node wrote to a reference meant the life that the table showed until now. `writer`: what this one wrote,
+// which is gone.
+void Applier::remember_meant(const Table& table, KeyView key, Version birth, Origin writer) {
   std::int64_t number = decode_key(key)[0].integer;
   for (auto& [id, child] : core_.tables())
     for (const Reference& reference : child.references) {
@@ -86,6 +87,7 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth) {
             return one.column == reference.column && one.holds(life.columns);
           });
           if (life.dead(state_.truncated(id)) || !mine(written.origin) || written < birth || known) continue;
+          if (writer != 0 && written.origin != writer) continue;
           if (life.side && !same_value(life.side->values[reference.column], Value::of_integer(number))) continue;
           if (!life.side && !life.in_table) continue;
           mean(*entry, life, reference.column, number, birth);

@@ -124,6 +124,8 @@ std::string hello_to_json(const Hello& hello) {
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
   if (hello.your_position != 0) out["yours"] = {hello.your_position, hello.your_newest};
   if (hello.needs_copy) out["needs_copy"] = true;
+  out["servers"] = json::array();
+  for (Origin origin : hello.servers) out["servers"].push_back(to_hex(origin));
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -145,6 +147,7 @@ Hello hello_from_json(const std::string& text) {
       hello.your_newest = from["yours"].at(1).get<Hlc>();
     }
     hello.needs_copy = from.value("needs_copy", false);
+    for (auto& origin : from.at("servers")) hello.servers.insert(from_hex(origin.get<std::string>()));
     hello.ask_me = from.value("ask_me", false);
     hello.zstd = from.value("zstd", false);
     hello.partial = from.value("partial", false);

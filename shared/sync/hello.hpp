@@ -35,7 +35,8 @@ struct Hello {
   PositionNumber your_position =
       0;  // of you, the asker: how far I have you, and the newest version in it that you gave yourself
   Hlc your_newest = 0;
-  bool needs_copy = false;  // my log does not reach back to you any more
+  bool needs_copy = false;   // my log does not reach back to you any more
+  std::set<Origin> servers;  // OriginMeta::servers: known at once, also of who cannot announce anything yet
   struct HelloTable {
     std::string name;
     std::vector<std::string> columns;

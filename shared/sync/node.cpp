@@ -107,7 +107,9 @@ std::uint64_t Node::Impl::tick() {
   guarded("forgetting an old secret", [&] { forget_old_secrets(); });
   guarded("forgetting what is settled", [&] {
     expire_members();
-    core.prune();
+    judge_members();
+    // Who takes the place of one that is gone needs to know what that one wrote, and when.
+    if (core.unreconciled.empty()) core.prune();
   });
   if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
   for (auto& [id, peer] : peers)
@@ -173,6 +175,8 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
       NodeState then = NodeState::decode(config.start_state);
       auto own = then.applied.find(core.state.self);
       if (own != then.applied.end()) peer.start = own->second;
+      for (auto& [origin, member] : then.members)
+        if (!member.away()) peer.members_then.insert(origin);
     }
     if (moved) {
       peer.met = peer.in_flight = peer.asking = peer.asked_for_changes = false;
@@ -185,17 +189,9 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
     peers[config.id] = std::move(peer);
     if (old != before.end()) before.erase(old);
   }
-  // A server that was removed is no member any more: nobody waits for it to confirm anything.
-  for (auto at = core.state.servers.begin(); at != core.state.servers.end();) {
-    if (peers.contains(at->first)) {
-      ++at;
-      continue;
-    }
-    if (auto member = core.state.members.find(at->second.origin); member != core.state.members.end())
-      member->second.left = true;
-    at = core.state.servers.erase(at);
-  }
+  std::erase_if(core.state.servers, [this](auto& server) { return !peers.contains(server.first); });
   decide_what_is_kept();
+  judge_members();
 }
 
 // A secret that was replaced here is taken until the other side uses the new one.
@@ -314,7 +310,7 @@ NodeStatus Node::Impl::status() {
     status.waiting[name] = parked.fits ? "it is catching up with what could not be taken before" : parked.reason;
   for (auto& [id, peer] : peers) {
     ServerStatus server;
-    Position acked = peer.start;
+    Position acked = start_of(peer);
     auto& applied = known(peer).applied;
     if (auto at = applied.find(core.state.self); at != applied.end()) acked = at->second;
     server.id = id;

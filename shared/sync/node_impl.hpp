@@ -6,6 +6,8 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 
 #include "shared/http/auth.hpp"
 #include "shared/sync/applier.hpp"
@@ -46,11 +48,13 @@ class Node::Impl {
   std::string state_of(const Peer& peer, std::uint64_t queued);
 
   // shipping.cpp
+  std::string servers_in_query();
   void greet(Peer& peer);
   void greet_only();
   void take_hello(Peer& peer, const Hello& hello);
   void ship();
   void leave_out_by_setting(Peer& peer);
+  Position start_of(const Peer& peer);
   bool wants_anything(const Peer& peer, DocumentOrder& order);
   std::uint64_t timeout_of(const Peer& peer, std::uint64_t body_bytes);
   void pace(Peer& peer, std::uint64_t rows, std::uint64_t bytes);
@@ -68,7 +72,8 @@ class Node::Impl {
   struct Answer;
   void post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_bytes, Answer answer);
   bool outlived(const std::string& node, Origin origin);
-  void met(const std::string& node, const std::string& name, Origin origin, bool takes);
+  void met(const std::string& node, const std::string& name, Origin origin, bool takes,
+           const std::optional<std::set<Origin>>& servers = {});
   Hlc horizon_limit();
   enum class Reach : std::uint8_t { yes, no, to_be_asked };
   Reach reaches(const Peer& peer, Origin origin);
@@ -100,6 +105,7 @@ class Node::Impl {
   void read_retention();
   void expire_members();
   void owe_announcement();
+  void judge_members();
   void decide_what_is_kept();
   bool given_up_by_others();
   bool expired(const Peer& peer);
@@ -194,6 +200,7 @@ class Node::Impl {
                 forced_cuts = 0;
   std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0, started_ms = 0;
   std::uint64_t retention_ms = 0, retention_rows = 0;
+  std::set<Origin> away;  // members that hold nothing back, as last looked at
 };
 
 }  // namespace rowmesh

@@ -19,7 +19,7 @@ bool ParkedTable::caught_up() const {
 Hlc NodeState::horizon(Hlc own_watermark) const {
   Hlc horizon = own_watermark;
   for (auto& [origin, member] : members) {
-    if (origin == self || member.left) continue;
+    if (origin == self || member.away()) continue;
     auto at = metas.find(origin);
     horizon = std::min(horizon, at == metas.end() ? 0 : at->second.watermark);
   }
@@ -29,14 +29,14 @@ Hlc NodeState::horizon(Hlc own_watermark) const {
 bool NodeState::advance_prune_horizon() {
   Hlc lowest = ~Hlc{0};
   for (auto& [origin, member] : members) {
-    if (member.left && origin != self) continue;
+    if (member.away() && origin != self) continue;
     auto at = metas.find(origin);
     lowest = std::min(lowest, at == metas.end() ? 0 : at->second.horizon);
     // A horizon never goes back, so what it confirmed before it had heard of another member says nothing of that one's
     // changes (model, H16 h): it may be above all that it has received of that one, for long after it has heard of it.
     // (Not so where nothing is handed on: the servers on its sides need not have heard of each other.)
     for (auto& [other, known] : members) {
-      if (!partial.empty() || other == origin || known.left || at == metas.end()) continue;
+      if (!partial.empty() || other == origin || known.away() || at == metas.end()) continue;
       auto received = at->second.received.find(other);
       if (received == at->second.received.end()) return false;
       lowest = std::min(lowest, received->second);
@@ -50,19 +50,45 @@ bool NodeState::advance_prune_horizon() {
 void NodeState::take_meta(Origin origin, const OriginMeta& meta) {
   if (origin == self) return;
   auto [at, added] = metas.try_emplace(origin, meta);
-  if (added || meta.position <= at->second.position) return;
+  if (!added && meta.position <= at->second.position) return;
   at->second = meta;
+  judge_members();
+  if (added) return;
   if (auto member = members.find(origin); member != members.end()) member->second.left = false;
 }
 
 void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::map<Origin, OriginMeta>& their_metas) {
   for (auto& [origin, member] : theirs) {
     auto [here, added] = members.try_emplace(origin, member);
+    if (added) here->second.linked = member.removed;
     if (added || origin == self || !member.left || here->second.left) continue;
     auto said = their_metas.find(origin);
     auto known = metas.find(origin);
     PositionNumber said_position = said == their_metas.end() ? 0 : said->second.position;
     if (known == metas.end() || said_position >= known->second.position) here->second.left = true;
+  }
+  judge_members();
+}
+
+void NodeState::judge_members() {
+  bool sure = all_met;
+  std::set<Origin> reached;
+  std::vector<Origin> next = {self};
+  while (!next.empty()) {
+    Origin origin = next.back();
+    next.pop_back();
+    auto member = members.find(origin);
+    bool left = member != members.end() && member->second.left && origin != self;
+    if (!reached.insert(origin).second || left) continue;
+    auto meta = metas.find(origin);
+    if (meta == metas.end() || !meta->second.servers)
+      sure = false;
+    else
+      next.insert(next.end(), meta->second.servers->begin(), meta->second.servers->end());
+  }
+  for (auto& [origin, member] : members) {
+    member.linked |= reached.contains(origin);
+    member.removed = sure && member.linked && !reached.contains(origin);
   }
 }
 
@@ -105,6 +131,10 @@ void pack_meta(PackedWriter& out, const OriginMeta& meta) {
     out.fixed64(hlc);
   }
   out.fixed64(meta.newest);
+  out.number(meta.servers.has_value());
+  if (!meta.servers) return;
+  out.number(meta.servers->size());
+  for (Origin origin : *meta.servers) out.fixed64(origin);
 }
 
 OriginMeta unpack_meta(PackedReader& in) {
@@ -117,10 +147,13 @@ OriginMeta unpack_meta(PackedReader& in) {
     meta.received[origin] = in.fixed64();
   }
   meta.newest = in.fixed64();
+  if (in.number() == 0) return meta;
+  meta.servers.emplace();
+  for (std::uint64_t left = in.number(); left > 0; left--) meta.servers->insert(in.fixed64());
   return meta;
 }
 
-constexpr std::uint64_t state_format = 2;
+constexpr std::uint64_t state_format = 3;
 
 }  // namespace
 
@@ -141,6 +174,8 @@ std::string NodeState::encode(Hlc promised) const {
     out.text(member.node);
     out.text(member.name);
     out.number(member.left);
+    out.number(member.linked);
+    out.number(member.removed);
   }
   out.fixed64(prune_horizon);
   out.fixed64(lost);
@@ -197,6 +232,8 @@ NodeState NodeState::decode(const std::string& bytes) {
     member.node = in.text();
     member.name = in.text();
     member.left = in.number() != 0;
+    member.linked = in.number() != 0;
+    member.removed = in.number() != 0;
   }
   state.prune_horizon = in.fixed64();
   state.lost = in.fixed64();

@@ -52,7 +52,12 @@ struct NodeState {
   // Who gets less than everything hands nothing on (model, H8 and H16 j): also of a table that it has, it cannot say
   // that it has all.
   bool hands_on(Origin origin) const { return origin == self || partial.empty(); }
+  // Own servers are all met: who is not reached by way of them is reached by nobody. (Not stored.)
+  bool all_met = true;
   OriginMeta& own_meta() { return metas[self]; }
+  // Who has been removed: nobody who is a member by the servers that each names, beginning with our own, has it as a
+  // server any more. A link that goes takes nobody out who is reached by another way.
+  void judge_members();
   // H: min of the watermarks received from all members (model 1.5). `own_watermark`: W at this snapshot.
   Hlc horizon(Hlc own_watermark) const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.

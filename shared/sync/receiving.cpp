@@ -29,6 +29,21 @@ std::uint64_t number_of(const HttpRequest& request, const std::string& name) {
   return from_hex(request.query.substr(begin, request.query.find('&', begin) - begin));
 }
 
+// HEX.HEX of "servers=HEX.HEX" in a query; none: it does not say.
+std::optional<std::set<Origin>> servers_of(const HttpRequest& request) {
+  std::size_t at = ("&" + request.query).find("&servers=");
+  if (at == std::string::npos) return {};
+  at += std::string_view("servers=").size();
+  std::set<Origin> servers;
+  std::string all = request.query.substr(at, request.query.find('&', at) - at);
+  for (std::size_t begin = 0; begin < all.size();) {
+    std::size_t end = std::min(all.find('.', begin), all.size());
+    servers.insert(from_hex(all.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return servers;
+}
+
 }  // namespace
 
 HttpResponse Node::Impl::refuse(RefusedFor why, int status, const std::string& error, const std::string& text) {
@@ -183,7 +198,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
     if (origin != 0) {
       known(*peer).origin = origin;
       if (request.query.ends_with("&partial=1")) core.state.partial.insert(origin);
-      met(known(*peer).node, "", origin, peer->takes());
+      met(known(*peer).node, "", origin, peer->takes(), servers_of(request));
       // Who cannot be reached from here is met by this; who can be still has to say what it knows of us.
       if (!peer->greets() && core.hold_prune) {
         decide_what_is_kept();
@@ -211,6 +226,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   if (peer) hello.copy_error = peer->copy_error;
   hello.ask_me = peer && !peer->reachable() && peer->may_ship();
   hello.zstd = true;
+  hello.servers = core.state.own_meta().servers.value_or(std::set<Origin>());
   hello.partial = peer && !peer->config.all_tables;
   hello.old_secret = peer && !peer->config.old_secret.empty() && !signed_with(request, peer->config.secret);
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));

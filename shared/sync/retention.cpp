@@ -48,13 +48,13 @@ void Node::Impl::expire_members() {
   bool hears_somebody = false;
   for (auto& [origin, member] : core.state.members)
     hears_somebody |=
-        origin != core.state.self && !member.left && now_ms <= heard_ms(origin) + std::min(silent_ms, patience_ms);
+        origin != core.state.self && !member.away() && now_ms <= heard_ms(origin) + std::min(silent_ms, patience_ms);
   if (!hears_somebody) awake_since_ms = now_ms;  // it was cut off itself: when it is back, not all come in one moment
   if (!too_many && !hears_somebody) return;
   for (auto& [origin, member] : core.state.members) {
     // Nobody says anything while nothing is unsettled.
     std::uint64_t silent_since_ms = std::max(heard_ms(origin), oldest_ms);
-    if (origin == core.state.self || member.left || now_ms <= silent_since_ms + patience_ms) continue;
+    if (origin == core.state.self || member.away() || now_ms <= silent_since_ms + patience_ms) continue;
     member.left = true;
     core.log('w', "server '" + member.name + "' (node " + member.node +
                       ") was not heard of for longer than changes are kept (" +
@@ -80,6 +80,34 @@ void Node::Impl::decide_what_is_kept() {
                                   return known(peer).origin == 0 && !peer.not_kept;
                                 }) ||
                     given_up_by_others();
+}
+
+// Whom we have as servers is told to all, and who is removed everywhere holds nothing back any more. What waits under a
+// number of two then may wait for a move that only it could have made.
+void Node::Impl::judge_members() {
+  std::set<Origin> servers;
+  core.state.all_met = true;
+  for (auto& [id, peer] : peers) {
+    if (peer.config.direction == Direction::push) continue;
+    if (Origin origin = known(peer).origin; origin != 0)
+      servers.insert(origin);
+    else
+      core.state.all_met &= peer.not_kept;
+  }
+  if (core.state.own_meta().servers != servers) {
+    core.state.own_meta().servers = servers;
+    owe_announcement();
+  }
+  core.state.judge_members();
+  std::set<Origin> away_now;
+  for (auto& [origin, member] : core.state.members)
+    if (member.away()) away_now.insert(origin);
+  if (away_now == away) return;
+  away = std::move(away_now);
+  for (Entry* entry : core.sides())
+    for (const Life& life : entry->state.lives)
+      if (life.side && life.side->kind == SideKind::held && away.contains(life.birth.origin))
+        core.unreconciled.insert(entry);
 }
 
 bool Node::Impl::given_up_by_others() {

@@ -94,12 +94,19 @@ void Node::Impl::post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms,
                             });
 }
 
+std::string Node::Impl::servers_in_query() {
+  std::string text;
+  for (Origin origin : core.state.own_meta().servers.value_or(std::set<Origin>()))
+    text += (text.empty() ? "" : ".") + to_hex(origin);
+  return text;
+}
+
 void Node::Impl::greet(Peer& peer) {
   HttpRequest request;
   request.method = "GET";
   request.path = "/rowmesh/v1/hello";
   request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) +
-                  (peer.config.all_tables ? "" : "&partial=1");
+                  "&servers=" + servers_in_query() + (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0), [this](Peer& answered, HttpResponse response) {
     if (response.status != 200) {
@@ -126,7 +133,8 @@ bool Node::Impl::outlived(const std::string& node, Origin origin) {
 
 // `takes`: we take its changes. Otherwise nobody waits to hear from it, unless somebody else does
 // (NodeState::take_meta).
-void Node::Impl::met(const std::string& node, const std::string& name, Origin origin, bool takes) {
+void Node::Impl::met(const std::string& node, const std::string& name, Origin origin, bool takes,
+                     const std::optional<std::set<Origin>>& servers) {
   if (outlived(node, origin)) return;
   for (auto& [other, member] : core.state.members)
     if (member.node == node && other != origin)
@@ -135,7 +143,9 @@ void Node::Impl::met(const std::string& node, const std::string& name, Origin or
   if (!name.empty()) member->second.name = name;
   if (added) owe_announcement();
   // Nothing that is not settled yet may be forgotten before it has spoken for itself (model, H16 h).
-  core.state.metas.try_emplace(origin, OriginMeta{0, core.state.prune_horizon, core.state.prune_horizon, {}});
+  OriginMeta first{0, core.state.prune_horizon, core.state.prune_horizon, {}};
+  OriginMeta& meta = core.state.metas.try_emplace(origin, std::move(first)).first->second;
+  if (meta.position == 0 && servers) meta.servers = servers;
 }
 
 // A new member knows nothing of where we stand, and nobody's changes are taken by it until it does. So heartbeats go
@@ -174,7 +184,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   server.node = hello.node;
   server.origin = hello.origin;
   if (hello.partial) core.state.partial.insert(hello.origin);
-  met(hello.node, hello.name, hello.origin, peer.takes());
+  met(hello.node, hello.name, hello.origin, peer.takes(), hello.servers);
   decide_what_is_kept();
   peer.tables.clear();
   peer.left_out.clear();
@@ -232,7 +242,7 @@ void Node::Impl::observe_lag(Peer& peer, const Progress& progress) {
   auto now = progress.applied.find(core.state.self);
   if (now == progress.applied.end()) return;
   auto before = known(peer).applied.find(core.state.self);
-  PositionNumber confirmed = before == known(peer).applied.end() ? peer.start.number : before->second.number;
+  PositionNumber confirmed = before == known(peer).applied.end() ? start_of(peer).number : before->second.number;
   if (now->second.number <= confirmed) return;
   if (Hlc oldest = core.window.oldest_after(core.state.self, confirmed))
     peer.meters.lag_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), hlc_to_ms(oldest)));
@@ -288,6 +298,12 @@ void Node::Impl::leave_out_by_setting(Peer& peer) {
     if (!peer.config.exchanges(table.wire_name)) peer.left_out.insert(table.wire_name);
 }
 
+// Where it begins that has heard nothing of us: at the moment at which it was added, for what was there before it gets
+// by a copy. But a member gets what it lacks, whoever was to hand that on.
+Position Node::Impl::start_of(const Peer& peer) {
+  return peer.members_then.contains(known(peer).origin) ? Position{} : peer.start;
+}
+
 bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
   const KnownServer& server = known(peer);
   for (auto& [origin, position] : core.state.applied) {
@@ -296,7 +312,7 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
     auto there = server.applied.find(origin);
     bool heard = there != server.applied.end();
     if (origin != core.state.self && (peer.direct.contains(origin) || (!heard && !peer.accepts_unknown))) continue;
-    Position from = heard ? there->second : origin == core.state.self ? peer.start : Position{};
+    Position from = heard ? there->second : origin == core.state.self ? start_of(peer) : Position{};
     if (position.number > from.number) order.from[origin] = from;
   }
   order.left_out = peer.left_out;
@@ -341,7 +357,7 @@ Hlc Node::Impl::horizon_limit() {
     for (auto& [origin, position] : core.state.applied) {
       auto there = known(peer).applied.find(origin);
       PositionNumber has = there != known(peer).applied.end() ? there->second.number
-                           : origin == core.state.self        ? peer.start.number
+                           : origin == core.state.self        ? start_of(peer).number
                                                               : 0;
       if (Hlc oldest = core.window.oldest_after(origin, has)) limit = std::min(limit, oldest - 1);
     }

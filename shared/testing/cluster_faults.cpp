@@ -33,7 +33,7 @@ void ClusterRun::reach(std::size_t i, Point point) {
 
 void ClusterRun::transact(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
-  if (here.store->in_local() || here.writing || here.full || now_ms_ < here.closed_until_ms) return;
+  if (here.store->in_local() || here.writing || here.full || here.joining || now_ms_ < here.closed_until_ms) return;
   here.writing = true;
   std::string story = here.workload(plan_, ledger_, random_, i);
   here.writing = false;

@@ -1,6 +1,7 @@
 // Servers that come and go: links are added and removed, a node joins with a copy, a node leaves for good.
 #include <algorithm>
 
+#include "shared/sync/node_state.hpp"
 #include "shared/testing/cluster_run.hpp"
 
 namespace rowmesh::testing {
@@ -165,12 +166,17 @@ void ClusterRun::look_at_copy(std::size_t i) {
 // A machine is gone for good: it is removed everywhere. Those that only it held together are linked first.
 void ClusterRun::leave() {
   if (!plan_.leaves) return;
-  std::size_t members = 0;
-  for (auto& node : nodes_) members += !node->gone;
   std::size_t leaver = random_member();
-  if (members == fewest_members || nodes_[leaver]->joining) return;
-  for (auto& node : nodes_)
-    if (node->joining) return;  // perhaps from it
+  std::vector<std::size_t> all = members();
+  if (all.size() == fewest_members) return;
+  for (std::size_t i : all) {
+    if (nodes_[i]->joining) return;  // perhaps from it
+    // What came to a table that waits went by: only who made it could send it again.
+    if (!nodes_[i]->store->status().waiting.empty()) return;
+    // Who has never heard of another has nothing for it but a copy.
+    std::string state = nodes_[i]->store->stored_state();
+    if (state.empty() || NodeState::decode(state).members.size() < nodes_.size()) return;
+  }
   tell("node " + std::to_string(leaver) + " leaves for good");
   SimulatedNode& gone = *nodes_[leaver];
   if (gone.node) stop(leaver);

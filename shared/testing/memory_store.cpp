@@ -193,6 +193,12 @@ void MemoryStore::rollback() noexcept {
   open_ = Open::none;
 }
 
+std::string MemoryStore::stored_state() const {
+  for (auto record = history_.rbegin(); record != history_.rend(); ++record)
+    if (!record->state.empty()) return record->state;
+  return "";
+}
+
 void MemoryStore::crash() {
   rollback();
   abort_local();

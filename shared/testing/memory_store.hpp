@@ -78,6 +78,7 @@ class MemoryStore : public Store {
   const std::map<Key, StoredRow>& rows(const std::string& table) const;
   const std::vector<ConflictRow>& conflicts() const { return conflicts_; }
   const NodeStatus& status() const { return status_; }
+  std::string stored_state() const;  // NodeState, as a start would find it; empty: there is none
   std::size_t history_size() const { return history_.size(); }
   std::size_t log_size() const { return log_.size(); }
   std::uint64_t rows_written() const { return rows_written_; }  // by the core

@@ -1,0 +1,164 @@
+// Who is a member: links that go, nodes that leave for good. Everything at once: rowmesh_sim --with topology.
+#include <gtest/gtest.h>
+
+#include "shared/testing/node_pair.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+class Membership : public ::testing::Test {
+ protected:
+  void link_all() {
+    for (std::size_t at = 0; at < 3; at++)
+      for (std::size_t to = 0; to < 3; to++)
+        if (at != to) mesh.add_server(at, to, "secret " + std::to_string(at + to));
+  }
+  void unlink(std::size_t at, std::size_t from) {
+    for (auto& server : mesh.stores[at]->servers())
+      if (server.name == "node" + std::to_string(from)) return mesh.stores[at]->remove_server(server.id);
+  }
+  std::uint64_t unsettled(std::size_t at) { return mesh.nodes[at]->status().unsettled; }
+  NodePair mesh{3};
+};
+
+// Symptom: after a link had been removed, nodes differed for ever, changes were lost, references named the wrong row.
+// Mechanism: whoever was removed by one server counted as gone for all, so what it lacked was forgotten, and its rows
+// under a number of two were renumbered by others while it did so itself. Mend: a member is gone when none of those who
+// are reached by way of the servers that each names has it any more.
+TEST_F(Membership, ALinkThatGoesTakesNobodyOut) {
+  link_all();
+  mesh.start();
+  mesh.run_for(5000);
+  unlink(0, 1), unlink(1, 0);
+  mesh.run_for(5000);
+  mesh.network.cut(1, 2, true), mesh.network.cut(2, 1, true);
+  mesh.write(0, "k", "v");
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.rows(2), 1u);
+  EXPECT_EQ(unsettled(0), 1u) << "node 1 has not got it yet";
+  EXPECT_EQ(unsettled(2), 1u) << "node 1 has not got it yet";
+  mesh.network.heal();
+  mesh.run_for(40000);
+  EXPECT_EQ(mesh.rows(1), 1u);
+  for (std::size_t at = 0; at < 3; at++) EXPECT_EQ(unsettled(at), 0u) << at;
+}
+
+// The other half: nobody waits for a node that was removed everywhere, however the removal became known.
+TEST_F(Membership, WhoIsRemovedEverywhereHoldsNothingBack) {
+  link_all();
+  mesh.start();
+  mesh.run_for(5000);
+  mesh.network.attach(1, nullptr);
+  unlink(0, 1);
+  mesh.write(0, "k", "v");
+  mesh.run_for(10000);
+  EXPECT_EQ(unsettled(0), 1u);
+  unlink(2, 1);
+  mesh.run_for(10000);
+  EXPECT_EQ(unsettled(0), 0u);
+  EXPECT_EQ(unsettled(2), 0u);
+}
+
+// Symptom: what a new node wrote was refused for ever as made before what had been forgotten, and nothing was forgotten
+// any more. Mechanism: it had been told of a member that was gone before it came, and waited to hear from it; and the
+// others could not tell who was gone until it had announced its servers. Mend: who is gone is told with the members,
+// and a hello says whom its sender has as servers.
+TEST_F(Membership, ANewNodeWaitsForNobodyWhoIsGone) {
+  mesh.add_server(0, 1, "one"), mesh.add_server(1, 0, "one");
+  mesh.start();
+  mesh.run_for(5000);
+  mesh.write(1, "old", "v");
+  mesh.run_for(5000);
+  mesh.network.attach(1, nullptr);
+  mesh.add_server(0, 2, "two"), mesh.add_server(2, 0, "two");
+  unlink(0, 1);
+  mesh.write(0, "new", "v");
+  mesh.run_for(10000);
+  mesh.write(2, "newer", "v");
+  mesh.run_for(10000);
+  EXPECT_EQ(mesh.rows(0), 3u) << mesh.status(2).last_error;
+  EXPECT_EQ(unsettled(0), 0u);
+  EXPECT_EQ(unsettled(2), 0u);
+}
+
+// Symptom: two servers behind a hub that had died were linked, and one lacked rows for ever. Mechanism: a server that
+// is added gets what is written from then on, though this one was a member and the log had been kept for it. Mend: a
+// member gets all that it lacks.
+TEST_F(Membership, WhoIsLinkedGetsWhatADeadHubOwedIt) {
+  for (std::size_t leaf : {1u, 2u}) mesh.add_server(0, leaf, "secret"), mesh.add_server(leaf, 0, "secret");
+  mesh.start();
+  mesh.run_for(5000);
+  mesh.network.attach(0, nullptr);
+  mesh.write(1, "k", "v");
+  mesh.run_for(5000);
+  unlink(1, 0), unlink(2, 0);
+  mesh.add_server(1, 2, "direct"), mesh.add_server(2, 1, "direct");
+  mesh.run_for(20000);
+  EXPECT_EQ(mesh.rows(2), 1u);
+  EXPECT_EQ(unsettled(1), 0u);
+}
+
+Row parent(std::int64_t id, const char* name) { return {Value::of_integer(id), Value::of_text(name)}; }
+
+class Gone : public Membership {
+ protected:
+  Gone() {
+    Table parents;
+    parents.wire_name = "parents";
+    parents.columns = {{"id", ColumnType::integer, "integer", true, false},
+                       {"name", ColumnType::text, "text", false, false}};
+    parents.key = {0};
+    parents.integer_key = true;
+    Table children;
+    children.wire_name = "children";
+    children.columns = {{"code", ColumnType::text, "text", true, false},
+                        {"parent", ColumnType::integer, "integer", false, false}};
+    children.key = {0};
+    for (auto& store : mesh.stores) {
+      children.references = {{1, store->create_table(parents).id}};
+      store->create_table(children);
+    }
+  }
+  void insert(std::size_t at, const std::string& table, const Row& row) {
+    mesh.stores[at]->begin_local();
+    mesh.stores[at]->insert(table, row);
+    mesh.stores[at]->commit_local();
+  }
+  std::string name_of(std::size_t at, std::int64_t id) {
+    auto row = mesh.stores[at]->rows("parents").find(encode_key(Row{Value::of_integer(id)}));
+    return row == mesh.stores[at]->rows("parents").end() ? "" : std::string(row->second.values[1].text);
+  }
+};
+
+// Symptom: a row stayed under a number of two for ever, and what referred to it named the other row. Mechanism: only
+// the node that made the younger row moves it, and it had left for good before it heard of the older one; who took its
+// place looked at rows only when they changed, and did not know what its references meant. Mend: when a node is gone,
+// its heir moves what waits, with the references that it wrote to it: it had not seen the older row, for then it would
+// have moved its own.
+TEST_F(Gone, H12d_AnHeirMovesTheLoserAndWhatRefersToIt) {
+  link_all();
+  mesh.start();
+  mesh.run_for(5000);
+  for (std::size_t other : {1u, 2u}) mesh.network.cut(0, other, true), mesh.network.cut(other, 0, true);
+  insert(0, "parents", parent(1, "older"));
+  mesh.run_for(3000);
+  insert(2, "parents", parent(1, "younger"));
+  insert(2, "children", Row{Value::of_text("c"), Value::of_integer(1)});
+  mesh.run_for(3000);
+  ASSERT_EQ(mesh.stores[1]->rows("children").size(), 1u);
+  mesh.network.attach(2, nullptr);
+  mesh.network.heal();
+  mesh.run_for(60000);
+  ASSERT_EQ(name_of(1, 1), "older");
+  unlink(0, 2), unlink(1, 2);
+  mesh.run_for(20000);
+  for (std::size_t at : {0u, 1u}) {
+    EXPECT_EQ(name_of(at, 1), "older") << at;
+    EXPECT_EQ(name_of(at, 2), "younger") << at;
+    EXPECT_EQ(mesh.stores[at]->rows("children").begin()->second.values[1].integer, 2) << at;
+    EXPECT_EQ(unsettled(at), 0u) << at;
+  }
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
