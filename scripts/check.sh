@@ -42,8 +42,9 @@ check_one() {
       prepare_all
       /usr/bin/python3 scripts/valgrind.py ;;
     names) /usr/bin/python3 scripts/check_names.py ;;
+    documents) /usr/bin/python3 regress/run.py cluster documents ;; # every test that the documents name is there
     mutations) need_packages libgtest-dev; nice -n 10 /usr/bin/python3 scripts/mutations.py ;;
-    *) die "check: no such kind: $1 (address, thread, valgrind, tidy, cppcheck, format, names, mutations)" ;;
+    *) die "check: no such kind: $1 (address, thread, valgrind, tidy, cppcheck, format, names, documents, mutations)" ;;
   esac
 }
 
@@ -51,7 +52,7 @@ if [ "${1:-}" = mutations ] && [ $# -gt 1 ]; then # by name
   shift
   exec nice -n 10 /usr/bin/python3 scripts/mutations.py "$@"
 fi
-[ $# -gt 0 ] || set -- names format cppcheck address thread valgrind tidy
+[ $# -gt 0 ] || set -- names documents format cppcheck address thread valgrind tidy
 failed=()
 for kind in "$@"; do (check_one "$kind") || failed+=("$kind"); done
 [ ${#failed[@]} -eq 0 ] || die "check: not clean: ${failed[*]}"

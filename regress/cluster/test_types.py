@@ -163,12 +163,12 @@ class Types(ClusterTest):
         self.assertEqual([], right.view("quarantine"))
 
     def test_what_cannot_be_held_waits_with_a_sentence(self):
-        sqlite = "CREATE TABLE item (id INTEGER PRIMARY KEY, number INTEGER, day DATE, price DECIMAL(5,2), name TEXT, short VARCHAR(3))"
-        postgres = "CREATE TABLE item (id bigint PRIMARY KEY, number integer, day date, price numeric(5,2), name text, short varchar(3))"
+        sqlite = "CREATE TABLE item (id INTEGER PRIMARY KEY, number INTEGER, day DATE, price DECIMAL(5,2), name TEXT, short VARCHAR(3), flag BOOLEAN)"
+        postgres = "CREATE TABLE item (id bigint PRIMARY KEY, number integer, day date, price numeric(5,2), name text, short varchar(3), flag boolean)"
         left, right = self.sqlite("left", sqlite), self.postgres("right", postgres)
         self.join([left, right], [(left, right)])
         bad = {1: ("number", "'no number'"), 2: ("number", "5000000000"), 3: ("day", "'2026-02-30'"), 4: ("price", "12345.678"), 5: ("name", "'nul' || char(0) || 'in it'"),
-               6: ("short", "'too long'"), 7: ("name", "CAST(x'ff' AS TEXT)"), 8: ("number", "x'00'")}
+               6: ("short", "'too long'"), 7: ("name", "CAST(x'ff' AS TEXT)"), 8: ("number", "x'00'"), 9: ("flag", "2")}
         for id, (column, value) in bad.items():
             left.run(f"INSERT INTO item (id, {column}) VALUES ({id}, {value})")
         left.run("INSERT INTO item (id, number) VALUES (100, 1)")
@@ -177,6 +177,6 @@ class Types(ClusterTest):
         for row in waiting:
             self.assertGreater(len(row["reason"]), 15, row)
             self.assertTrue(row["payload"], row)
-        left.run("UPDATE item SET number = 3, day = NULL, price = NULL, name = NULL, short = NULL")
+        left.run("UPDATE item SET number = 3, day = NULL, price = NULL, name = NULL, short = NULL, flag = NULL")
         self.wait_equal([left, right])
         self.assertEqual([], right.view("quarantine"))

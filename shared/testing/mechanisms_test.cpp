@@ -134,6 +134,36 @@ TEST(Mechanisms, AYoungerClaimToTheSameValueGivesItUp) {
   for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(nodes.rows(i, "names"), "cid=1,red") << i;
 }
 
+// A delete that comes late, behind a new row of the same key that somebody made in view of it, ends the old row alone.
+TEST(Mechanisms, ADeleteThatComesLateEndsNoNewRow) {
+  LooseNodes nodes(3, create);
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.exchange_all();
+  nodes.remove(0, "rows", {Value::of_text("k")});
+  LooseNodes::Document late = nodes.make(0, 2);
+  nodes.ship(0, 1);
+  nodes.insert(1, "rows", row("k", "again"));
+  nodes.ship(1, 2);
+  ASSERT_EQ(nodes.rows(2, "rows"), "k=again");
+  nodes.deliver(late, 2);
+  EXPECT_EQ(nodes.rows(2, "rows"), "k=again");
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=again") << i;
+}
+
+TEST(Mechanisms, WhatTwoDeleteIsGoneWithoutAConflict) {
+  LooseNodes nodes(3, create);
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) nodes.remove(i, "rows", {Value::of_text("k")}), nodes.pass(10);
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 3; i++) {
+    EXPECT_EQ(nodes.rows(i, "rows"), "") << i;
+    EXPECT_EQ(nodes.store(i).conflicts().size(), 0u) << i;
+    EXPECT_EQ(nodes.core(i).window.size(), 0u) << i;
+  }
+}
+
 // What is applied is nobody's change here: it goes to others as the origin's, and never back.
 TEST(Mechanisms, WhatIsAppliedIsNotCaptured) {
   LooseNodes nodes(2, create);
