@@ -66,8 +66,13 @@ struct Peer {
   Hlc received_as_of = 0;
   Hlc asked_at = 0;                           // our G when the request in flight was sent
   std::map<std::string, ParkedTable> parked;  // tables whose changes wait there
-  std::map<std::string, std::string>
-      tried;                // the shape of a table of ours that does not fit there, when it was last sent
+  // The shape of a table of ours that does not fit there, when it was last sent. It is sent again after a while all the
+  // same: what was sent may not have been taken for another reason.
+  struct Tried {
+    std::string shape;
+    std::uint64_t at_ms = 0;
+  };
+  std::map<std::string, Tried> tried;
   WantedRows wanted;        // what its next document must have whole
   WantedRows wanted_of_it;  // what we ask of its next document
   bool zstd = false;

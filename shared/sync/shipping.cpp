@@ -15,6 +15,7 @@ constexpr std::uint64_t document_timeout_ms =
     5000;  // more than that, and a second for each megabyte; a long document is answered before it is applied
 constexpr std::uint64_t new_secret_every_ms = 60000;
 constexpr std::uint64_t busy_ms = 20;
+constexpr std::uint64_t misfit_again_ms = 30000;
 constexpr std::uint32_t at_once = 3;                  // a refused document is made anew so often without a pause
 constexpr std::uint32_t most_backoff_of_refused = 4;  // 4 s: it is the other side that must get on, and it is there
 constexpr std::size_t compress_from_changes = 200;    // fewer fit into a packet or two: not worth the milliseconds
@@ -254,6 +255,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   Progress progress;
   error_from_json(body, &error, &text, &progress, &peer.wanted);
   peer.met = false;
+  peer.tried.clear();
   // Our secret was replaced, and nobody has replaced its own yet.
   if (response.status == 401 && (error == "bad_signature" || error == "unknown_server") &&
       !peer.config.old_secret.empty()) {
@@ -334,7 +336,9 @@ bool Node::Impl::can_catch_up(const Peer& peer, const std::string& name, const P
   const Table* table = core.table_by_wire_name(name);
   if (!table || peer.left_out.contains(name)) return false;
   auto tried = peer.tried.find(name);
-  if (!parked.fits && tried != peer.tried.end() && tried->second == table_shape(*table)) return false;
+  if (!parked.fits && tried != peer.tried.end() && tried->second.shape == table_shape(*table) &&
+      core.now_ms() < tried->second.at_ms + misfit_again_ms)
+    return false;
   auto mine = core.state.parked.find(name);
   if (mine != core.state.parked.end() && !mine->second.fits) return false;
   for (auto& [origin, position] : core.state.applied) {
@@ -429,7 +433,8 @@ void Node::Impl::ship() {
     }
     if (ask_again && !peer->needs_copy) to_greet.push_back(peer);
     if (ask_again || peer->needs_copy) continue;
-    for (auto& [name, covered] : order.behind) peer->tried[name] = table_shape(*core.table_by_wire_name(name));
+    for (auto& [name, covered] : order.behind)
+      peer->tried[name] = {table_shape(*core.table_by_wire_name(name)), core.now_ms()};
     auto same = std::find_if(made.begin(), made.end(), [&](auto& one) { return one.first.same(order); });
     if (same == made.end()) {
       made.emplace_back(order, make_document(core, order));
