@@ -177,7 +177,7 @@ class Contested : public Lab {
     remove(0, "twice", key("first"));
     settle(0);
     exchange_all();
-    for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(LooseNodes::rows(i, "twice"), "waits=blue,red") << i;
+    for (std::size_t i = 0; i < 2; i++) ASSERT_EQ(LooseNodes::rows(i, "twice"), "waits=blue,red") << i;
     insert(0, "twice", row("done", "green", nullptr));
     remove(0, "twice", key("waits"));
     exchange_all();
