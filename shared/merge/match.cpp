@@ -25,7 +25,7 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
   if (youngest) return youngest->birth;
   bool comes = (context.copy || context.take_unknown) && !life.dead() && life.has_values;
   // Who takes up an older state may get the row itself from somebody else afterwards.
-  bool ended = !context.adopted.settled() && life.dead();
+  bool ended = context.behind && life.dead();
   if ((comes || ended) && Version{} >= context.truncated) {
     *added = true;
     return Version{};

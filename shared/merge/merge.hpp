@@ -48,6 +48,7 @@ struct MergeContext {
   // A copy for a node that was away for longer than changes are kept: what is here up to this version, the sender's G,
   // and is not there has ended there, and a value of before it gives way to the sender's. Settled: it is none.
   Version adopted = {};
+  bool behind = false;  // the sender has forgotten what never came here: this node was put back to an older state
   bool gives_way(Version version) const { return !adopted.settled() && version.hlc <= adopted.hlc; }
 };
 

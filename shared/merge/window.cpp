@@ -206,9 +206,11 @@ void Window::drop_born_before(TableId table, Version truncated, const std::funct
   });
 }
 
-void Window::rename_batches(Origin before, Hlc fork, Origin after, const std::function<Hlc(Hlc)>& moved) {
+void Window::rename_batches(Origin before, Hlc fork, PositionNumber reached, Origin after,
+                            const std::function<Hlc(Hlc)>& moved) {
   for (Batch& batch : batches_) {
-    if (batch.ends.size() == 1 && batch.ends[0].first == before && batch.newest > fork)
+    if (batch.ends.size() == 1 && batch.ends[0].first == before &&
+        (batch.newest > fork || batch.ends[0].second > reached))
       batch.ends = {{after, renamed_position}};
     batch.newest = moved(batch.newest);  // what came from others counts as of our versions where it met them
   }

@@ -51,10 +51,11 @@ class Window {
   // The same while the history is loaded: entries stay, though empty, and those for which `skip` holds as they are.
   void drop_born_before(TableId table, Version truncated, const std::function<bool(const Entry&)>& skip);
   void forget_if_empty(Entry& entry);
-  // Own batches of `before` with something newer than `fork` become `after`'s, all with this one position; `moved`:
-  // what becomes of the newest version of any batch. The entries are the caller's.
+  // Own batches of `before` with something newer than `fork`, or after position `reached`, become `after`'s, all with
+  // this one position; `moved`: what becomes of the newest version of any batch. The entries are the caller's.
   static constexpr PositionNumber renamed_position = 1;
-  void rename_batches(Origin before, Hlc fork, Origin after, const std::function<Hlc(Hlc)>& moved);
+  void rename_batches(Origin before, Hlc fork, PositionNumber reached, Origin after,
+                      const std::function<Hlc(Hlc)>& moved);
 
   void for_each(TableId table, const std::function<void(Entry&)>& visit);
   std::size_t size() const { return size_; }

@@ -83,6 +83,8 @@ void Applier::once(const std::function<void()>& breathe) {
   map_tables(reader.tables());
   lock_tables();
   core_.window.begin_changes();
+  Hlc confirmed = std::max(core_.state.horizon(core_.watermark), core_.state.own_meta().horizon);
+  behind_ = header_.prune_horizon > confirmed;
   // What an origin says of itself holds for those who have its changes up to that position, so only for the origins
   // that the document brings: taken from elsewhere it would settle changes that are not here yet. Position 0 is a
   // member that has said nothing so far. A copy speaks of later moments than the one that its taker will stand at: the
@@ -132,6 +134,7 @@ void Applier::begin_attempt() {
   recheck_ = core_.recheck_hidden;
   revisit_.clear();
   reconciled_.clear();
+  behind_ = false;
   own_version_ = {};
   own_.clear();
   moved_.clear();
@@ -139,6 +142,8 @@ void Applier::begin_attempt() {
   arrived_.clear();
   left_.clear();
   late_references_ = core_.late_references;
+  lost_origins_.clear();
+  for (auto& [origin, newest] : state_.missing) lost_origins_.insert(origin);
   keys_changed_ = false;
   last_key_.clear();
   keys_settled_ = 0;

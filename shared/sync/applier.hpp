@@ -202,6 +202,7 @@ class Applier {
   void leave_table(const Table& table, Entry& entry, const Life* next);
   // applier_references.cpp
   void find_late_references();
+  void note_lost_references(const Table& table, const Item& item);
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
                            RowView table_row);
   void remember_meant(const Table& table, KeyView key, Version birth, Origin writer = 0);
@@ -259,10 +260,12 @@ class Applier {
   };
   std::vector<Left> left_;          // living lives whose row gave way to another one's
   LateReferences late_references_;  // as Core::late_references, until they were looked at
+  std::set<Origin> lost_origins_;   // earlier incarnations of ours that lost something
   bool keys_changed_ = false;       // under some number another row shows now
   std::map<TableId, std::int64_t> last_key_;
   std::size_t keys_settled_ = 0;  // of touched_
   Hlc newest_ = 0;
+  bool behind_ = false;  // MergeContext::behind
   int attempt_ = 0;
   std::uint64_t rows_ = 0, conflicts_ = 0;
   std::map<std::string, std::uint64_t> conflicts_by_type_;

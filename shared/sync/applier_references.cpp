@@ -8,20 +8,23 @@
 namespace rowmesh {
 
 // The life that the table showed at that time of this node's clock; one that has moved since, if there was no other.
-static const Life* life_at(const RowState& state, Origin self, Hlc when) {
+static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lost) {
   const Life* moved = nullptr;
+  // What an earlier incarnation made and lost came here later than it was there.
+  auto since = [&](const Life& life) {
+    return lost && life.birth.origin == self ? life.birth.hlc : std::max(life.applied_at, life.birth.hlc);
+  };
   // An insert here proves that nothing showed before it: what had come from elsewhere was refused, or waited. When the
   // row has gone again, what waited may have come up.
   Hlc free_at = 0;
   for (const Life& life : state.lives)
-    if (life.applied_at == 0 && life.birth.origin == self && life.birth.hlc <= when &&
+    if ((lost || life.applied_at == 0) && life.birth.origin == self && life.birth.hlc <= when &&
         (life.death().settled() || life.death().hlc > when))
       free_at = std::max(free_at, life.birth.hlc);
   for (const Life& life : state.lives) {
-    if (std::max(life.applied_at, life.birth.hlc) > when) continue;
-    if (std::max(life.applied_at, life.birth.hlc) < free_at) continue;
+    if (since(life) > when || since(life) < free_at) continue;
     if (!life.removed.settled() && life.removed.hlc <= when) continue;
-    if (life.side && life.side->kind >= SideKind::hidden && !life.in_table) continue;
+    if (!lost && life.side && life.side->kind >= SideKind::hidden && !life.in_table) continue;
     if (!life.moved) return &life;
     if (!moved || moved->moved->version < life.moved->version) moved = &life;
   }
@@ -41,11 +44,28 @@ void Applier::find_late_references() {
   }
 }
 
+// What we wrote to a reference before we were put back to an older state comes back from others. Nobody but us can say
+// which row it meant, nor takes it along when that one moves.
+void Applier::note_lost_references(const Table& table, const Item& item) {
+  if (item.own || item.reconcile || lost_origins_.empty() || table.references.empty()) return;
+  Entry* entry = core_.window.find(table.id, item.key);
+  if (!entry) return;
+  for (const IncomingLife& life : item.lives)
+    for (const Reference& reference : table.references) {
+      Version written = life.columns.of(reference.column);
+      if (!lost_origins_.contains(written.origin)) continue;
+      Hlc& newest = late_references_[entry];
+      newest = std::max(newest, written.hlc);
+    }
+}
+
 void Applier::find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry,
                                   Hlc read, RowView table_row) {
   for (Life& life : entry.state.lives) {
     Version written = life.columns.of(reference.column);
-    if (life.dead(state_.truncated(child.id)) || written.origin != state_.self || written.hlc > read) continue;
+    bool lost = lost_origins_.contains(written.origin);
+    if (life.dead(state_.truncated(child.id)) || (!lost && written.origin != state_.self) || written.hlc > read)
+      continue;
     if (std::any_of(life.meant.begin(), life.meant.end(),
                     [&](const Meant& one) { return one.column == reference.column; }))
       continue;
@@ -55,8 +75,8 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     Row key_values = {number};
     Key key = encode_key(key_values);
     const Entry* at = core_.window.find(parent.id, key);
-    const Life* meant = at ? life_at(at->state, state_.self, written.hlc) : nullptr;
-    if (!meant || meant->in_table) continue;
+    const Life* meant = at ? life_at(at->state, written.origin, written.hlc, lost) : nullptr;
+    if (!meant || meant->in_table || (lost && !meant->moved && meant->dead(state_.truncated(parent.id)))) continue;
     mean(entry, life, reference.column, number.integer, meant->birth);
     if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});
   }

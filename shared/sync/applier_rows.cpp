@@ -92,6 +92,7 @@ void Applier::flush_batch() {
   writes_.clear();
   for (std::size_t i = 0; i < items_.size(); i++) decide(i, found_[i]);
   carry_out_writes();
+  for (const Item& item : items_) note_lost_references(table, item);
   items_.clear();
   arena_.clear();
 }
@@ -110,6 +111,7 @@ MergeContext Applier::context(const Table& table) {
   };
   if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
     context.sender_truncated = at->second;
+  context.behind = behind_;
   if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;
   return context;
 }
@@ -153,7 +155,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     // A delete of a row of which nothing unsettled is known.
     if (entry || life.removed.hlc <= state_.prune_horizon || !life.birth.settled()) return false;
     if (!header_.truncates.empty()) return false;
-    if (!found.exists) return true;  // known to be gone, and forgotten
+    if (!found.exists) return !behind_;  // known to be gone, and forgotten; or it never came here
     Entry& fresh = core_.window.edit(table.id, item.key);
     Life gone;
     gone.removed = life.removed;
@@ -239,8 +241,12 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   if (item.own) {
     rules.sender_horizon = state_.prune_horizon;
     rules.sender_truncated = truncated;
+    rules.behind = false;
   }
-  if (copy_ && copy_->adopt && !item.own && !item.reconcile) rules.adopted = {header_.prune_horizon, header_.sender};
+  if (copy_ && copy_->adopt && !item.own && !item.reconcile) {
+    rules.adopted = {header_.prune_horizon, header_.sender};
+    rules.behind = true;
+  }
   if (item.saw_all) rules.had_seen = [](Version, Version) { return true; };
   bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types);
   if (changed && !item.own && !item.reconcile && lacks_values(state, desired, found.exists)) {

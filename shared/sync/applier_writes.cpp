@@ -249,7 +249,9 @@ void Applier::finish() {
   batch.entries = touched_;
   // What the sender's window still holds of these changes stays unsettled here as well, be it without a row (born and
   // dead in between): a node that has nothing unsettled sends no heartbeats, and then the sender would never forget.
-  batch.newest = std::max(newest_, std::min(header_.newest, header_.hlc));
+  batch.newest = newest_;
+  if (header_.kind == DocumentKind::changes)
+    batch.newest = std::max(batch.newest, std::min(header_.newest, header_.hlc));
   if (!body_)  // of a reconciliation: what it leaves behind is forgotten together with what it was made of
     for (Entry* entry : touched_) batch.newest = std::max(batch.newest, entry->state.newest().hlc);
   bool keep = batch.newest > state_.prune_horizon || !batch.entries.empty() || !header_.truncates.empty();

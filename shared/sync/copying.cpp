@@ -146,6 +146,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
       copy.start_metas = applier.header().metas;
+      copy.newest = std::min(applier.header().newest, applier.header().hlc);
       copy.start_horizon = {applier.header().prune_horizon, applier.header().sender};
       if (copy.adopt) give_up_old_changes(applier.header().prune_horizon, peer);
     }
@@ -334,6 +335,10 @@ void Node::Impl::end_copy(const std::string& failure) {
     peer->second.copy_error = failure;
     if (failure.empty() && copy.everything)
       for (auto& [id, other] : peers) other.needs_copy_there = false;
+    if (failure.empty() && copy.everything && !copy.checks()) {
+      core.cut_alone(true);
+      copied_at = core.state.applied[core.state.self].number;
+    }
     decide_what_is_kept();
     if (failure.empty() && !copy.pull)
       for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
@@ -361,7 +366,11 @@ void Node::Impl::end_copy(const std::string& failure) {
               core.state.take_meta(origin, meta->second);
           }
         }
-        if (!copied.ends.empty()) hand_on_copied(copied);
+        if (!copied.ends.empty()) {
+          // As with a document: the source's changes may have left no row, and it waits for us to confirm them.
+          copied.newest = copy.newest;
+          hand_on_copied(copied);
+        }
         if (copy.request != 0) core.store.finish_request(copy.request);
       },
       &copied);
@@ -379,7 +388,7 @@ void Node::Impl::hand_on_copied(Batch& batch) {
       batch.entries.push_back(&entry);
       batch.newest = std::max(batch.newest, newest);
     });
-  if (batch.entries.empty()) batch.ends.clear();
+  if (batch.newest <= core.state.prune_horizon) batch = {};
 }
 
 // ---- the other side ----

@@ -29,8 +29,9 @@ using LateReferences = std::map<Entry*, Hlc, ByKey>;
 // From one incarnation to the next (core_identity.cpp).
 struct Renewal {
   Origin before = 0, after = 0;
-  Hlc fork = 0;                 // versions of ours above it are in no other history of `before`
-  bool before_goes_on = false;  // a copy: somebody else is `before`
+  Hlc fork = 0;                                 // versions of ours above it are in no other history of `before`
+  bool before_goes_on = false;                  // a copy: somebody else is `before`
+  PositionNumber reached = ~PositionNumber{0};  // nor are later positions of ours
   // The clock ran ahead and is right again: our versions above `floor` become floor + 1, floor + 2, ... in their order.
   // What was decided between them and others' stays decided: `floor` is above all that we have of others.
   bool corrected = false;
@@ -155,7 +156,7 @@ class Core {
   static constexpr std::uint64_t renewal_part = 2;                    // first number of a history record
   void rename_window(const Renewal& renewal, std::int64_t sequence);  // of its record; 0: it is made now
   void take_renewal(PackedReader& in, std::int64_t sequence);
-  void close_origin(NodeState& next, const Renewal& renewal);
+  void close_origin(NodeState& next, Renewal& renewal);
   void fold(const LogEntry& entry, Batch& batch);
   void fold_truncate(const Table& table, Version version);
   void list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version);

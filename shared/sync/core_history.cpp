@@ -275,6 +275,7 @@ void Core::load_history() {
   // server that has the lost one would take the new one for known. The time of day would not do: it goes back.
   first_number_ = state.applied[state.self].number + lost_numbers;
   newest_at_start = std::max(state.own_meta().newest, store.given_before_opening());
+  if (!state.found) state.found = {state.applied[state.self], state.own_meta().watermark};
   start_ = {state.self, state.applied[state.self], state.own_meta()};
   // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.
   if (state.self != identity.origin) {

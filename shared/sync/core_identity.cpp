@@ -51,7 +51,7 @@ void rename(RowState& state, const Renewal& renewal) {
 }  // namespace
 
 void Core::rename_window(const Renewal& renewal, std::int64_t sequence) {
-  window.rename_batches(renewal.before, renewal.fork, renewal.after,
+  window.rename_batches(renewal.before, renewal.fork, renewal.reached, renewal.after,
                         [&](Hlc newest) { return moved_back(newest, renewal); });
   for (auto& [id, table] : tables_)
     window.for_each(id, [&](Entry& entry) {
@@ -69,11 +69,12 @@ void Core::take_renewal(PackedReader& in, std::int64_t sequence) {
   renewal.floor = in.fixed64();
   Hlc last = renewal.floor;
   for (std::uint64_t left = in.number(); left > 0; left--) renewal.ahead.push_back(last += in.number());
+  if (!in.done()) renewal.reached = in.number();
   rename_window(renewal, sequence);
 }
 
 // What is known of the old origin: as far as its history is the one that others have too.
-void Core::close_origin(NodeState& next, const Renewal& renewal) {
+void Core::close_origin(NodeState& next, Renewal& renewal) {
   Position& reached = next.applied[renewal.before];
   OriginMeta& meta = next.metas[renewal.before];
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
@@ -83,6 +84,20 @@ void Core::close_origin(NodeState& next, const Renewal& renewal) {
   if (renewal.before_goes_on && start_.origin == renewal.before) {
     reached = start_.position;
     meta = start_.meta;
+    renewal.reached = reached.number;
+    return;
+  }
+  if (!renewal.corrected && next.found) {
+    // Positions that were made since count something else in the other history, if it has them; so what is in them is
+    // handed on under the new origin's, and comes back under the old one's from where it was found.
+    reached = {next.found->position.number, 0};
+    renewal.reached = reached.number;
+    meta.position = reached.number;
+    meta.watermark = std::min(meta.watermark, next.found->watermark);
+    meta.newest = next.prune_horizon;
+    for (const Batch& batch : window.batches())
+      if (batch.ends.size() == 1 && batch.ends[0].first == renewal.before && batch.ends[0].second <= reached.number)
+        meta.newest = std::max(meta.newest, batch.newest);
     return;
   }
   bool wrote_on = false, one_history = renewal.corrected;
@@ -127,7 +142,9 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   close_origin(next, renewal);
   next.self = renewal.after;
   next.hlc = promise();
+  if (next.lost != 0 && !renewal.before_goes_on) next.missing[renewal.before] = next.lost;
   next.lost = 0;
+  next.found.reset();
   next.members[renewal.after] = Member{becomes.node, becomes.name, false};
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
   OriginMeta& meta = next.metas[renewal.after];
@@ -145,6 +162,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   data.number(renewal.ahead.size());
   Hlc last = renewal.floor;
   for (Hlc version : renewal.ahead) data.number(version - std::exchange(last, version));
+  data.number(renewal.reached);
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), data.take()};
   last_sequence_ = store.append_history({&record, 1});
   store.set_identity({becomes.node, renewal.after, becomes.name});

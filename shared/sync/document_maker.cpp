@@ -290,6 +290,7 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, c
   header.kind = DocumentKind::copy;
   header.to = core.state.applied;
   for (auto& [origin, number] : core.state.pruned) header.from[origin] = {number, 0};
+  header.newest = core.window.newest();
   header.copy_table = table.wire_name;
   header.copy_total = core.store.estimate_rows(table);
   // Whether rows remain is known only at the end; the header says so by the piece being full.

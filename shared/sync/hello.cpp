@@ -123,7 +123,11 @@ std::string hello_to_json(const Hello& hello) {
   if (hello.old_secret) out["old_secret"] = true;
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
   if (hello.your_position != 0) out["yours"] = {hello.your_position, hello.your_newest};
-  if (hello.needs_copy) out["needs_copy"] = true;
+  if (hello.closed) out["closed"] = true;
+  if (hello.needs_copy) {
+    out["needs_copy"] = true;
+    out["needs_copy_as_of"] = hello.needs_copy_as_of;
+  }
   out["servers"] = json::array();
   for (Origin origin : hello.servers) out["servers"].push_back(to_hex(origin));
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -146,8 +150,10 @@ Hello hello_from_json(const std::string& text) {
       hello.your_position = from["yours"].at(0).get<PositionNumber>();
       hello.your_newest = from["yours"].at(1).get<Hlc>();
     }
+    hello.closed = from.value("closed", false);
     hello.needs_copy = from.value("needs_copy", false);
     for (auto& origin : from.at("servers")) hello.servers.insert(from_hex(origin.get<std::string>()));
+    hello.needs_copy_as_of = from.value("needs_copy_as_of", ~PositionNumber{0});
     hello.ask_me = from.value("ask_me", false);
     hello.zstd = from.value("zstd", false);
     hello.partial = from.value("partial", false);

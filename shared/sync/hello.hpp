@@ -35,8 +35,10 @@ struct Hello {
   PositionNumber your_position =
       0;  // of you, the asker: how far I have you, and the newest version in it that you gave yourself
   Hlc your_newest = 0;
-  bool needs_copy = false;   // my log does not reach back to you any more
-  std::set<Origin> servers;  // OriginMeta::servers: known at once, also of who cannot announce anything yet
+  bool closed = false;                  // you greet as an earlier incarnation of yourself
+  bool needs_copy = false;              // my log does not reach back to you any more
+  PositionNumber needs_copy_as_of = 0;  // judged when you were there
+  std::set<Origin> servers;             // OriginMeta::servers: known at once, also of who cannot announce anything yet
   struct HelloTable {
     std::string name;
     std::vector<std::string> columns;

@@ -54,15 +54,23 @@ std::string Node::Impl::stopped() {
 // Whoever knows a change of ours that we do not know has met another history of this database.
 void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   peer.twin = false;
-  peer.needs_copy_there = hello.needs_copy;
+  peer.needs_copy_there = hello.needs_copy && hello.needs_copy_as_of >= copied_at;
+  if (hello.closed && core.state.lost == 0) {
+    core.state.lost = std::max<Hlc>(hello.your_newest, 1);
+    core.log('e', stopped());
+    return in_transaction([] {});
+  }
   if (hello.your_position == 0) return;
   core.number_from(hello.your_position + 1);
   if (hello.your_newest == peer.own_checked || core.state.lost != 0) return;
   if (core.knows_own(hello.your_newest)) {
     peer.own_checked = hello.your_newest;
+    if (core.state.found && hello.your_position > core.state.found->position.number) core.state.found.reset();
     return;
   }
   core.state.lost = hello.your_newest;
+  // What is written here from now on must not count as of the life that was lost.
+  core.store.clock().observe(core.state.lost);
   core.log('e', stopped());
   in_transaction([] {});
 }
@@ -118,6 +126,7 @@ void Node::Impl::new_identity(const Request& request) {
     core.renew({core.state.self, core.services.random.next() | 1, fork, copied}, becomes, request.id);
   }
   misplaced = core.store.place_trouble();
+  copied_at = 0;
   for (auto& [id, peer] : peers) {
     peer.twin = peer.met = peer.in_flight = peer.asking = false;
     peer.own_checked = 0;

@@ -326,6 +326,11 @@ NodeStatus Node::Impl::status() {
     server.state = state_of(peer, server.queued);
     server.last_success_ms = peer.last_success_ms;
     server.last_error = !status.identity.empty() ? status.blocked : peer.blocked;
+    if (server.last_error.empty() && peer.needs_copy_there && !peer.reachable())
+      server.last_error =
+          "it keeps no changes from so long ago, and has no URL here from which a copy could be taken: "
+          "give it one with alter_server, then call copy('" +
+          peer.config.name + "') here with direction 'pull', on_existing 'source'";
     if (server.last_error.empty() && peer.needs_copy_there)
       server.last_error = "it keeps no changes from so long ago: call copy('" + peer.config.name +
                           "') here with direction 'pull', on_existing 'source'";

@@ -51,6 +51,8 @@ class Node::Impl {
   std::string servers_in_query();
   void greet(Peer& peer);
   void greet_only();
+  std::string told_in_greeting(const Peer& peer);
+  PositionNumber judged_as_of(const Peer& peer);  // where it was when we judged whether it needs a copy
   void take_hello(Peer& peer, const Hello& hello);
   void ship();
   void leave_out_by_setting(Peer& peer);
@@ -71,7 +73,6 @@ class Node::Impl {
   // `answer`: what is to be done with it.
   struct Answer;
   void post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms, std::uint64_t answer_bytes, Answer answer);
-  bool outlived(const std::string& node, Origin origin);
   void met(const std::string& node, const std::string& name, Origin origin, bool takes,
            const std::optional<std::set<Origin>>& servers = {});
   Hlc horizon_limit();
@@ -91,6 +92,7 @@ class Node::Impl {
   // receiving.cpp
   Peer* peer_of(const HttpRequest& head);
   Peer* introduce(const HttpRequest& head, const std::string& node, AuthResult& result);
+  void becomes(Peer& peer, Origin origin);
   HttpResponse answer_hello(const HttpRequest& request, Peer* peer);
   HttpResponse answer_changes(const HttpRequest& request, Peer& peer);
   HttpResponse apply_inline(Peer& peer, std::shared_ptr<const Body> body, bool compressed);
@@ -142,6 +144,7 @@ class Node::Impl {
     Vector forgotten;  // and up to where its log was gone
     std::map<Origin, OriginMeta> start_metas;
     Version start_horizon;    // the source's G then
+    Hlc newest = 0;           // no change that was not settled there then is newer
     bool everything = false;  // all tables that both replicate
     std::uint64_t rows = 0;
     bool begun = false;
@@ -194,7 +197,9 @@ class Node::Impl {
   std::map<std::int64_t, Queued> queued;     // long documents, at most one a server
   std::map<std::int64_t, Refusal> refusals;  // of such documents: told when the sender comes again
   std::deque<Copy> copies;                   // one after the other
-  std::int64_t applying = 0;                 // the server whose long document is being applied
+  PositionNumber copied_at = 0;  // ours when the last copy was taken in: who judged before that whether we need one
+                                 // does not know of it
+  std::int64_t applying = 0;     // the server whose long document is being applied
   std::map<std::string, std::uint64_t> troubles_logged_ms;
   std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0,
                 forced_cuts = 0;

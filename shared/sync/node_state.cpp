@@ -23,6 +23,11 @@ Hlc NodeState::horizon(Hlc own_watermark) const {
     auto at = metas.find(origin);
     horizon = std::min(horizon, at == metas.end() ? 0 : at->second.watermark);
   }
+  for (auto& [origin, newest] : missing) {
+    auto at = metas.find(origin);
+    if (at == metas.end() || at->second.newest < newest)
+      horizon = std::min(horizon, at == metas.end() ? 0 : at->second.watermark);
+  }
   return horizon;
 }
 
@@ -54,7 +59,15 @@ void NodeState::take_meta(Origin origin, const OriginMeta& meta) {
   at->second = meta;
   judge_members();
   if (added) return;
-  if (auto member = members.find(origin); member != members.end()) member->second.left = false;
+  if (auto member = members.find(origin); member != members.end() && !closed(origin)) member->second.left = false;
+}
+
+bool NodeState::closed(Origin origin) const {
+  auto member = members.find(origin);
+  if (member == members.end() || !member->second.left || member->second.node.empty()) return false;
+  return std::any_of(members.begin(), members.end(), [&](auto& other) {
+    return other.first != origin && !other.second.left && other.second.node == member->second.node;
+  });
 }
 
 void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::map<Origin, OriginMeta>& their_metas) {
@@ -211,6 +224,16 @@ std::string NodeState::encode(Hlc promised) const {
   }
   out.number(partial.size());
   for (Origin origin : partial) out.fixed64(origin);
+  out.number(missing.size());
+  for (auto& [origin, newest] : missing) {
+    out.fixed64(origin);
+    out.fixed64(newest);
+  }
+  if (found) {
+    out.number(found->position.number);
+    out.fixed64(found->position.tag);
+    out.fixed64(found->watermark);
+  }
   return out.take();
 }
 
@@ -262,6 +285,16 @@ NodeState NodeState::decode(const std::string& bytes) {
     table.since_ms = in.number();
   }
   for (std::uint64_t left = in.number(); left > 0; left--) state.partial.insert(in.fixed64());
+  if (in.done()) return state;
+  for (std::uint64_t left = in.number(); left > 0; left--) {
+    Origin origin = in.fixed64();
+    state.missing[origin] = in.fixed64();
+  }
+  if (in.done()) return state;
+  HistoryEnd& found = state.found.emplace();
+  found.position.number = in.number();
+  found.position.tag = in.fixed64();
+  found.watermark = in.fixed64();
   return state;
 }
 

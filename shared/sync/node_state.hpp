@@ -2,6 +2,7 @@
 // that it moves in the same transaction as the rows it speaks of.
 #pragma once
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -31,6 +32,12 @@ struct ParkedTable {
   bool caught_up() const;
 };
 
+// Where this database's history ended when it was found.
+struct HistoryEnd {
+  Position position;
+  Hlc watermark = 0;
+};
+
 struct NodeState {
   Origin self = 0;
   Hlc hlc = 0;                         // promised: no version up to it is given again, also after a crash
@@ -39,6 +46,12 @@ struct NodeState {
   std::map<Origin, Member> members;    // own included
   Hlc prune_horizon = 0;               // G
   Hlc lost = 0;  // a change that we made says another server, and that is not here: we are not who we were; 0: none
+  // At the first start since a server last knew something of us that was made after a start. Should we turn out to be
+  // an older backup, no more than this is in the other history as well.
+  std::optional<HistoryEnd> found;
+  // Of our earlier incarnations: the newest change that a server has and we lost. Until it has come back, nothing newer
+  // than what we have of that origin is confirmed, or it would be forgotten elsewhere before we get it.
+  std::map<Origin, Hlc> missing;
   std::map<TableId, Version> truncates;     // T
   std::map<Origin, PositionNumber> pruned;  // per origin: the log up to here is gone
   std::map<std::int64_t, KnownServer> servers;
@@ -66,6 +79,8 @@ struct NodeState {
   // back.
   void take_meta(Origin origin, const OriginMeta& meta);
   void take_members(const std::map<Origin, Member>& members, const std::map<Origin, OriginMeta>& metas);
+  // Another incarnation of that node followed it: it stays closed, however late what it sent arrives.
+  bool closed(Origin origin) const;
   // H14: had the writer of `winner` seen `loser`?
   bool had_seen(Version winner, Version loser) const;
 

@@ -53,5 +53,47 @@ TEST(NodeStateTest, RemembersWhatWasWithheld) {
   EXPECT_TRUE(NodeState::decode(without).servers[7].withheld.empty());
 }
 
+// A restored node was waited for under its old incarnation again: a late document of that one said something newer of
+// it, and it was taken for a member that is back.
+TEST(NodeStateTest, AnIncarnationThatWasFollowedStaysClosed) {
+  NodeState state = three_members();
+  for (auto& [origin, member] : state.members) member.node = "node " + std::to_string(origin);
+  state.members[2].left = true;
+  state.members[4].node = "node 2";
+  EXPECT_TRUE(state.closed(2));
+  state.take_meta(2, {11, 110, 100, {}});
+  EXPECT_EQ(state.metas[2].watermark, 110u);
+  EXPECT_TRUE(state.members[2].left);
+  state.members[4].left = true;
+  EXPECT_FALSE(state.closed(2));
+  state.take_meta(2, {12, 120, 110, {}});
+  EXPECT_FALSE(state.members[2].left) << "nobody followed it: it is back";
+}
+
+// Changes that a restored node had lost were forgotten by the others before they had come back: it confirmed everything
+// of the members, to whom its earlier incarnation does not belong any more.
+TEST(NodeStateTest, WhatWasLostIsNotConfirmedBeforeItIsBack) {
+  NodeState state = three_members();
+  state.members[4].left = true;
+  state.metas[4] = {10, 50, 40, {}, 45};
+  EXPECT_EQ(state.horizon(100), 100u);
+  state.missing[4] = 60;
+  EXPECT_EQ(state.horizon(100), 50u);
+  NodeState read = NodeState::decode(state.encode(0));
+  EXPECT_EQ(read.missing, state.missing);
+  EXPECT_FALSE(read.found);
+  read.metas[4].newest = 60;
+  EXPECT_EQ(read.horizon(100), 100u);
+}
+
+TEST(NodeStateTest, RemembersWhereItsHistoryWasFound) {
+  NodeState state = three_members();
+  state.found = {{7, 8}, 9};
+  NodeState read = NodeState::decode(state.encode(0));
+  ASSERT_TRUE(read.found);
+  EXPECT_EQ(read.found->position.number, 7u);
+  EXPECT_EQ(read.found->watermark, 9u);
+}
+
 }  // namespace
 }  // namespace rowmesh

@@ -87,6 +87,7 @@ struct Peer {
 
   // the request with which it asks us, when we have no URL for it
   bool asked_for_changes = false;
+  bool ask_again = false;  // and is to say once more where it stands, before anybody says that it needs a copy
   std::uint64_t asked_since_ms = 0;
   std::shared_ptr<Body> ready;  // the document that it gets
   bool ready_compressed = false;

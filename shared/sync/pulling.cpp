@@ -130,8 +130,8 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
   if (!query.starts_with(part))
     return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
   std::uint64_t rows = 0, conflicts = 0;
+  peer.ask_again = false;
   take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));
-  peer.received.reset();  // nobody knows how long the request was on its way
   peer.last_received_ms = core.now_ms();
   peer.asked_for_changes = true;
   peer.asked_since_ms = core.now_ms();
@@ -143,6 +143,7 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
 HttpResponse Node::Impl::later(const HttpRequest& request) {
   Peer* peer = peer_of(request);
   if (!peer || !peer->asked_for_changes) return nothing_yet();
+  peer->asked_at = core.state.prune_horizon;  // it asks again when it has this answer
   if (peer->ready) {
     HttpResponse response;
     response.status = 200;
@@ -152,7 +153,7 @@ HttpResponse Node::Impl::later(const HttpRequest& request) {
     peer->asked_for_changes = false;
     return response;
   }
-  if (core.now_ms() < peer->asked_since_ms + hold_ms && peer->may_ship() && enabled) return {};
+  if (core.now_ms() < peer->asked_since_ms + hold_ms && peer->may_ship() && enabled && !peer->ask_again) return {};
   peer->asked_for_changes = false;
   return nothing_yet();
 }

@@ -188,6 +188,15 @@ HttpResponse Node::Impl::handle(const HttpRequest& request) {
   }
 }
 
+// What it answered before, under an earlier incarnation, may come later.
+void Node::Impl::becomes(Peer& peer, Origin origin) {
+  Origin before = std::exchange(known(peer).origin, origin);
+  if (before == 0 || before == origin) return;
+  peer.generation++;
+  peer.met = peer.in_flight = peer.asking = false;
+  peer.received.reset();
+}
+
 HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   Origin origin = number_of(request, "origin");
   if (peer) {
@@ -195,8 +204,8 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
       return refuse(
           RefusedFor::document, 409, "same_node",
           "two databases come here with the identity of '" + peer->config.name + "': one is a copy of the other");
-    if (origin != 0) {
-      known(*peer).origin = origin;
+    if (origin != 0 && !core.state.closed(origin)) {
+      becomes(*peer, origin);
       if (request.query.ends_with("&partial=1")) core.state.partial.insert(origin);
       met(known(*peer).node, "", origin, peer->takes(), servers_of(request));
       // Who cannot be reached from here is met by this; who can be still has to say what it knows of us.
@@ -204,6 +213,14 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
         decide_what_is_kept();
         force |= !core.hold_prune;
       }
+    }
+    if (!peer->greets() && number_of(request, "yours") == core.state.self && !in_store) {
+      Hello told;
+      told.your_position = number_of(request, "position");
+      told.your_newest = number_of(request, "newest");
+      told.needs_copy = request.query.find("&needs_copy=") != std::string::npos;
+      told.needs_copy_as_of = number_of(request, "needs_copy");
+      judge_identity(*peer, told);
     }
     peer->last_received_ms = core.now_ms();
     // It is there and knows us: no need to wait for as long as we did while it was not.
@@ -217,7 +234,11 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.clock_ms = core.now_ms();
   hello.progress = progress();
   hello.instance = instance;
-  if (peer) hello.needs_copy = peer->needs_copy;
+  hello.closed = core.state.closed(origin);
+  if (peer) {
+    hello.needs_copy = peer->needs_copy;
+    hello.needs_copy_as_of = judged_as_of(*peer);
+  }
   if (auto yours = core.state.metas.find(origin);
       peer && yours != core.state.metas.end() && core.state.applied.contains(origin)) {
     hello.your_position = core.state.applied[origin].number;
@@ -280,10 +301,12 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
   });
   if (applier.header().node != known(peer).node)
     throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");
-  known(peer).origin = applier.header().sender;
   core.owed_watermark = std::max(core.owed_watermark, applier.header().prune_horizon);
   core.awaited_elsewhere = std::max(core.awaited_elsewhere, std::min(applier.header().awaited, applier.header().hlc));
-  met(known(peer).node, "", applier.header().sender, true);
+  if (!core.state.closed(applier.header().sender)) {
+    becomes(peer, applier.header().sender);
+    met(known(peer).node, "", applier.header().sender, true);
+  }
   peer.meters.documents_received++;
   peer.meters.bytes_received += size;
   if (anything) {

@@ -58,7 +58,7 @@ void Node::Impl::in_transaction(const std::function<void()>& work, Batch* with) 
     throw;
   }
   core.window.keep_changes();
-  if (with && !with->entries.empty()) {
+  if (with && (with->newest != 0 || !with->entries.empty())) {
     with->sequence = core.first_written();
     core.window.add_batch(std::move(*with));
   }

@@ -102,12 +102,31 @@ std::string Node::Impl::servers_in_query() {
   return text;
 }
 
+// What an answer to its own greeting would tell it: perhaps it cannot reach us to ask.
+std::string Node::Impl::told_in_greeting(const Peer& peer) {
+  Origin origin = known(peer).origin;
+  auto meta = core.state.metas.find(origin);
+  auto applied = core.state.applied.find(origin);
+  if (origin == 0) return "";
+  std::string told = "&yours=" + to_hex(origin);
+  if (meta != core.state.metas.end() && applied != core.state.applied.end())
+    told += "&position=" + to_hex(applied->second.number) + "&newest=" + to_hex(meta->second.newest);
+  if (peer.needs_copy) told += "&needs_copy=" + to_hex(judged_as_of(peer));
+  return told;
+}
+
+PositionNumber Node::Impl::judged_as_of(const Peer& peer) {
+  auto theirs = known(peer).applied.find(known(peer).origin);
+  return theirs == known(peer).applied.end() ? 0 : theirs->second.number;
+}
+
 void Node::Impl::greet(Peer& peer) {
   HttpRequest request;
   request.method = "GET";
   request.path = "/rowmesh/v1/hello";
   request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) +
-                  "&servers=" + servers_in_query() + (peer.config.all_tables ? "" : "&partial=1");
+                  "&servers=" + servers_in_query() + told_in_greeting(peer) +
+                  (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0), [this](Peer& answered, HttpResponse response) {
     if (response.status != 200) {
@@ -124,19 +143,11 @@ void Node::Impl::greet_only() {
   }
 }
 
-// Said by an earlier incarnation of the node than the one that we have met: held up on the way.
-bool Node::Impl::outlived(const std::string& node, Origin origin) {
-  auto here = core.state.members.find(origin);
-  if (here == core.state.members.end() || !here->second.left) return false;
-  return std::any_of(core.state.members.begin(), core.state.members.end(),
-                     [&](auto& one) { return one.first != origin && one.second.node == node && !one.second.left; });
-}
-
 // `takes`: we take its changes. Otherwise nobody waits to hear from it, unless somebody else does
 // (NodeState::take_meta).
 void Node::Impl::met(const std::string& node, const std::string& name, Origin origin, bool takes,
                      const std::optional<std::set<Origin>>& servers) {
-  if (outlived(node, origin)) return;
+  if (core.state.closed(origin)) return;  // said by an earlier incarnation than we have met: held up on the way
   for (auto& [other, member] : core.state.members)
     if (member.node == node && other != origin)
       member.left = true;  // an earlier incarnation: a closed origin holds nothing back
@@ -154,7 +165,6 @@ void Node::Impl::met(const std::string& node, const std::string& name, Origin or
 void Node::Impl::owe_announcement() { core.owed_watermark = std::max(core.owed_watermark, core.store.clock().now()); }
 
 void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
-  if (outlived(hello.node, hello.origin)) return;  // it is asked again at the next tick
   peer.clock_ahead_ms = static_cast<std::int64_t>(hello.clock_ms) - static_cast<std::int64_t>(core.now_ms());
   if (hello.protocol_min > 1 || hello.protocol_max < 1) {
     peer.blocked = "it speaks protocol " + std::to_string(hello.protocol_min) + " to " +
@@ -164,6 +174,9 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
                        ? "the address is this server's own: give the other server's URL"
                        : "it has this server's own node id: one database is a copy of the other; call "
                          "new_identity('copied') on the copy";
+  } else if (core.state.closed(hello.origin)) {
+    peer.blocked =
+        "it was put back to a state from before it was given a new identity; it stops when it has greeted us";
   } else if (std::uint64_t now_ms = core.now_ms(); now_ms > hello.clock_ms + limits::own_clock_ahead_ms) {
     peer.blocked = "this server's clock is " + std::to_string((now_ms - hello.clock_ms) / 1000) +
                    " s ahead of its clock; set both by NTP";
@@ -183,7 +196,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   // would keep ours there: a cut now notes the time of meeting, and the next one may announce it.
   if (server.origin != hello.origin) force = true;
   server.node = hello.node;
-  server.origin = hello.origin;
+  becomes(peer, hello.origin);
   if (hello.partial) core.state.partial.insert(hello.origin);
   met(hello.node, hello.name, hello.origin, peer.takes(), hello.servers);
   decide_what_is_kept();
@@ -458,7 +471,12 @@ void Node::Impl::ship() {
     }
   }
   core.store.commit();
-  for (Peer* peer : to_greet) greet(*peer);
+  for (Peer* peer : to_greet) {
+    if (peer->reachable())
+      greet(*peer);
+    else
+      peer->ask_again = true;
+  }
   for (auto& [peer, index] : to_send) send_document(*peer, made[index].second);
 }
 
@@ -496,6 +514,7 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
     // Further than we are, or there under another tag: has it met another history of ours? hello tells.
     const Position &own = core.state.applied[core.state.self], &there = progress.applied[core.state.self];
     if (there.number > own.number || (there.number == own.number && there.tag != own.tag)) answered.met = false;
+    if (there.number == own.number && there.tag == own.tag) core.state.found.reset();
     answered.wanted = {};
   });
 }

@@ -171,6 +171,10 @@ void ClusterRun::obey() {
     }
     for (auto& server : status.servers)
       if (server.state == "needs copy" && server.last_error.find("here with") != std::string::npos) {
+        if (server.url.empty())
+          here.store->change_server(server.id, [&](ServerConfig& config) {
+            config.url = SimulatedNetwork::url(std::stoul(config.name.substr(4)));
+          });
         tell(std::to_string(i) + " copies from " + server.name);
         here.store->request("copy", R"({"server":")" + server.name + R"(","direction":"pull","on_existing":"source"})");
         here.wake_ms = now_ms_;
