@@ -92,8 +92,8 @@ class Core {
   // wait.
   std::map<Origin, Hlc> received();
   Hlc newest_confirmed();
-  Hlc newest_of_others() const;  // above what we have of them, settled or not
-  bool knows_own(Hlc version);   // was this version given here, by this history?
+  Hlc newest_of_others();       // above what we have of them, settled or not
+  bool knows_own(Hlc version);  // was this version given here, by this history?
   // Positions of ours go on above this one.
   void number_from(PositionNumber number) { first_number_ = std::max(first_number_, number); }
   Hlc newest_at_start = 0;  // of our own versions in the history that was found
@@ -152,6 +152,7 @@ class Core {
   // What NodeState::hlc becomes with the next state that is written. It looks a little ahead, so that a watermark may
   // be announced without being written first; by the time of day, so that many starts do not add up.
   Hlc promise() const;
+  void for_each_version(const std::function<void(Version)>& visit);
   std::vector<Hlc> own_versions_above(Hlc floor);                     // each once, ascending
   static constexpr std::uint64_t renewal_part = 2;                    // first number of a history record
   void rename_window(const Renewal& renewal, std::int64_t sequence);  // of its record; 0: it is made now

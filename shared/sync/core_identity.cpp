@@ -148,7 +148,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.members[renewal.after] = Member{becomes.node, becomes.name, false};
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
   OriginMeta& meta = next.metas[renewal.after];
-  meta = {Window::renamed_position, watermark, 0, {}, 0};
+  meta = {Window::renamed_position, watermark, 0, {}, renewal.ahead.empty() ? 0 : renewal.floor + renewal.ahead.size()};
   meta.horizon = next.horizon(watermark);
   for (auto& [origin, other] : next.metas)
     if (origin != renewal.after) meta.received[origin] = other.watermark;
@@ -179,33 +179,42 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   load_config();
 }
 
-Hlc Core::newest_of_others() const {
+void Core::for_each_version(const std::function<void(Version)>& visit) {
+  auto visit_columns = [&](const ColumnVersions& columns) {
+    visit(columns.base);
+    for (auto& [column, version] : columns.changed) visit(version);
+  };
+  for (auto& [id, version] : state.truncates) visit(version);
+  for (auto& [id, table] : tables_)
+    window.for_each(id, [&](const Entry& entry) {
+      for (const Life& life : entry.state.lives) {
+        visit(life.birth), visit(life.removed), visit_columns(life.columns);
+        if (life.moved) visit(life.moved->version), visit(life.moved->to_birth), visit_columns(life.moved->seen);
+        for (const Meant& meant : life.meant) visit(meant.birth);
+      }
+    });
+}
+
+// What others said of themselves, for what lost to ours is in no row; and what is in rows, for an incarnation may not
+// have said anything of itself yet.
+Hlc Core::newest_of_others() {
   Hlc newest = state.prune_horizon;
   for (auto& [origin, meta] : state.metas)
     if (origin != state.self) newest = std::max(newest, meta.newest);
+  for_each_version([&](Version version) {
+    if (version.origin != state.self) newest = std::max(newest, version.hlc);
+  });
   return newest;
 }
 
 std::vector<Hlc> Core::own_versions_above(Hlc floor) {
   std::vector<Hlc> own;
-  auto add = [&](Version version) {
-    if (version.origin == state.self && version.hlc > floor) own.push_back(version.hlc);
-  };
-  auto add_columns = [&](const ColumnVersions& columns) {
-    add(columns.base);
-    for (auto& [column, version] : columns.changed) add(version);
-  };
-  for (auto& [id, version] : state.truncates) add(version);
   for (const Batch& batch : window.batches())
-    if (batch.ends.size() == 1 && batch.ends[0].first == state.self) add({batch.newest, state.self});
-  for (auto& [id, table] : tables_)
-    window.for_each(id, [&](const Entry& entry) {
-      for (const Life& life : entry.state.lives) {
-        add(life.birth), add(life.removed), add_columns(life.columns);
-        if (life.moved) add(life.moved->version), add(life.moved->to_birth), add_columns(life.moved->seen);
-        for (const Meant& meant : life.meant) add(meant.birth);
-      }
-    });
+    if (batch.ends.size() == 1 && batch.ends[0].first == state.self && batch.newest > floor)
+      own.push_back(batch.newest);
+  for_each_version([&](Version version) {
+    if (version.origin == state.self && version.hlc > floor) own.push_back(version.hlc);
+  });
   std::sort(own.begin(), own.end());
   own.erase(std::unique(own.begin(), own.end()), own.end());
   return own;
