@@ -138,8 +138,11 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
     watermark = 0;
     store.restart_clock(std::max(renewal.floor + renewal.ahead.size(), ms_to_hlc(now_ms())));
   }
+  Hlc confirmed = state.own_meta().horizon;
   NodeState next = state;
   close_origin(next, renewal);
+  // What it wrote under the old origin is here, also where a table waits for what others wrote.
+  for (auto& [name, parked] : next.parked) parked.covered[renewal.before] = next.applied[renewal.before];
   next.self = renewal.after;
   next.hlc = promise();
   if (next.lost != 0 && !renewal.before_goes_on) next.missing[renewal.before] = next.lost;
@@ -149,9 +152,9 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
   OriginMeta& meta = next.metas[renewal.after];
   meta = {Window::renamed_position, watermark, 0, {}, renewal.ahead.empty() ? 0 : renewal.floor + renewal.ahead.size()};
-  meta.horizon = next.horizon(watermark);
-  for (auto& [origin, other] : next.metas)
-    if (origin != renewal.after) meta.received[origin] = other.watermark;
+  meta.received = received();  // while a table waits, neither of the two says more than before
+  meta.received[renewal.before] = next.metas[renewal.before].watermark;
+  meta.horizon = next.parked.empty() ? next.horizon(watermark) : confirmed;
   PackedWriter data;
   data.number(renewal_part);
   data.fixed64(renewal.before);
