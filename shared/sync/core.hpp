@@ -91,7 +91,7 @@ class Core {
   // The watermarks of the others up to which everything is here; what was announced before, while a table's changes
   // wait.
   std::map<Origin, Hlc> received();
-  Hlc newest_confirmed();
+  Hlc newest_confirmed(const Vector& just_told);
   Hlc newest_of_others();       // above what we have of them, settled or not
   bool knows_own(Hlc version);  // was this version given here, by this history?
   // Positions of ours go on above this one.

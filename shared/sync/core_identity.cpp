@@ -224,8 +224,9 @@ std::vector<Hlc> Core::own_versions_above(Hlc floor) {
 }
 
 // The newest version of ours that a server of ours has confirmed.
-Hlc Core::newest_confirmed() {
+Hlc Core::newest_confirmed(const Vector& just_told) {
   PositionNumber confirmed = 0;
+  if (auto own = just_told.find(state.self); own != just_told.end()) confirmed = own->second.number;
   for (auto& [id, server] : state.servers)
     if (auto own = server.applied.find(state.self); own != server.applied.end())
       confirmed = std::max(confirmed, own->second.number);

@@ -75,29 +75,33 @@ void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   in_transaction([] {});
 }
 
-// How far we may have promised somebody that nothing comes from us any more. What they hand on is no more than that.
-Hlc Node::Impl::promised(const Peer& greeted) {
+// Of a server whose last answer may be lost nobody knows what it has; but it takes nothing from further ahead than
+// this.
+Hlc Node::Impl::perhaps_taken(const Peer& greeted) {
+  bool all_told = std::all_of(peers.begin(), peers.end(), [&](auto& one) {
+    return &one.second == &greeted || (one.second.met && one.second.received) || known(one.second).origin == 0;
+  });
+  return all_told ? 0 : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms);
+}
+
+// How far we have promised somebody that nothing comes from us any more. What they hand on is no more than that.
+Hlc Node::Impl::promised() {
   Hlc promised = 0;
-  for (auto& [id, peer] : peers) {
-    bool told = peer.received && (peer.met || &peer == &greeted);
-    if (told) {
+  for (auto& [id, peer] : peers)
+    if (peer.received)
       if (auto ours = peer.received->find(core.state.self); ours != peer.received->end())
         promised = std::max(promised, ours->second);
-    } else if (known(peer).origin != 0) {  // its last answer may have been lost; it takes nothing from further ahead
-      Hlc at_most = ms_to_hlc(core.now_ms() + limits::clock_ahead_ms);
-      promised = std::max(promised, std::min(core.state.own_meta().watermark, at_most));
-    }
-  }
   return promised;
 }
 
 // After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others
 // have of us, and what we have of others.
-void Node::Impl::judge_clock(const Peer& greeted) {
+void Node::Impl::judge_clock(const Peer& greeted, const Progress& progress) {
   std::uint64_t now_ms = core.now_ms();
   Hlc ahead = core.store.clock().now();
   if (hlc_to_ms(ahead) <= now_ms + limits::own_clock_ahead_ms) return;
-  Hlc fork = core.newest_confirmed(), floor = std::max({fork, core.newest_of_others(), promised(greeted)});
+  Hlc fork = std::max(core.newest_confirmed(progress.applied), perhaps_taken(greeted));
+  Hlc floor = std::max({fork, core.newest_of_others(), promised()});
   // What others have stays as it is. Where that is ahead as well, it is this clock that is behind now.
   if (hlc_to_ms(floor) > now_ms + limits::own_clock_ahead_ms) return;
   core.log('w', "the clock was corrected: versions that nobody has yet go back by " +
@@ -121,7 +125,7 @@ void Node::Impl::new_identity(const Request& request) {
     core.store.commit();
   } else {
     bool copied = kind == "copied";
-    Hlc fork = core.state.lost != 0 ? core.state.lost : copied ? core.newest_at_start : core.newest_confirmed();
+    Hlc fork = core.state.lost != 0 ? core.state.lost : copied ? core.newest_at_start : core.newest_confirmed({});
     if (copied) becomes.node = new_uuid(core.services.random);
     core.renew({core.state.self, core.services.random.next() | 1, fork, copied}, becomes, request.id);
   }

@@ -116,8 +116,9 @@ class Node::Impl {
   std::string identity_trouble();  // '', 'copied' or 'restored'
   std::string stopped();           // why this node stands still, as a sentence; '': it does not
   void judge_identity(Peer& peer, const Hello& hello);
-  void judge_clock(const Peer& greeted);
-  Hlc promised(const Peer& greeted);
+  void judge_clock(const Peer& greeted, const Progress& progress);
+  Hlc perhaps_taken(const Peer& greeted);
+  Hlc promised();
   void new_identity(const Request& request);
   bool hears_twins(Peer& peer, std::uint64_t instance);
 

@@ -189,7 +189,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   }
   judge_identity(peer, hello);
   take_received(peer, hello.progress);
-  judge_clock(peer);
+  judge_clock(peer, hello.progress);
   KnownServer& server = known(peer);
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
   // What it forgot while it was alone may be newer than our watermark, and a transaction that stays open from now on
