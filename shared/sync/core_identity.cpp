@@ -127,11 +127,9 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
 void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request) {
   cut_alone();
   flush();
-  store.begin(TransactionKind::write);
-  if (store.log_must_be_read()) {
-    store.rollback();
+  StoreTransaction transaction(store, TransactionKind::write);
+  if (store.log_must_be_read())
     throw Error(ErrorKind::transient, "busy", "local writers leave no gap; it will be tried again");
-  }
   if (renewal.corrected) {
     renewal.floor = std::max(renewal.floor, newest_of_others());
     renewal.ahead = own_versions_above(renewal.floor);
@@ -170,7 +168,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   last_sequence_ = store.append_history({&record, 1});
   store.set_identity({becomes.node, renewal.after, becomes.name});
   if (request != 0) store.finish_request(request);
-  store.commit();
+  transaction.commit();
   state = std::move(next);
   rename_window(renewal, 0);
   if (renewal.corrected) {

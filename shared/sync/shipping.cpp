@@ -405,6 +405,7 @@ bool Node::Impl::once_heard(const Peer& peer, Origin origin) {
 }
 
 void Node::Impl::ship() {
+  judge_clock_unasked();
   std::uint64_t now_ms = core.now_ms();
   std::vector<Peer*> ready;
   for (auto& [id, peer] : peers) {
