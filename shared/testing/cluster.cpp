@@ -123,6 +123,7 @@ void ClusterRun::step_until(std::uint64_t until_ms) {
     } else {
       guarded(who, [&] { tick(who); });
     }
+    watch();
   }
   now_ms_ = std::max(now_ms_, until_ms);
 }
@@ -147,6 +148,7 @@ void ClusterRun::live() {
   if (outcome_.failure.empty()) heal();
   settle();
   if (outcome_.failure.empty()) check();
+  if (outcome_.failure.empty()) check_liveness();
 }
 
 // Until all are equal, and then until what is settled is forgotten.

@@ -16,6 +16,12 @@ namespace rowmesh::testing {
 enum class Topology : std::uint8_t { mesh, star, chain, ring };
 const char* to_string(Topology topology);
 
+// Virtual time from the end of the faults: until all nodes are equal, and until all that is settled is forgotten.
+// Stated in docs/guarantees.md.
+struct Liveness {
+  std::uint64_t equal_ms = 0, forgotten_ms = 0;
+};
+
 struct Plan {
   std::uint64_t seed = 1;
   std::size_t nodes = 3;
@@ -45,6 +51,7 @@ struct Plan {
   Plan without(std::initializer_list<bool Plan::*> features) const;
   // The node that gets some tables only; none: the number of nodes.
   std::size_t leaf() const;
+  Liveness liveness() const;
   bool topology_changes() const { return links || joins || leaves; }
   std::string text() const;
 };

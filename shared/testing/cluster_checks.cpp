@@ -56,14 +56,19 @@ std::string ClusterRun::difference() const {
   return "";
 }
 
-void ClusterRun::collect_present(std::size_t i, std::set<std::string>& present) const {
+void ClusterRun::collect_present(std::size_t i, std::set<std::string>& present,
+                                 std::initializer_list<const char*> tables) const {
   MemoryStore& store = *nodes_[i]->store;
-  for (const char* table : {"things", "names", "parts"})
+  std::set<TableId> looked_at;
+  for (const char* table : tables) {
+    looked_at.insert(store.table(table).id);
     for (auto& [key, row] : store.rows(table))
       for (const Value& value : row.values.view())
         if (value.kind == ValueKind::text) present.insert(Ledger::name_of(value.text));
+  }
   for (auto& row : store.load_side())
-    for (auto& value : Ledger::values_in(row.payload)) present.insert(value);
+    if (looked_at.contains(row.table))
+      for (auto& value : Ledger::values_in(row.payload)) present.insert(value);
 }
 
 void ClusterRun::collect_listed(std::size_t i, std::set<std::string>& listed) const {
@@ -107,6 +112,17 @@ std::uint64_t ClusterRun::documents_sent() const {
     if (nodes_[i]->node)
       for (auto& server : nodes_[i]->node->details()) sent += server.meters.documents_sent;
   return sent;
+}
+
+void ClusterRun::check_liveness() {
+  Liveness most = plan_.liveness();
+  auto late = [](const char* what, std::uint64_t took_ms, std::uint64_t at_most_ms) {
+    return std::string("late: ") + what + " after " + std::to_string(took_ms / 1000) + " s, not within " +
+           std::to_string(at_most_ms / 1000) + " s";
+  };
+  if (outcome_.equal_ms > most.equal_ms) return fail(late("equal", outcome_.equal_ms, most.equal_ms));
+  if (outcome_.forgotten_ms > most.forgotten_ms)
+    return fail(late("settled forgotten", outcome_.forgotten_ms, most.forgotten_ms));
 }
 
 // Nothing goes round in circles, and what is settled is forgotten.

@@ -80,6 +80,13 @@ std::size_t Plan::leaf() const {
   return has_one ? nodes - 1 : nodes;
 }
 
+// Pauses between attempts grow to 30 s, an answer is awaited for up to 15 s. Who has no URL asks, and a question that
+// was lost silences the line for up to 90 s where answers had been long in coming. A chain passes on at each link.
+Liveness Plan::liveness() const {
+  if (pull) return {150000, 180000};
+  return {90000, 120000};
+}
+
 std::string Plan::text() const {
   std::string text = "seed " + std::to_string(seed) + ", " + std::to_string(nodes) + " nodes, " + to_string(topology) +
                      ", " + std::to_string(transactions) + " transactions";

@@ -17,6 +17,14 @@ struct SkewedWall : WallClock {
   std::int64_t skew_ms = 0;
 };
 
+// What cluster_invariants.cpp has seen of a node.
+struct Watched {
+  PositionNumber position = 0;                     // own, at the last look
+  std::uint64_t committed = 0;                     // Ledger::now() then
+  std::map<PositionNumber, std::uint64_t> covers;  // up to which number of the ledger a position surely goes
+  std::map<std::size_t, std::uint64_t> checked;    // and up to which each other node's were looked for here
+};
+
 struct SimulatedNode {
   SimulatedNode(const std::uint64_t& now_ms, std::uint64_t seed) : wall(now_ms), random(seed), workload(store) {}
   SkewedWall wall;
@@ -30,6 +38,7 @@ struct SimulatedNode {
   std::uint64_t closed_until_ms = 0;  // its backup is being put back
   bool gone = false;                  // for good: it is no member any more
   bool joining = false;               // it has not got its copy yet
+  Watched watched;
   std::string copy_from, copy_ended;  // by this server; what the log says if it failed
 };
 
@@ -80,7 +89,8 @@ class ClusterRun {
 
   // cluster_checks.cpp
   std::vector<std::size_t> members() const;
-  void collect_present(std::size_t i, std::set<std::string>& present) const;
+  void collect_present(std::size_t i, std::set<std::string>& present,
+                       std::initializer_list<const char*> tables = {"things", "names", "parts"}) const;
   void collect_listed(std::size_t i, std::set<std::string>& listed) const;
   void fail(const std::string& why);
   void tell(const std::string& line);
@@ -89,6 +99,15 @@ class ClusterRun {
   void check_rest();
   bool at_rest() const;
   std::uint64_t documents_sent() const;
+  void check_liveness();
+
+  // cluster_invariants.cpp
+  void watch();
+  std::uint64_t covered(std::size_t i, std::size_t other) const;
+  void look_for_written(std::size_t i, std::size_t other, std::uint64_t after, std::uint64_t upto,
+                        const std::set<std::string>& present);
+  void note_coverage(std::size_t i);
+  void watch_progress(std::size_t i);
 
   Plan plan_;
   SeededRandom random_;

@@ -63,6 +63,15 @@ class Ledger {
   static constexpr char padding = '~';
   static std::string name_of(std::string_view value) { return std::string(value.substr(0, value.find(padding))); }
 
+  bool gone(const std::string& value) const { return gone_.contains(value); }
+  // Those that this one committed as number `after` + 1 to `upto`.
+  std::vector<std::string> written_by(const std::string& who, std::uint64_t after, std::uint64_t upto) const {
+    std::vector<std::string> values;
+    for (auto& [value, by] : written_)
+      if (by.who == who && by.number > after && by.number <= upto) values.push_back(value);
+    return values;
+  }
+
   // The workload's values in a text: v and digits, in quotes.
   static std::vector<std::string> values_in(const std::string& text) {
     std::vector<std::string> values;

@@ -1,0 +1,70 @@
+// What must hold at every moment of a run, looked at every so many events.
+#include "shared/sync/node_state.hpp"
+#include "shared/testing/cluster_run.hpp"
+
+namespace rowmesh::testing {
+namespace {
+constexpr std::uint64_t look_every = 100;  // events
+}
+
+void ClusterRun::watch() {
+  if (steps_ % look_every != 0) return;
+  for (std::size_t i : members())
+    if (nodes_[i]->node) note_coverage(i);
+  // Rows of a table that waits come after their positions, a backup takes both back, a clock that is set right gives
+  // positions anew, a node with some tables gets the positions of the others, and a thing's move to another number may
+  // be here before the row that it made.
+  if (plan_.integer_keys || plan_.schemas || plan_.backups || plan_.filters || plan_.clocks) return;
+  for (std::size_t i : members())
+    if (!nodes_[i]->joining) watch_progress(i);
+}
+
+// A position that was given since the last look has all that was committed before that look.
+void ClusterRun::note_coverage(std::size_t i) {
+  Watched& watched = nodes_[i]->watched;
+  PositionNumber position = nodes_[i]->node->status().position;
+  if (position < watched.position) watched.covers.erase(watched.covers.upper_bound(position), watched.covers.end());
+  if (position > watched.position) watched.covers[position] = watched.committed;
+  watched.position = position;
+  watched.committed = ledger_.now();
+}
+
+// Up to which number of the ledger node i has, by what it says on its disk, what `other` committed.
+std::uint64_t ClusterRun::covered(std::size_t i, std::size_t other) const {
+  std::string bytes = nodes_[i]->store->stored_state();
+  if (bytes.empty()) return 0;
+  NodeState state = NodeState::decode(bytes);
+  auto applied = state.applied.find(nodes_[other]->store->identity().origin);
+  if (applied == state.applied.end()) return 0;
+  auto& covers = nodes_[other]->watched.covers;
+  auto beyond = covers.upper_bound(applied->second.number);
+  return beyond == covers.begin() ? 0 : std::prev(beyond)->second;
+}
+
+void ClusterRun::watch_progress(std::size_t i) {
+  std::set<std::string> present;
+  collect_present(i, present, {"names"});
+  for (std::size_t other : members()) {
+    if (other == i) continue;
+    std::uint64_t upto = covered(i, other);
+    std::uint64_t& checked = nodes_[i]->watched.checked[other];
+    if (upto > checked) look_for_written(i, other, checked, upto, present);
+    checked = std::max(checked, upto);
+  }
+}
+
+// It is there, or was replaced by somebody who saw it, or somebody has it in the list.
+void ClusterRun::look_for_written(std::size_t i, std::size_t other, std::uint64_t after, std::uint64_t upto,
+                                  const std::set<std::string>& present) {
+  std::set<std::string> listed;
+  for (auto& value : ledger_.written_by("node " + std::to_string(other), after, upto)) {
+    if (present.contains(value) || ledger_.gone(value)) continue;
+    if (listed.empty())
+      for (std::size_t any = 0; any < nodes_.size(); any++) collect_listed(any, listed);
+    if (!listed.contains(value))
+      return fail("node " + std::to_string(i) + " says that it has what node " + std::to_string(other) +
+                  " wrote, and lacks " + value);
+  }
+}
+
+}  // namespace rowmesh::testing
