@@ -76,7 +76,12 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     Key key = encode_key(key_values);
     const Entry* at = core_.window.find(parent.id, key);
     const Life* meant = at ? life_at(at->state, written.origin, written.hlc, lost) : nullptr;
-    if (!meant || meant->in_table || (lost && !meant->moved && meant->dead(state_.truncated(parent.id)))) continue;
+    if (!meant || meant->in_table) continue;
+    // Of several deletes of a life the latest counts, so one that had long gone may look as if it had been there. It
+    // was not, where another one's row was.
+    const Life* shown = at->state.in_table();
+    bool another = lost || (shown && std::max(shown->applied_at, shown->shown_at) < written.hlc);
+    if (another && !meant->moved && meant->dead(state_.truncated(parent.id))) continue;
     mean(entry, life, reference.column, number.integer, meant->birth);
     if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});
   }

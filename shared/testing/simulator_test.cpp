@@ -272,6 +272,15 @@ TEST(KeptSeeds, AYoungerClaimToTheSameValue) { EXPECT_EQ(run_plan(everything(486
 // back (StoreTransaction).
 TEST(KeptSeeds, ATransactionThatNobodyEnded) { EXPECT_EQ(run_plan(everything(1053)).failure, ""); }
 
+// A reference named another row than its writer meant: after a restart it was taken for one to the number's elder row,
+// dead by two deletes, the later of which came after the reference (Applier::find_late_reference).
+TEST(KeptSeeds, AReferenceBesideARowThatWasDeletedTwice) {
+  EXPECT_EQ(run_plan(as_of(&Plan::filters, 50280)
+                         .without({&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks}))
+                .failure,
+            "");
+}
+
 // A table waited for ever on both sides, though it fitted again: each took its own document for one that had shown that
 // it does not, when it had not been taken for another reason (Peer::tried).
 TEST(KeptSeeds, TablesThatWaitForEachOther) {
