@@ -22,6 +22,7 @@ from fault_proxy import FaultProxy
 from harness import ClusterTest
 from nodes import SECRET, SqliteNode, mesh, wait_linked
 from postgres import children
+from waiting import wait_until
 
 SECONDS = float(os.environ.get("ROWMESH_NEMESIS_SECONDS", "40"))
 SEED = int(os.environ.get("ROWMESH_NEMESIS_SEED", str(int(time.time()))))
@@ -158,6 +159,8 @@ class Nemesis:
         if sessions:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.random.choice(sessions), signal.SIGKILL)
+            # Until it has noticed, the server still takes connections, which it then ends with all others.
+            wait_until(lambda: set(sessions) & set(children(node.server.postmaster())), lambda left: not left, "all sessions have been ended")
         node.wait_ready()
 
     def freeze(self):
