@@ -249,7 +249,7 @@ class Applier {
   std::set<TableId> recheck_;
   EntrySet revisit_;  // not in the document, but what they show may have changed by it
   EntrySet reconciled_;
-  Version own_version_;  // of all that this transaction changes by itself
+  Version own_version_;  // of all that a round of this transaction changes by itself
   std::map<std::pair<TableId, Key>, OwnItem> own_;
   AwaitedMoves awaited_, arrived_;
   std::vector<Moved> moved_;  // lives that were found moved in this transaction

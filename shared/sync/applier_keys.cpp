@@ -113,6 +113,7 @@ bool Applier::settle_keys() {
   for (const Moved& one : moved) follow(one);
   if (own_.empty()) return false;
   carry_out_own();
+  own_version_ = {};  // a reference may follow its row once more in the next round, and of equal versions none wins
   return true;
 }
 

@@ -281,6 +281,15 @@ TEST(KeptSeeds, AReferenceBesideARowThatWasDeletedTwice) {
             "");
 }
 
+// A reference stayed behind: its row was given two new numbers in one apply, and the second time it was to follow with
+// the version that it had from the first, which counts as nothing new (Applier::settle_keys).
+TEST(KeptSeeds, AReferenceToARowThatMovesTwiceAtOnce) {
+  EXPECT_EQ(run_plan(as_of(&Plan::filters, 1058)
+                         .without({&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks}))
+                .failure,
+            "");
+}
+
 // A table waited for ever on both sides, though it fitted again: each took its own document for one that had shown that
 // it does not, when it had not been taken for another reason (Peer::tried).
 TEST(KeptSeeds, TablesThatWaitForEachOther) {
