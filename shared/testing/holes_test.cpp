@@ -2,6 +2,7 @@
 // history that such a reading gets wrong. Those that show on one key are in shared/merge/holes_test.cpp.
 #include <gtest/gtest.h>
 
+#include "shared/testing/family.hpp"
 #include "shared/testing/loose_nodes.hpp"
 #include "shared/testing/node_pair.hpp"
 
@@ -10,7 +11,7 @@ namespace {
 
 using Edges = std::vector<std::pair<std::size_t, std::size_t>>;
 
-// `code` is the key, `u` is UNIQUE; `child.parent` names a `parent` by its number.
+// `code` is the key, `u` is UNIQUE.
 void create(MemoryStore& store) {
   Table table;
   table.wire_name = "rows";
@@ -26,26 +27,12 @@ void create(MemoryStore& store) {
                    {"w", ColumnType::text, "text", false, false}};
   table.uniques = {{"twice_u", {1}}, {"twice_w", {2}}};
   store.create_table(table);
-  Table parent;
-  parent.wire_name = "parent";
-  parent.columns = {{"id", ColumnType::integer, "integer", true, false}, {"a", ColumnType::text, "text", false, false}};
-  parent.key = {0};
-  parent.integer_key = true;
-  TableId id = store.create_table(parent).id;
-  Table child;
-  child.wire_name = "child";
-  child.columns = {{"code", ColumnType::text, "text", true, false},
-                   {"parent", ColumnType::integer, "integer", false, false}};
-  child.key = {0};
-  child.references = {{1, id}};
-  store.create_table(child);
+  create_family(store);
 }
 
 Value text(const char* text) { return text ? Value::of_text(text) : Value::of_null(); }
 Row row(const char* code, const char* a, const char* u = nullptr) { return {text(code), text(a), text(u)}; }
 Row key(const char* code) { return {text(code)}; }
-Row parent(std::int64_t id, const char* a) { return {Value::of_integer(id), text(a)}; }
-Row child(const char* code, std::int64_t id) { return {text(code), Value::of_integer(id)}; }
 
 class Lab : public LooseNodes {
  public:
@@ -328,100 +315,6 @@ TEST(Holes, H11_PositionsOfAnotherHistoryAreRefused) {
   ASSERT_EQ(reached[before.origin(0)].number, after.applied(0)[after.origin(0)].number);
   EXPECT_EQ(before.deliver(other, 1), Taken::history);
   EXPECT_EQ(before.deliver(after.make_since(0, after.applied(0)), 1), Taken::history);
-}
-
-// Two rows under one number, of which B made the younger. C has it under the old number, writes to it, and hears of the
-// move only later.
-class Younger : public Lab {
- public:
-  Younger() : Lab(3) {
-    insert(0, "parent", parent(1, "older"));
-    pass(10);
-    insert(1, "parent", parent(1, "younger"));
-    ship(1, 2);
-    pass(10);
-  }
-  void expect(const char* parents, const char* children) {
-    settle(2);
-    exchange_all();
-    for (std::size_t i = 0; i < size(); i++) {
-      EXPECT_EQ(LooseNodes::rows(i, "parent"), parents) << i;
-      EXPECT_EQ(LooseNodes::rows(i, "child"), children) << i;
-    }
-  }
-};
-
-// The loser of a number is moved by its origin. What others wrote to it under the old number goes with it: the edit.
-TEST(Holes, H12a_WhoWroteToTheLoserCarriesItOver) {
-  Younger lab;
-  lab.update(2, "parent", parent(1, "younger, edited"));
-  lab.expect("1=older 2=younger, edited", "");
-}
-
-// Who deleted it under the old number meant that row: it does not live on under the new one.
-TEST(Holes, H12a_ADeleteUnderTheOldNumberIsCarriedOver) {
-  Younger lab;
-  lab.remove(2, "parent", {Value::of_integer(1)});
-  lab.expect("1=older", "");
-}
-
-// A child that its origin had never heard of when it moved the row.
-TEST(Holes, H12b_WhoMadeAChildOfTheLoserTakesItAlong) {
-  Younger lab;
-  lab.insert(2, "child", child("c", 1));
-  lab.expect("1=older 2=younger", "c=2");
-}
-
-// Symptom: a part that had been given to another row went, on all nodes, to one that it had left. Mechanism: the note
-// of which life its reference had meant, made when that life's row gave way, outlived the reference's being changed,
-// and the life's move took the reference along. Mend: a note holds for what was written before it was made
-// (Meant::holds).
-TEST(Holes, H12b_AReferenceThatWasChangedSinceStaysWhereItIs) {
-  Younger lab;
-  lab.insert(2, "child", child("c", 1));
-  lab.insert(2, "parent", parent(5, "other"));
-  lab.ship(0, 2);
-  ASSERT_EQ(lab.LooseNodes::rows(2, "parent"), "1=older 5=other");
-  lab.pass(10);
-  lab.update(2, "child", child("c", 5));
-  lab.expect("1=older 2=younger 5=other", "c=5");
-}
-
-// Three rows under one number: two are moved, each by its origin, and to the same new number.
-TEST(Holes, H12d_TheNewNumberCollidesAgain) {
-  Lab lab(4);
-  for (std::size_t i = 0; i < 3; i++) {
-    lab.insert(i, "parent", parent(1, std::to_string(i).c_str()));
-    lab.insert(i, "child", child(("of " + std::to_string(i)).c_str(), 1));
-    lab.pass(10);
-  }
-  lab.ship(0, 1), lab.ship(0, 2);
-  lab.settle(1), lab.settle(2);
-  ASSERT_EQ(lab.LooseNodes::rows(1, "parent"), "1=0 2=1");
-  ASSERT_EQ(lab.LooseNodes::rows(2, "parent"), "1=0 2=2");
-  lab.exchange_all();
-  for (std::size_t i = 0; i < 4; i++) {
-    EXPECT_EQ(lab.LooseNodes::rows(i, "parent"), "1=0 2=1 3=2") << i;
-    EXPECT_EQ(lab.LooseNodes::rows(i, "child"), "of 0=1 of 1=2 of 2=3") << i;
-  }
-}
-
-// A number of which a row was just deleted is not free: who has not heard of that may still refer to it.
-TEST(Holes, H12d_TheNewNumberIsAboveThoseOfDeadRows) {
-  Lab lab(3);
-  lab.insert(1, "parent", parent(2, "deleted"));
-  lab.exchange_all();
-  lab.insert(2, "child", child("of the deleted", 2));
-  lab.settle(2);
-  lab.remove(1, "parent", {Value::of_integer(2)});
-  lab.insert(0, "parent", parent(1, "older"));
-  lab.pass(10);
-  lab.insert(1, "parent", parent(1, "younger"));
-  lab.exchange_all();
-  for (std::size_t i = 0; i < 3; i++) {
-    EXPECT_EQ(lab.LooseNodes::rows(i, "parent"), "1=older 3=younger") << i;
-    EXPECT_EQ(lab.LooseNodes::rows(i, "child"), "of the deleted=2") << i;
-  }
 }
 
 // A clock far ahead is refused, and what is refused is not adopted.
