@@ -50,6 +50,7 @@ struct Here {
                          .sender_horizon = prune_horizon,
                          .truncated = truncated,
                          .sender_truncated = truncated,
+                         .copy = copy,
                          .had_seen = [this](Version, Version) { return all_seen; }};
     std::optional<OwnedRow> desired;
     merge_lives(state, lives, shown ? shown->view() : RowView(), context, losses, desired);
@@ -64,7 +65,7 @@ struct Here {
   std::vector<Loss> losses;
   Hlc prune_horizon = 0;
   Version truncated;
-  bool all_seen = false;
+  bool all_seen = false, copy = false;
 };
 
 // An old put, met after the delete of its row was forgotten, brings nothing back: its birth lies below G and is not
@@ -79,6 +80,23 @@ TEST(Holes, H3_AStalePutDoesNotResurrect) {
   EXPECT_EQ(here.text(), "nothing");
   ASSERT_EQ(here.losses.size(), 1u);
   EXPECT_EQ(here.losses[0].type, "update_missing");
+}
+
+// Symptom: a new node that began its copy again showed rows as two that had become one. Mechanism: a row had come as
+// settled, and after a restart its source knew its birth again; what a copy brings was taken for new. Mend: a life of a
+// copy that has settled here is the one that came without a birth.
+TEST(Holes, H4_ARowThatIsCopiedAgainByItsBirthIsNoSecondOne) {
+  Here here(false);
+  here.prune_horizon = 20;
+  here.copy = true;
+  Row copied = row("copied");
+  for (Version birth : {Version{}, Version{5, a}}) {
+    std::vector<IncomingLife> lives;
+    lives.push_back(living(birth, {25, b}, copied));
+    here.merge(std::move(lives));
+  }
+  EXPECT_EQ(here.text(), "copied");
+  EXPECT_EQ(here.state.lives.size(), 1u);
 }
 
 // Deleted and inserted again between two documents: the first life is dead, so the second is no collision and its

@@ -42,6 +42,9 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   if (life.dead() && pruned(life.death())) return std::nullopt;
   if (life.birth.settled()) return match_settled(state, life, all, context, added);
   if (state.find(life.birth)) return life.birth;
+  // A row of a copy that was taken before, when its source had settled it; a restart may undo that.
+  bool again = context.copy && pruned(life.birth) && !(life.birth < context.sender_truncated);
+  if (again && state.find(Version{})) return Version{};
   if (!pruned(life.birth) || context.copy) {
     *added = true;
     return life.birth;

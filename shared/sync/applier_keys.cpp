@@ -193,12 +193,13 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
   own_values(table, to, OwnedRow(values), {});
 }
 
-// Whoever removed the row under its old number had not seen what others wrote under the new one.
+// Whoever removed the row under its old number had not seen what others wrote under the new one; nor did it mean what
+// it wrote there itself, where both numbers showed here for a while.
 void Applier::list_buried(const Table& table, const Key& key, const Life& life) {
   Loss loss{"update_deleted", "keep_delete", {}, {}, {}, {}, own_version()};
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     Version written = life.columns.of(static_cast<ColumnIndex>(i));
-    if (written == life.birth || written.settled() || mine(written.origin)) continue;
+    if (written == life.birth || written.settled()) continue;
     loss.columns.add(static_cast<ColumnIndex>(i));
     loss.loser_version = std::max(loss.loser_version, written);
   }

@@ -142,6 +142,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     applier.check([](Origin) { return true; });
     // It speaks of a moment before what has been forgotten here meanwhile: nobody could tell what is on its way.
     if (copy.checks() && applier.header().horizon < core.state.prune_horizon) return;
+    settle_as_source(copy, applier.header().prune_horizon);
     if (copy.start.empty()) {
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
@@ -172,6 +173,20 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     if (error.kind() != ErrorKind::transient) return end_copy(error.what());
     core.log('i', std::string("copying: ") + error.what());
   }
+}
+
+// What has settled at the source comes without versions, so it has to count as settled here as well: a life that
+// somebody still names by its birth is the row that is here already. Who has no less than what all members have
+// confirmed may say so at any time; who has nothing but the copy, as of its begin.
+void Node::Impl::settle_as_source(const Copy& copy, Hlc horizon) {
+  if (copy.adopt || horizon <= core.state.prune_horizon) return;
+  bool confirmed = core.state.horizon(core.watermark) >= horizon;
+  bool from_copy = copy.everything && !copy.checks();
+  if (!confirmed && !from_copy) return;
+  // It keeps what its new member lacks, unless it has given that one up.
+  if (!confirmed && !copy.start.empty())
+    throw Refusal{"forgotten", "the source has forgotten changes since the copy began: copy again"};
+  in_transaction([&] { core.state.prune_horizon = horizon; });
 }
 
 // Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships

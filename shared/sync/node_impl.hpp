@@ -167,6 +167,7 @@ class Node::Impl {
   void go_on_copying();
   void take_copied(Peer& peer, HttpResponse response);
   void give_up_old_changes(Hlc horizon, Peer& peer);
+  void settle_as_source(const Copy& copy, Hlc horizon);
   void end_table(Copy& copy);
   void remove_here(const Table& table, std::vector<Key> extra);
   void end_copy(const std::string& failure);

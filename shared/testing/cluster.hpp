@@ -50,6 +50,7 @@ struct Plan {
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
   Plan without(std::initializer_list<bool Plan::*> features) const;
   // The node that gets some tables only; none: the number of nodes.
+  static constexpr std::size_t nobody = ~std::size_t{0};
   std::size_t leaf() const;
   Liveness liveness() const;
   bool topology_changes() const { return links || joins || leaves; }

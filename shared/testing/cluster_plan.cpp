@@ -77,7 +77,7 @@ const std::vector<Feature>& features() {
 std::size_t Plan::leaf() const {
   bool has_one = filters && natural_keys && nodes > 2 && !topology_changes() &&
                  (topology == Topology::chain || topology == Topology::star);
-  return has_one ? nodes - 1 : nodes;
+  return has_one ? nodes - 1 : nobody;  // not `nodes`: that is the number of the first to join
 }
 
 // Pauses between attempts grow to 30 s, an answer is awaited for up to 15 s. Who has no URL asks, and a question that

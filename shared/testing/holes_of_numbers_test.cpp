@@ -43,6 +43,32 @@ TEST(Holes, H12a_ADeleteUnderTheOldNumberIsCarriedOver) {
   lab.expect("1=older", "");
 }
 
+// Symptom: a value was lost without a trace. Mechanism: a change of somebody else brought the row under its new number
+// before the move was heard of, so a person saw it under both, deleted it under the one and wrote to it under the
+// other; the delete was carried over, and what a node has written itself was not listed. Mend: it is.
+TEST(Holes, H12a_WhatACarriedDeleteTakesFromItsOwnNodeIsListed) {
+  LooseNodes lab(4, create_family);
+  lab.insert(0, "parent", parent(1, "older"));
+  lab.pass(10);
+  lab.insert(1, "parent", parent(1, "younger"));
+  lab.ship(1, 2);
+  lab.ship(0, 1);
+  lab.settle(1);
+  lab.ship(1, 3);
+  lab.update(3, "parent", parent(2, "edited"));
+  lab.deliver(lab.make_since(3, lab.applied(2), lab.origin(3)), 2);
+  ASSERT_EQ(lab.rows(2, "parent"), "1=younger 2=edited");
+  lab.write(2, [](MemoryStore& store) {
+    store.remove("parent", Row{Value::of_integer(1)});
+    store.update("parent", Row{Value::of_integer(2)}, parent(2, "kept?"));
+  });
+  lab.exchange_all();
+  for (std::size_t i = 0; i < lab.size(); i++) EXPECT_EQ(lab.rows(i, "parent"), "1=older") << i;
+  std::string listed;
+  for (auto& conflict : lab.store(2).conflicts()) listed += conflict.loser;
+  EXPECT_NE(listed.find("kept?"), std::string::npos) << listed;
+}
+
 // A child that its origin had never heard of when it moved the row.
 TEST(Holes, H12b_WhoMadeAChildOfTheLoserTakesItAlong) {
   Younger lab;

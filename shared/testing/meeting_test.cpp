@@ -28,28 +28,6 @@ TEST(Meeting, TheSecondOneToBeSetUpIsMetAtOnce) {
   EXPECT_LT(nodes.status(1).failures, knocked + 10u);
 }
 
-// Does not get to the documents of one node, as if that one had frozen between its hello and its first document.
-class WithoutDocuments : public HttpHandler {
- public:
-  WithoutDocuments(NodePair& all, std::size_t here, std::size_t of) : nodes(all), at(here), unheard(of) {}
-  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
-    return nodes.nodes[at]->check(head, body_limit);
-  }
-  HttpResponse handle(const HttpRequest& request) override {
-    auto from = request.headers.find("x-rowmesh-node");
-    bool dropped = request.path == "/rowmesh/v1/changes" && from != request.headers.end() &&
-                   from->second == NodePair::uuid(unheard);
-    if (!dropped) return nodes.nodes[at]->handle(request);
-    HttpResponse response;
-    response.status = 503;
-    return response;
-  }
-  HttpResponse later(const HttpRequest& request) override { return nodes.nodes[at]->later(request); }
-
-  NodePair& nodes;
-  std::size_t at, unheard;
-};
-
 // Symptom: a server that froze just after it had joined kept two others from each other's changes for as long as it
 // stayed away. Mechanism: what the one had of it the other refused, since it was to come from there itself, and with
 // that the whole document. Fix: the refusal holds only while that server is heard, which is what it tells others.

@@ -81,4 +81,26 @@ class NodePair {
   std::vector<std::string> lines;      // of all logs
 };
 
+// Does not get to the documents of one node, as if that one had frozen between its hello and its first document.
+class WithoutDocuments : public HttpHandler {
+ public:
+  WithoutDocuments(NodePair& all, std::size_t here, std::size_t of) : nodes(all), at(here), unheard(of) {}
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
+    return nodes.nodes[at]->check(head, body_limit);
+  }
+  HttpResponse handle(const HttpRequest& request) override {
+    auto from = request.headers.find("x-rowmesh-node");
+    bool dropped = request.path == "/rowmesh/v1/changes" && from != request.headers.end() &&
+                   from->second == NodePair::uuid(unheard);
+    if (!dropped) return nodes.nodes[at]->handle(request);
+    HttpResponse response;
+    response.status = 503;
+    return response;
+  }
+  HttpResponse later(const HttpRequest& request) override { return nodes.nodes[at]->later(request); }
+
+  NodePair& nodes;
+  std::size_t at, unheard;
+};
+
 }  // namespace rowmesh::testing
