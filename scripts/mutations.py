@@ -123,6 +123,10 @@ MUTATIONS = [
              "Holes.H12a_WhatACarriedDeleteTakesFromItsOwnNodeIsListed"),
     Mutation("copy-settles", "shared/sync/copying.cpp", [("    settle_as_source(copy, applier.header().prune_horizon);\n", "")],
              "Membership.ANewNodeTakesNoCopiedRowForTwo"),
+    Mutation("second-server", "shared/sync/shipping.cpp", [("peer.had_others || peers.size() > 1", "peer.had_others")],
+             "Membership.ANewNodeGetsFromItsSecondServerWhatTheFirstOneLacked"),
+    Mutation("dead-hub", "shared/sync/shipping.cpp", [("peer.had_others || peers.size() > 1", "peers.size() > 1")],
+             "Membership.WhoIsLinkedGetsWhatADeadHubOwedIt"),
     Mutation("H16a", "shared/sync/document_maker.cpp",
              [("writer_.add_row(number_, life.birth, life.columns, row);",
                "{\n      ColumnVersions own = life.columns;\n      for (auto& [column, version] : own.changed)\n"

@@ -144,7 +144,7 @@ void Node::Impl::new_identity(const Request& request) {
     peer.failures = 0;
     peer.blocked.clear();
     peer.start = {};
-    peer.members_then.clear();
+    peer.had_others = false;
     peer.generation++;
   }
 }

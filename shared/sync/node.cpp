@@ -175,8 +175,7 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
       NodeState then = NodeState::decode(config.start_state);
       auto own = then.applied.find(core.state.self);
       if (own != then.applied.end()) peer.start = own->second;
-      for (auto& [origin, member] : then.members)
-        if (!member.away()) peer.members_then.insert(origin);
+      for (auto& [origin, member] : then.members) peer.had_others |= origin != core.state.self && !member.away();
     }
     if (moved) {
       peer.met = peer.in_flight = peer.asking = peer.asked_for_changes = false;

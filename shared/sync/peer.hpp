@@ -19,9 +19,9 @@ namespace rowmesh {
 
 struct Peer {
   ServerConfig config;
-  Position start;                 // own position when it was added
-  std::set<Origin> members_then;  // what these lack was kept for them, also before they became a server of ours
-  bool met = false;               // a hello was answered since we started, or since it last failed
+  Position start;           // own position when it was added
+  bool had_others = false;  // others were members then: changes were kept that this one may lack
+  bool met = false;         // a hello was answered since we started, or since it last failed
   bool in_flight = false;
   bool busy = false;  // it is applying a long document of ours: ask again rather than send
   std::uint64_t retry_at_ms = 0;

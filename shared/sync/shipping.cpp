@@ -92,9 +92,9 @@ void Node::Impl::post(Peer& peer, HttpRequest request, std::uint64_t timeout_ms,
 }
 
 // Where it begins that has heard nothing of us: at the moment at which it was added, for what was there before it gets
-// by a copy. But a member gets what it lacks, whoever was to hand that on.
+// by a copy. But where there are others, met or not, it may copy from one of those, who lacks what we have not shipped.
 Position Node::Impl::start_of(const Peer& peer) {
-  return peer.members_then.contains(known(peer).origin) ? Position{} : peer.start;
+  return peer.had_others || peers.size() > 1 ? Position{} : peer.start;
 }
 
 bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {

@@ -85,6 +85,8 @@ TEST_F(Membership, ANewNodeWaitsForNobodyWhoIsGone) {
 // is added gets what is written from then on, though this one was a member and the log had been kept for it. Mend: a
 // member gets all that it lacks.
 TEST_F(Membership, WhoIsLinkedGetsWhatADeadHubOwedIt) {
+  WithoutDocuments hub(mesh, 0, 1);  // who has got a position of ours goes on from there anyway
+  mesh.handlers[0] = &hub;
   for (std::size_t leaf : {1u, 2u}) mesh.add_server(0, leaf, "secret"), mesh.add_server(leaf, 0, "secret");
   mesh.start();
   mesh.run_for(5000);
@@ -130,6 +132,25 @@ TEST_F(Membership, ANewNodeTakesNoCopiedRowForTwo) {
   mesh.network.heal();
   mesh.run_for(40000);
   for (std::size_t at = 0; at < 3; at++) EXPECT_EQ(mesh.rows(at) + unsettled(at), 0u) << at;
+}
+
+// Symptom: a row stayed at the node that had made it, and all others lacked it for ever. Mechanism: a new node copied
+// from one server, which had not got that row yet, and was added at another one as well, which sent it what was written
+// from then on. Mend: where there are others, a server that is added gets all that is not settled.
+TEST_F(Membership, ANewNodeGetsFromItsSecondServerWhatTheFirstOneLacked) {
+  mesh.add_server(0, 1, "old"), mesh.add_server(1, 0, "old");
+  mesh.network.cut(0, 1, true), mesh.network.cut(1, 0, true);
+  mesh.start();
+  mesh.run_for(100);
+  mesh.write(1, "k", "v");
+  mesh.run_for(5000);
+  for (std::size_t old : {0u, 1u}) mesh.add_server(old, 2, "new"), mesh.add_server(2, old, "new");
+  mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull"})");
+  mesh.run_for(10000);
+  EXPECT_EQ(mesh.rows(2), 1u);
+  mesh.network.heal();
+  mesh.run_for(40000);
+  for (std::size_t at = 0; at < 3; at++) EXPECT_EQ(mesh.rows(at), 1u) << at;
 }
 
 Row parent(std::int64_t id, const char* name) { return {Value::of_integer(id), Value::of_text(name)}; }
