@@ -127,6 +127,10 @@ MUTATIONS = [
              "Membership.ANewNodeGetsFromItsSecondServerWhatTheFirstOneLacked"),
     Mutation("dead-hub", "shared/sync/shipping.cpp", [("peer.had_others || peers.size() > 1", "peers.size() > 1")],
              "Membership.WhoIsLinkedGetsWhatADeadHubOwedIt"),
+    Mutation("copy-waits", "shared/sync/copying.cpp", [("          if (!copied.ends.empty()) park_as_source(copy);\n", "")],
+             "Sites.ACopyFromWhereATableWaitsHasNotAllOfIt"),
+    Mutation("copy-of-a-copy", "shared/sync/copying.cpp", [("!copy.checks() && copy.peer != peer.config.id", "!copy.checks() && false")],
+             "Membership.WhoWaitsForItsCopyIsNotCopiedFrom"),
     Mutation("H16a", "shared/sync/document_maker.cpp",
              [("writer_.add_row(number_, life.birth, life.columns, row);",
                "{\n      ColumnVersions own = life.columns;\n      for (auto& [column, version] : own.changed)\n"

@@ -147,6 +147,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
       copy.start_metas = applier.header().metas;
+      copy.start_parked = applier.header().parked;
       copy.newest = std::min(applier.header().newest, applier.header().hlc);
       copy.start_horizon = {applier.header().prune_horizon, applier.header().sender};
       if (copy.adopt) give_up_old_changes(applier.header().prune_horizon, peer);
@@ -380,6 +381,7 @@ void Node::Impl::end_copy(const std::string& failure) {
             if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end())
               core.state.take_meta(origin, meta->second);
           }
+          if (!copied.ends.empty()) park_as_source(copy);
         }
         if (!copied.ends.empty()) {
           // As with a document: the source's changes may have left no row, and it waits for us to confirm them.
@@ -389,6 +391,23 @@ void Node::Impl::end_copy(const std::string& failure) {
         if (copy.request != 0) core.store.finish_request(copy.request);
       },
       &copied);
+}
+
+// What the source could not take itself is not in its rows either, so here as well it is to come from somebody else.
+void Node::Impl::park_as_source(const Copy& copy) {
+  for (auto& [name, covered] : copy.start_parked) {
+    if (!core.table_by_wire_name(name)) continue;
+    auto [parked, added] = core.state.parked.try_emplace(name);
+    ParkedTable& table = parked->second;
+    if (!added) continue;
+    table.reason = "the server that was copied from could not take them itself";
+    table.fits = true;
+    table.covered = covered;
+    table.covered[copy.start_horizon.origin] = copy.start.at(copy.start_horizon.origin);
+    table.until = copy.start;
+    table.until.erase(core.state.self);
+    table.since_ms = core.now_ms();
+  }
 }
 
 // Those behind us get from here what is not settled of the changes that we have only as rows of the copy. Who lacks
@@ -409,8 +428,13 @@ void Node::Impl::hand_on_copied(Batch& batch) {
 // ---- the other side ----
 
 HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
-  (void)peer;
   if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
+  // What is not here yet would be in no copy from here, nor follow as a change. (Two that copy from each other do not
+  // wait for each other.)
+  if (std::any_of(copies.begin(), copies.end(), [&](const Copy& copy) {
+        return copy.everything && copy.pull && !copy.checks() && copy.peer != peer.config.id;
+      }))
+    return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; copy when it is done");
   const Table* table = core.table_by_wire_name(bytes_from_hex(query_part(request.query, "table")));
   if (!table)
     return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");

@@ -145,9 +145,10 @@ class Node::Impl {
     Vector start;      // where the source stood at the first piece
     Vector forgotten;  // and up to where its log was gone
     std::map<Origin, OriginMeta> start_metas;
-    Version start_horizon;    // the source's G then
-    Hlc newest = 0;           // no change that was not settled there then is newer
-    bool everything = false;  // all tables that both replicate
+    std::map<std::string, Vector> start_parked;  // what it waited for itself then
+    Version start_horizon;                       // the source's G then
+    Hlc newest = 0;                              // no change that was not settled there then is newer
+    bool everything = false;                     // all tables that both replicate
     std::uint64_t rows = 0;
     bool begun = false;
     Differences found;  // of the tables that are done
@@ -171,6 +172,7 @@ class Node::Impl {
   void end_table(Copy& copy);
   void remove_here(const Table& table, std::vector<Key> extra);
   void end_copy(const std::string& failure);
+  void park_as_source(const Copy& copy);
   void hand_on_copied(Batch& batch);
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
   HttpResponse answer_copy(const HttpRequest& request, Peer& peer);

@@ -245,6 +245,36 @@ TEST_F(Sites, ATableThatWaitsInTheMiddleOfAChain) {
   EXPECT_EQ(waiting(0) + waiting(1) + waiting(2), "");
 }
 
+// Symptom: after a new node had come, two servers differed in a table that had waited, and said that its changes were
+// here. Mechanism: the new node had copied from the one where it waited, and counted the positions of that one as its
+// own, as if it had all up to them. Mend: what waits at the source waits at its new member.
+TEST_F(Sites, ACopyFromWhereATableWaitsHasNotAllOfIt) {
+  build(3);
+  link(0, 1);
+  start_all();
+  rename_title(0, "heading");
+  insert(1, "notes", row("a", "1", ""));
+  insert(1, "other", row("o", "1", ""));
+  run(5000);
+  network_.cut(0, 1, true), network_.cut(1, 0, true);
+  rename_title(0, "title");
+  auto wait = [&](std::uint64_t ms) {
+    for (auto& site : sites_) site->wake_ms = wall_.time_ms;
+    run(ms);
+  };
+  link(2, 0);
+  sites_[2]->store->request("copy", R"({"server":"node0","direction":"pull"})");
+  wait(5000);
+  link(2, 1);
+  wait(30000);
+  EXPECT_EQ(rows(2, "other"), "o=1,");
+  EXPECT_EQ(rows(2, "notes"), "a=1,");
+  network_.heal();
+  run(60000);
+  for (std::size_t i = 0; i < 3; i++) EXPECT_EQ(rows(i, "notes"), "a=1,") << i;
+  EXPECT_EQ(waiting(0) + waiting(1) + waiting(2), "");
+}
+
 TEST_F(Sites, ATableThatWaitsWhereNobodyReaches) {
   build(2);
   link(0, 1, true);

@@ -161,10 +161,10 @@ void ClusterRun::settle() {
     }
     return now_ms_ - healed;
   };
-  outcome_.equal_ms = step_while(120000, [&] { return !difference().empty(); });
+  outcome_.equal_ms = step_while(plan_.joins ? 260000 : 120000, [&] { return !difference().empty(); });
   // A row beside the table may be all that is not forgotten, or may wait for more: heartbeats tell.
   std::uint64_t sent = documents_sent(), quiet_since = now_ms_;
-  outcome_.forgotten_ms = step_while(270000, [&] {
+  outcome_.forgotten_ms = step_while(plan_.joins ? 410000 : 270000, [&] {
     if (std::exchange(sent, documents_sent()) != sent) quiet_since = now_ms_;
     return !at_rest() || now_ms_ < quiet_since + quiet_ms;
   });

@@ -153,6 +153,26 @@ TEST_F(Membership, ANewNodeGetsFromItsSecondServerWhatTheFirstOneLacked) {
   for (std::size_t at = 0; at < 3; at++) EXPECT_EQ(mesh.rows(at), 1u) << at;
 }
 
+// Symptom: a new node lacked settled rows for ever. Mechanism: it had copied from a node that was still waiting for its
+// own copy, and what came to that one with the copy was no change that follows. Mend: who copies is not copied from.
+TEST_F(Membership, WhoWaitsForItsCopyIsNotCopiedFrom) {
+  mesh.start();
+  mesh.write(0, "k", "v");
+  mesh.run_for(10000);
+  mesh.add_server(0, 1, "one"), mesh.add_server(1, 0, "one");
+  mesh.run_for(3000);
+  mesh.network.cut(0, 1, true), mesh.network.cut(1, 0, true);
+  mesh.stores[1]->request("copy", R"({"server":"node0","direction":"pull"})");
+  mesh.add_server(1, 2, "two"), mesh.add_server(2, 1, "two");
+  mesh.run_for(3000);
+  mesh.stores[2]->request("copy", R"({"server":"node1","direction":"pull"})");
+  mesh.run_for(10000);
+  mesh.network.heal();
+  mesh.run_for(200000);
+  EXPECT_EQ(mesh.rows(1), 1u);
+  EXPECT_EQ(mesh.rows(2), 1u);
+}
+
 Row parent(std::int64_t id, const char* name) { return {Value::of_integer(id), Value::of_text(name)}; }
 
 class Gone : public Membership {
