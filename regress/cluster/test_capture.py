@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import threading
 
-from harness import ClusterTest
+from harness import ClusterTest, link, wait_linked
 
 SCHEMA = "CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, team TEXT)"
 
@@ -117,6 +117,24 @@ class LateCommits(ClusterTest):
             self.arrived(["later, commits first"], "the transaction that committed first is there")
             slow.commit()
             self.arrived(["later, commits first", "early, commits late"], "the late one is there too")
+
+    def test_a_transaction_from_before_the_servers_met_holds_nothing_up_and_is_not_lost(self):
+        """Symptom: as long as it was open nothing came to the new server ("made before what has been forgotten here"), and then its rows were
+        missing there. Mechanism and mend: docs/model.md, H17."""
+        three = self.sqlite("three", SCHEMA)
+        three.call("add_table", "*")
+        three.run("INSERT INTO person VALUES (7, 'alone', NULL)")
+        with contextlib.closing(self.one.connect(autocommit=False)) as slow:
+            slow.cursor().execute("INSERT INTO person VALUES (1, 'early, commits late', NULL)")
+            self.arrived([], "nothing is committed yet")
+            link(self.one, three)
+            wait_linked([(self.one, three)])
+            self.one.run("INSERT INTO person VALUES (2, 'later, commits first', NULL)")
+            names = lambda: {row[0] for row in three.run("SELECT name FROM person")}   # noqa: E731
+            self.wait_for(names, lambda seen: seen == {"alone", "later, commits first"}, "the new server gets what is committed")
+            slow.commit()
+            self.wait_for(names, lambda seen: "early, commits late" in seen, "and the late one")
+        self.arrived(["later, commits first", "early, commits late"], "the old one as well")
 
     def test_prepared_transactions_arrive_when_they_are_committed_also_after_a_restart(self):
         with contextlib.closing(self.one.connect()) as connection:

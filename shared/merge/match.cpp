@@ -1,4 +1,6 @@
 // The dearest-bought function of the model: five corrections came out of its simulation (docs/model.md, section 3).
+#include <algorithm>
+
 #include "shared/merge/merge.hpp"
 
 namespace rowmesh {
@@ -10,10 +12,14 @@ bool named(std::span<const IncomingLife> all, Version birth) {
   return false;
 }
 
+bool follows_another(const IncomingLife& life, std::span<const IncomingLife> all) {
+  return std::any_of(all.begin(), all.end(), [&](const IncomingLife& other) { return other.birth < life.birth; });
+}
+
 // The sender knows the life only as "settled". Which of mine is it? One that the sender may have settled.
 std::optional<Version> match_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
                                      const MergeContext& context, bool* added) {
-  if (!context.sender_truncated.settled() && context.sender_truncated.hlc <= context.prune_horizon) return std::nullopt;
+  if (!context.sender_truncated.settled() && context.forgotten(context.sender_truncated)) return std::nullopt;
   const Life* youngest = nullptr;
   for (const Life& mine : state.lives) {
     bool settled_there = mine.birth.settled() || mine.birth.hlc <= context.sender_horizon;
@@ -38,20 +44,24 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
 std::optional<Version> match_life(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
                                   const MergeContext& context, bool* added) {
   *added = false;
-  auto pruned = [&](Version version) { return version.hlc <= context.prune_horizon; };
-  if (life.dead() && pruned(life.death())) return std::nullopt;
+  if (life.dead() && context.forgotten(life.death())) return std::nullopt;
   if (life.birth.settled()) return match_settled(state, life, all, context, added);
   if (state.find(life.birth)) return life.birth;
   // A row of a copy that was taken before, when its source had settled it; a restart may undo that.
-  bool again = context.copy && pruned(life.birth) && !(life.birth < context.sender_truncated);
+  bool old = life.birth.hlc <= context.prune_horizon;
+  bool again = context.copy && old && !(life.birth < context.sender_truncated);
   if (again && state.find(Version{})) return Version{};
-  if (!pruned(life.birth) || context.copy) {
+  if (!old || context.copy) {
     *added = true;
     return life.birth;
   }
   // Before the next line: an old life's delete must not hit the young one that took its place after a truncate.
   if (life.birth < context.sender_truncated) return std::nullopt;
-  if (state.find(Version{})) return Version{};
+  // One that comes late may have been carried here by hand meanwhile: with the table as it was dumped and read in.
+  bool late = context.comes_late(life.birth);
+  if (state.find(Version{}) && !(late && follows_another(life, all))) return Version{};
+  *added = late;
+  if (late) return life.birth;
   return std::nullopt;  // an old life that I know to be gone: never resurrect
 }
 

@@ -286,7 +286,7 @@ class Merger {
     Version newest;
     for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
       Version version = incoming.columns.of(static_cast<ColumnIndex>(i));
-      bool known = version.hlc <= context_.prune_horizon;
+      bool known = context_.forgotten(version);
       if (known && context_.adopted.settled()) continue;
       lost.add(static_cast<ColumnIndex>(i));
       newest = std::max(newest, version);

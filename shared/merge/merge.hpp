@@ -1,6 +1,7 @@
 // Merging what comes with what is here (model 1.3 and 1.4). Pure: no store, no clock.
 #pragma once
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,6 +42,9 @@ struct MergeContext {
   Version truncated = {};         // T of the table, mine, the document's already taken in
   Version sender_truncated = {};  // T of the table as the document says
   bool copy = false;              // rows of a copy are taken in although nothing is known of them
+  // Of these origins, with what had come of each before: what is newer has never come here, though G is past it, so it
+  // cannot have been forgotten (model, H17). Null: there are none.
+  const std::map<Origin, Hlc>* late = nullptr;
   // Had the writer of `winner` seen `loser`? (H14)
   std::function<bool(Version winner, Version loser)> had_seen = {};
   bool take_unknown = false;  // rows that live, have settled at the sender and were never here are taken in as well
@@ -49,6 +53,12 @@ struct MergeContext {
   // and is not there has ended there, and a value of before it gives way to the sender's. Settled: it is none.
   Version adopted = {};
   bool behind = false;  // the sender has forgotten what never came here: this node was put back to an older state
+  bool comes_late(Version version) const {
+    if (!late || version.hlc > prune_horizon) return false;
+    auto origin = late->find(version.origin);
+    return origin != late->end() && version.hlc > origin->second;
+  }
+  bool forgotten(Version version) const { return version.hlc <= prune_horizon && !comes_late(version); }
   bool gives_way(Version version) const { return !adopted.settled() && version.hlc <= adopted.hlc; }
 };
 

@@ -62,6 +62,7 @@ void Window::keep_once(std::vector<Entry*>& entries) {
 void Window::add_batch(Batch batch) {
   for (Entry* entry : batch.entries) entry->references++;
   newest_ = std::max(newest(), batch.newest);
+  if (batch.late) late_until_ = std::max(late_until_, batch.newest);
   batches_.push_back(std::move(batch));
   index(batches_.back());
 }
@@ -134,7 +135,8 @@ void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned) {
     }
     for (Entry* entry : batch.entries) {
       entry->references--;
-      settle(*entry, horizon);
+      // What came late is below the horizon already, and still to be handed on with the batch that it came in.
+      if (entry->references == 0 || late_until_ <= horizon) settle(*entry, horizon);
     }
     batches_.pop_front();
   }

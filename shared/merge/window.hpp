@@ -19,6 +19,7 @@ struct Batch {
   // The position of each origin that it leads up to; never lower than that of an earlier batch.
   std::vector<std::pair<Origin, PositionNumber>> ends;
   Hlc newest = 0;               // no version in it is newer; a relayed batch counts as of the watermark it came with
+  bool late = false;            // it has versions that G had passed before they came
   std::int64_t sequence = 0;    // no history record of it has a lower one; 0: not written yet
   std::vector<Entry*> entries;  // each once
 };
@@ -72,6 +73,7 @@ class Window {
   void erase(Entry& entry);
 
   std::map<TableId, EntryTable> tables_;
+  Hlc late_until_ = 0;        // the newest of a late batch
   std::list<Batch> batches_;  // in the order of this node's history
   // The batches of an origin, by ascending position.
   struct Ended {

@@ -78,6 +78,7 @@ void Applier::once(const std::function<void()>& breathe) {
   DocumentReader reader(body_, compressed_);
   header_ = reader.header();
   begin_attempt();
+  note_late_origins();
   // The first row comes after the tables that the document speaks of.
   const WireRow* row = reader.next();
   map_tables(reader.tables());
@@ -125,10 +126,40 @@ void Applier::settle_all() {
   keep_contested_claims();
 }
 
+void Applier::note_late_origins() {
+  late_.clear();
+  late_tables_.clear();
+  if (header_.kind != DocumentKind::changes) return;
+  for (auto& [origin, to] : header_.to) {
+    auto here = state_.applied.find(origin);
+    if (origin == state_.self || (here != state_.applied.end() && to.number <= here->second.number)) continue;
+    if (Hlc come = state_.come(origin); come < state_.prune_horizon) late_[origin] = come;
+  }
+  for (auto& [name, parked] : state_.parked)
+    for (auto& [origin, come] : late_) parked.late.try_emplace(origin, come);
+  note_late_tables();
+}
+
+// And of a table whose changes have waited, what was late then.
+void Applier::note_late_tables() {
+  for (auto& [name, span] : header_.behind) {
+    auto parked = state_.parked.find(name);
+    if (parked != state_.parked.end() && !parked->second.late.empty()) late_tables_[name] = parked->second.late;
+  }
+}
+
+const std::map<Origin, Hlc>* Applier::late(const Table& table) const {
+  auto of_table = late_tables_.find(table.wire_name);
+  const std::map<Origin, Hlc>& late = of_table == late_tables_.end() ? late_ : of_table->second;
+  return late.empty() ? nullptr : &late;
+}
+
 void Applier::begin_attempt() {
   state_ = core_.state;
   mappings_.clear();
   items_.clear();
+  late_.clear();
+  late_tables_.clear();
   touched_.clear();
   deferred_.clear();
   recheck_ = core_.recheck_hidden;

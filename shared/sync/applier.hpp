@@ -135,6 +135,9 @@ class Applier {
   void attempt(const std::function<void()>& work);
   void once(const std::function<void()>& breathe);
   void begin_attempt();
+  void note_late_origins();
+  void note_late_tables();
+  const std::map<Origin, Hlc>* late(const Table& table) const;  // null: none
   void note_own_change(const Table& table, Entry& entry);
   std::string plan_restore(const Table& table, const struct LostRow& lost);
   void require_parents(const Table& table, KeyView key, RowView values);
@@ -260,8 +263,11 @@ class Applier {
   };
   std::vector<Left> left_;          // living lives whose row gave way to another one's
   LateReferences late_references_;  // as Core::late_references, until they were looked at
-  std::set<Origin> lost_origins_;   // earlier incarnations of ours that lost something
-  bool keys_changed_ = false;       // under some number another row shows now
+  std::map<Origin, Hlc> late_;      // MergeContext::late
+  std::map<std::string, std::map<Origin, Hlc>>
+      late_tables_;                // of these, what was late when their changes began to wait
+  std::set<Origin> lost_origins_;  // earlier incarnations of ours that lost something
+  bool keys_changed_ = false;      // under some number another row shows now
   std::map<TableId, std::int64_t> last_key_;
   std::size_t keys_settled_ = 0;  // of touched_
   Hlc newest_ = 0;

@@ -13,7 +13,11 @@ void Applier::park(const std::string& name, const std::string& reason, bool fits
     table.covered = core_.state.applied;
     table.covered.erase(state_.self);
     table.since_ms = core_.now_ms();
+    for (auto& [origin, meta] : core_.state.metas)
+      if (Hlc come = core_.state.come(origin); origin != state_.self && come < state_.prune_horizon)
+        table.late[origin] = come;
   }
+  for (auto& [origin, come] : late_) table.late.try_emplace(origin, come);
   if (added || (!fits && table.fits)) core_.log('w', "the changes of table '" + name + "' wait: " + reason);
   if (!reason.empty()) table.reason = reason;
   if (fits && !table.fits) to_fit_.insert(name);

@@ -112,6 +112,7 @@ MergeContext Applier::context(const Table& table) {
   if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
     context.sender_truncated = at->second;
   context.behind = behind_;
+  context.late = late(table);
   if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;
   return context;
 }
@@ -146,7 +147,7 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
 // The ordinary cases, without looking at the values of the row that is here. False: it is none of them.
 bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
   const Table& table = *mapping().table;
-  if (item.lives.size() != 1) return false;
+  if (item.lives.size() != 1 || late(table)) return false;
   IncomingLife& life = item.lives[0];
   Version truncated = state_.truncated(table.id);
   if (life.moved || life.birth < truncated) return false;

@@ -139,9 +139,10 @@ void Applier::apply_truncates() {
   for (auto& [name, version] : header_.truncates) {
     const Table* table = core_.table_by_wire_name(name);
     if (only_ && !only_->contains(name)) continue;
-    if (!table || version <= state_.truncated(table->id) || version.hlc <= state_.prune_horizon) continue;
+    if (!table || version <= state_.truncated(table->id) || context(*table).forgotten(version)) continue;
     remove_born_before(*table, version);
     state_.truncates[table->id] = version;
+    if (version.hlc <= state_.prune_horizon) state_.late_truncates[table->id] = core_.store.clock().tick();
     newest_ = std::max(newest_, version.hlc);
     recheck_.insert(table->id);
   }
@@ -252,6 +253,9 @@ void Applier::finish() {
   batch.newest = newest_;
   if (header_.kind == DocumentKind::changes)
     batch.newest = std::max(batch.newest, std::min(header_.newest, header_.hlc));
+  // What comes late has been passed by G: it is handed on before it is forgotten, so it counts as of now.
+  batch.late = !late_.empty() || !late_tables_.empty();
+  if (batch.late) batch.newest = std::max(batch.newest, applied_at);
   if (!body_)  // of a reconciliation: what it leaves behind is forgotten together with what it was made of
     for (Entry* entry : touched_) batch.newest = std::max(batch.newest, entry->state.newest().hlc);
   bool keep = batch.newest > state_.prune_horizon || !batch.entries.empty() || !header_.truncates.empty();

@@ -99,8 +99,11 @@ bool Core::cut(bool force) {
 std::map<Origin, Hlc> Core::received() {
   std::map<Origin, Hlc> received;
   if (!state.parked.empty()) received = state.own_meta().received;
-  for (auto& [origin, other] : state.metas)
-    if (origin != state.self) received.try_emplace(origin, state.parked.empty() ? other.watermark : 0);
+  for (auto& [origin, other] : state.metas) {
+    // What stands there of one that has not spoken yet is where we stood when it was met (Node::Impl::met).
+    bool spoke = other.position != 0 && state.parked.empty();
+    if (origin != state.self) received.try_emplace(origin, spoke ? other.watermark : 0);
+  }
   return received;
 }
 
@@ -139,10 +142,13 @@ void Core::prune() {
   if (hold_prune) return;
   state.advance_prune_horizon();
   for (auto at = state.truncates.begin(); at != state.truncates.end();) {
-    if (at->second.hlc > state.prune_horizon) {
+    auto late = state.late_truncates.find(at->first);
+    Hlc until = std::max(at->second.hlc, late == state.late_truncates.end() ? 0 : late->second);
+    if (until > state.prune_horizon) {
       ++at;
       continue;
     }
+    if (late != state.late_truncates.end()) state.late_truncates.erase(late);
     window.drop_born_before(at->first, at->second);
     at = state.truncates.erase(at);
   }

@@ -109,7 +109,8 @@ std::uint64_t Node::Impl::tick() {
     expire_members();
     judge_members();
     // Who takes the place of one that is gone needs to know what that one wrote, and when.
-    if (core.unreconciled.empty()) core.prune();
+    // And what was written since a server was added is kept for it, also if both came after the configuration was read.
+    if (core.unreconciled.empty() && core.store.config_generation() == config_generation) core.prune();
   });
   if (core.pending()) next_wake_ms = std::min(next_wake_ms, std::max(next_flush_ms, core.now_ms() + 1));
   for (auto& [id, peer] : peers)

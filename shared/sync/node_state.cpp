@@ -52,6 +52,12 @@ bool NodeState::advance_prune_horizon() {
   return true;
 }
 
+Hlc NodeState::come(Origin origin) const {
+  if (!applied.contains(origin)) return 0;
+  auto meta = metas.find(origin);
+  return meta == metas.end() || meta->second.position == 0 ? ~Hlc{0} : meta->second.watermark;
+}
+
 void NodeState::take_meta(Origin origin, const OriginMeta& meta) {
   if (origin == self) return;
   auto [at, added] = metas.try_emplace(origin, meta);
@@ -166,7 +172,7 @@ OriginMeta unpack_meta(PackedReader& in) {
   return meta;
 }
 
-constexpr std::uint64_t state_format = 3;
+constexpr std::uint64_t state_format = 4;
 
 }  // namespace
 
@@ -197,6 +203,11 @@ std::string NodeState::encode(Hlc promised) const {
     out.number(table);
     out.version(version);
   }
+  out.number(late_truncates.size());
+  for (auto& [table, until] : late_truncates) {
+    out.number(table);
+    out.fixed64(until);
+  }
   out.number(pruned.size());
   for (auto& [origin, position] : pruned) {
     out.fixed64(origin);
@@ -221,6 +232,11 @@ std::string NodeState::encode(Hlc promised) const {
     out.number(table.fits);
     pack_vector(out, table.until);
     out.number(table.since_ms);
+    out.number(table.late.size());
+    for (auto& [origin, come] : table.late) {
+      out.fixed64(origin);
+      out.fixed64(come);
+    }
   }
   out.number(partial.size());
   for (Origin origin : partial) out.fixed64(origin);
@@ -265,6 +281,10 @@ NodeState NodeState::decode(const std::string& bytes) {
     state.truncates[table] = in.version();
   }
   for (std::uint64_t left = in.number(); left > 0; left--) {
+    auto table = static_cast<TableId>(in.number());
+    state.late_truncates[table] = in.fixed64();
+  }
+  for (std::uint64_t left = in.number(); left > 0; left--) {
     Origin origin = in.fixed64();
     state.pruned[origin] = in.number();
   }
@@ -283,6 +303,10 @@ NodeState NodeState::decode(const std::string& bytes) {
     table.fits = in.number() != 0;
     table.until = unpack_vector(in);
     table.since_ms = in.number();
+    for (std::uint64_t late = in.number(); late > 0; late--) {
+      Origin origin = in.fixed64();
+      table.late[origin] = in.fixed64();
+    }
   }
   for (std::uint64_t left = in.number(); left > 0; left--) state.partial.insert(in.fixed64());
   if (in.done()) return state;

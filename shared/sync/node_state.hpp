@@ -28,6 +28,7 @@ struct ParkedTable {
   bool fits = false;   // again: changes are taken as they come, and what was missed is asked for
   Vector until;        // if it fits: what comes after this is here
   std::uint64_t since_ms = 0;
+  std::map<Origin, Hlc> late;  // MergeContext::late, when it began to wait
 
   bool caught_up() const;
 };
@@ -53,6 +54,7 @@ struct NodeState {
   // than what we have of that origin is confirmed, or it would be forgotten elsewhere before we get it.
   std::map<Origin, Hlc> missing;
   std::map<TableId, Version> truncates;     // T
+  std::map<TableId, Hlc> late_truncates;    // of those that came when G was past them: kept until G is here
   std::map<Origin, PositionNumber> pruned;  // per origin: the log up to here is gone
   std::map<std::int64_t, KnownServer> servers;
   std::map<std::string, ParkedTable> parked;  // by wire name
@@ -75,6 +77,9 @@ struct NodeState {
   Hlc horizon(Hlc own_watermark) const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.
   bool advance_prune_horizon();
+  // Up to which version the origin's changes have come. Not as far as G where its owner was not met, or was away, while
+  // the others forgot (model, H17).
+  Hlc come(Origin origin) const;
   // Takes over what a document or hello says of an origin if it is newer. A member that left and goes on writing is
   // back.
   void take_meta(Origin origin, const OriginMeta& meta);

@@ -18,6 +18,8 @@ ClusterRun::ClusterRun(const Plan& plan, bool keep_story)
         tell(line);
       }) {
   for (std::size_t i = 0; i < plan.nodes; i++) build_node(i);
+  for (std::size_t i = 0; plan.late && i < plan.nodes; i++)
+    nodes_[i]->adds_late = may_add_late(i) && random_.chance(500);
   link();
   for (std::size_t i = 0; i < plan.nodes; i++) start(i);
 }
@@ -44,6 +46,14 @@ void ClusterRun::link() {
       if (!linked) continue;
       add_link(i, j);
     }
+}
+
+// Who adds its servers late writes nothing before, and what the others write meanwhile must come to it. That is
+// promised of those who have added it themselves, so not of who is behind a server that has not.
+bool ClusterRun::may_add_late(std::size_t i) const {
+  bool inner = plan_.topology == Topology::ring || (plan_.topology == Topology::star && i == 0) ||
+               (plan_.topology == Topology::chain && i != 0 && i + 1 != plan_.nodes);
+  return plan_.topology == Topology::mesh || plan_.nodes == 2 || !inner;
 }
 
 // ---- processes

@@ -44,6 +44,7 @@ struct Plan {
   bool merge = false;        // two rows under one number are one
   bool rows = false;         // of two edits of a row the later one counts as a whole
   bool discards = false;     // people discard what is in quarantine
+  bool late = false;         // some add their servers only when the others have written for a while
   bool clocks = false;       // a clock is so wrong that its node is not listened to
   bool filters = false;      // the last node of a chain or star gets one table only
 

@@ -34,6 +34,8 @@ void ClusterRun::reach(std::size_t i, Point point) {
 void ClusterRun::transact(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
   if (here.store->in_local() || here.writing || here.full || here.joining || now_ms_ < here.closed_until_ms) return;
+  if (here.adds_late && (here.store->in_transaction() || !random_.chance(200))) return;
+  add_what_is_left(i);
   here.writing = true;
   std::string story = here.workload(plan_, ledger_, random_, i);
   here.writing = false;
@@ -192,6 +194,7 @@ void ClusterRun::heal() {
     if (node->gone) continue;
     node->wall.skew_ms = 0;
     node->full = false;
+    add_what_is_left(static_cast<std::size_t>(&node - nodes_.data()));
     node->workload.finish(ledger_, random_);
     node->store->remove_checks("things");
     node->store->remove_checks("names");

@@ -70,7 +70,8 @@ const std::vector<Feature>& features() {
                                            {"rows", &Plan::rows},
                                            {"discard", &Plan::discards},
                                            {"clock", &Plan::clocks},
-                                           {"filter", &Plan::filters}};
+                                           {"filter", &Plan::filters},
+                                           {"late", &Plan::late}};
   return all;
 }
 

@@ -37,9 +37,11 @@ struct SimulatedNode {
   bool full = false;                  // its disk: nothing can be written
   std::uint64_t closed_until_ms = 0;  // its backup is being put back
   bool gone = false;                  // for good: it is no member any more
-  bool joining = false;               // it has not got its copy yet
+  bool adds_late = false;
+  bool joining = false;  // it has not got its copy yet
   Watched watched;
-  std::string copy_from, copy_ended;  // by this server; what the log says if it failed
+  std::vector<std::function<void()>> unadded;  // its servers, which it has not been told of yet
+  std::string copy_from, copy_ended;           // by this server; what the log says if it failed
 };
 
 class ClusterRun {
@@ -52,6 +54,8 @@ class ClusterRun {
 
   void build_node(std::size_t i);
   void link();
+  bool may_add_late(std::size_t i) const;
+  void add_what_is_left(std::size_t i);
   void start(std::size_t i);
   void stop(std::size_t i);
   void tick(std::size_t i);

@@ -69,9 +69,23 @@ void ClusterRun::add_link(std::size_t i, std::size_t j) {
   // Now and then one of the two cannot be reached from outside and does all the asking.
   bool i_hides = plan_.pull && random_.chance(200);
   bool j_hides = !i_hides && plan_.pull && random_.chance(200);
-  add_server(i, j, j_hides);
-  add_server(j, i, i_hides);
+  auto add = [this](std::size_t at, std::size_t to, bool hides) {
+    SimulatedNode& here = *nodes_[at];
+    if (!here.adds_late) return add_server(at, to, hides);
+    here.unadded.emplace_back([=, this] {
+      tell(std::to_string(at) + " adds " + std::to_string(to));
+      add_server(at, to, hides);
+    });
+  };
+  add(i, j, j_hides);
+  add(j, i, i_hides);
   edges_.emplace_back(i, j);
+}
+
+void ClusterRun::add_what_is_left(std::size_t i) {
+  SimulatedNode& here = *nodes_[i];
+  here.adds_late = false;
+  for (auto& add : std::exchange(here.unadded, {})) add();
 }
 
 // ---- in the middle of a run

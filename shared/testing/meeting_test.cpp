@@ -1,6 +1,8 @@
 // How two nodes come to know each other, in virtual time.
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
@@ -26,6 +28,9 @@ TEST(Meeting, TheSecondOneToBeSetUpIsMetAtOnce) {
   EXPECT_EQ(nodes.status(1).state, "streaming") << nodes.status(1).last_error;
   EXPECT_LT(nodes.status(0).failures, 10u) << nodes.status(0).last_error;
   EXPECT_LT(nodes.status(1).failures, knocked + 10u);
+  nodes.run_for(10000);
+  EXPECT_EQ(nodes.rows(0), 4u);
+  EXPECT_EQ(nodes.rows(1), 3u) << "a was there before";
 }
 
 // Symptom: a server that froze just after it had joined kept two others from each other's changes for as long as it
@@ -45,6 +50,145 @@ TEST(Meeting, AServerThatFallsSilentAtOnceKeepsNobodyApart) {
   nodes.write(0, "k", "1");
   nodes.run_for(40000);
   EXPECT_EQ(nodes.rows(2), 1u) << nodes.status(0, 1).last_error;
+}
+
+class LateMeeting : public ::testing::Test {
+ protected:
+  void link(std::size_t left, std::size_t right) {
+    nodes.add_server(left, right, "secret"), nodes.add_server(right, left, "secret");
+  }
+  std::uint64_t open_transaction(std::size_t at, const std::string& key) {
+    std::vector<Value> row = {Value::of_text(key), Value::of_text("v")};
+    nodes.stores[at]->begin_local();
+    nodes.stores[at]->insert("items", row);
+    return nodes.stores[at]->prepare_local();
+  }
+  void remove(std::size_t at, const std::string& key) {
+    std::vector<Value> row = {Value::of_text(key)};
+    nodes.stores[at]->begin_local();
+    nodes.stores[at]->remove("items", row);
+    nodes.stores[at]->commit_local();
+  }
+  void truncate(std::size_t at) {
+    nodes.stores[at]->begin_local();
+    nodes.stores[at]->truncate("items");
+    nodes.stores[at]->commit_local();
+  }
+  std::uint64_t unsettled(std::size_t at) { return nodes.nodes[at]->status().unsettled; }
+  NodePair nodes{3};
+};
+
+// Symptom: a row written between the two calls of add_server, on one server and on the other, never came to the second
+// one, and everything looked well. Mechanism: the second one, alone until then, had taken all up to its own time of day
+// for settled, so a row born before that was one that it must have had and forgotten. Mend: what has come of an origin
+// is known of each (NodeState::come), and what is newer than that cannot have been forgotten, however old it is.
+TEST_F(LateMeeting, WhatWasWrittenSinceAServerWasAddedArrives) {
+  nodes.start();
+  nodes.write(0, "both", "v");
+  nodes.write(0, "both, and removed", "v");
+  nodes.run_for(5000);
+  nodes.add_server(1, 0, "secret");
+  nodes.write(1, "both", "v");
+  nodes.write(1, "both, and removed", "v");
+  nodes.run_for(1000);
+  remove(1, "both, and removed");
+  nodes.write(1, "new", "v");
+  nodes.write(1, "gone again", "v");
+  nodes.run_for(1000);
+  remove(1, "gone again");
+  nodes.run_for(20000);
+  nodes.write(0, "own", "v");
+  nodes.run_for(5000);
+  nodes.add_server(0, 1, "secret");
+  nodes.run_for(20000);
+  EXPECT_EQ(nodes.rows(1), 2u);
+  EXPECT_EQ(nodes.rows(0), 3u) << nodes.status(1).last_error;
+  for (std::size_t at : {0, 1}) EXPECT_EQ(unsettled(at), 0u);
+}
+
+TEST_F(LateMeeting, ATruncateFromBeforeItArrivesBehindAHubToo) {
+  link(0, 2);
+  nodes.start();
+  nodes.write(0, "both", "v");
+  nodes.run_for(5000);
+  ASSERT_EQ(nodes.rows(2), 1u);
+  nodes.add_server(1, 0, "secret");
+  nodes.write(1, "both", "v");
+  nodes.run_for(1000);
+  truncate(1);
+  nodes.write(1, "new", "v");
+  nodes.run_for(5000);
+  nodes.write(0, "own", "v");
+  nodes.run_for(5000);
+  nodes.network.attach(2, nullptr);
+  nodes.add_server(0, 1, "secret");
+  nodes.run_for(10000);
+  nodes.network.attach(2, nodes.nodes[2].get());
+  nodes.run_for(40000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(nodes.rows(at), 1u) << at << ": what was settled counts as older";
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(unsettled(at), 0u) << at;
+}
+
+// Symptom: nothing at all came from a server for as long as a transaction stayed open there that was older than their
+// meeting ("the document was made before what has been forgotten here"), and what that transaction wrote was lost when
+// it came. Mechanism: its documents were taken for stale because its own watermark stood still. Mend: what a document
+// does not know is what others wrote; the rest as above.
+TEST_F(LateMeeting, ATransactionThatIsOpenHoldsNothingUpAndIsNotLost) {
+  link(1, 2);
+  nodes.start();
+  nodes.run_for(3000);
+  nodes.write(1, "there", "v");
+  std::uint64_t open = open_transaction(0, "late");
+  nodes.run_for(5000);
+  link(0, 1);
+  nodes.run_for(5000);
+  nodes.write(0, "meanwhile", "v");
+  nodes.run_for(5000);
+  EXPECT_EQ(nodes.rows(1), 2u) << nodes.status(0).last_error;
+  EXPECT_EQ(nodes.rows(2), 2u);
+  nodes.stores[0]->commit_prepared(open);
+  nodes.run_for(10000);
+  EXPECT_EQ(nodes.rows(0), 2u) << "what was there before comes by a copy";
+  for (std::size_t at : {1, 2}) EXPECT_EQ(nodes.rows(at), 3u) << at;
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(unsettled(at), 0u) << at;
+}
+
+// Symptom: the same, of a row written in the very moment after add_server. Mechanism: both came between the reading of
+// the configuration and that of the log, so the row was settled on the spot, as on a node without servers. Mend:
+// nothing is forgotten while the configuration is newer than the one that was read.
+TEST_F(LateMeeting, ARowWrittenJustAfterItsServerWasAddedIsKept) {
+  nodes.start();
+  nodes.run_for(3000);
+  bool done = false;
+  nodes.stores[0]->on_point = [&](Point point) {
+    if (point != Point::at_begin || std::exchange(done, true)) return;
+    nodes.add_server(0, 1, "secret");
+    nodes.write(0, "at once", "v");
+  };
+  nodes.run_for(5000);
+  ASSERT_TRUE(done);
+  nodes.add_server(1, 0, "secret");
+  nodes.run_for(20000);
+  EXPECT_EQ(nodes.rows(1), 1u);
+}
+
+// Symptom: the same, of a row whose first documents got lost. Mechanism: the new server said of an origin that had not
+// spoken yet that everything up to its own horizon had been received, and it was forgotten where it was. Mend: of one
+// that has not spoken nothing has been received.
+TEST_F(LateMeeting, NothingIsReceivedOfOneThatHasNotSpoken) {
+  WithoutDocuments deaf(nodes, 0, 1);
+  nodes.handlers[0] = &deaf;
+  nodes.start();
+  nodes.add_server(1, 0, "secret");
+  nodes.write(1, "early", "v");
+  nodes.run_for(10000);
+  nodes.add_server(0, 1, "secret");
+  nodes.write(0, "k", "v");
+  nodes.run_for(20000);
+  ASSERT_EQ(nodes.rows(1), 2u);
+  nodes.network.attach(0, nodes.nodes[0].get());
+  nodes.run_for(60000);
+  EXPECT_EQ(nodes.rows(0), 2u);
 }
 
 }  // namespace
