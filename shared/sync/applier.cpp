@@ -130,11 +130,18 @@ void Applier::note_late_origins() {
   late_.clear();
   late_tables_.clear();
   if (header_.kind != DocumentKind::changes) return;
-  for (auto& [origin, to] : header_.to) {
-    auto here = state_.applied.find(origin);
-    if (origin == state_.self || (here != state_.applied.end() && to.number <= here->second.number)) continue;
-    if (Hlc come = state_.come(origin); come < state_.prune_horizon) late_[origin] = come;
-  }
+  auto note = [&](Origin origin) {
+    Hlc come = origin == state_.self ? ~Hlc{0} : state_.come(origin);
+    if (come < state_.prune_horizon) late_[origin] = come;
+  };
+  for (auto& [origin, to] : header_.to)
+    if (auto here = state_.applied.find(origin); here == state_.applied.end() || to.number > here->second.number)
+      note(origin);
+  // Others may have deleted what one did that has not been heard here yet: their deletes wait for it.
+  for (auto& [origin, member] : state_.members)
+    if (!member.away()) note(origin);
+  for (auto& [origin, member] : header_.members)
+    if (!member.away() && !state_.members.contains(origin)) note(origin);
   for (auto& [name, parked] : state_.parked)
     for (auto& [origin, come] : late_) parked.late.try_emplace(origin, come);
   note_late_tables();
