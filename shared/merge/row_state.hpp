@@ -124,6 +124,18 @@ struct Life {
   Version death() const { return moved ? std::max(removed, moved->version) : removed; }
   bool dead(Version truncated) const { return !removed.settled() || moved || birth < truncated; }
   Version newest() const { return std::max(std::max(birth, columns.newest()), death()); }
+
+  // Settled ones too.
+  template <typename Visit>
+  void for_each_version(const Visit& visit) const {
+    auto visit_columns = [&](const ColumnVersions& of) {
+      visit(of.base);
+      for (auto& [column, version] : of.changed) visit(version);
+    };
+    visit(birth), visit(removed), visit_columns(columns);
+    if (moved) visit(moved->version), visit(moved->to_birth), visit_columns(moved->seen);
+    for (const Meant& one : meant) visit(one.birth);
+  }
 };
 
 struct RowState {

@@ -32,7 +32,7 @@ void Applier::park_what_the_sender_lacks() {
     if (!core_.table_by_wire_name(name)) continue;
     bool lacks = std::any_of(header_.to.begin(), header_.to.end(), [&, &has = has](auto& one) {
       auto& [origin, to] = one;
-      if (origin == state_.self || origin == header_.sender) return false;
+      if (origin == state_.self || origin == header_.sender || state_.closed(origin)) return false;
       auto here = core_.state.applied.find(origin);
       if (here != core_.state.applied.end() && here->second.number >= to.number) return false;
       auto there = has.find(origin);
@@ -74,7 +74,7 @@ void Applier::catch_up() {
     }
   }
   std::erase_if(state_.parked, [&](auto& one) {
-    if (!one.second.caught_up()) return false;
+    if (!state_.caught_up(one.second)) return false;
     core_.log('i', "the changes of table '" + one.first + "' are here");
     return true;
   });

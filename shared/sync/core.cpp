@@ -71,9 +71,16 @@ bool Core::cut(bool force) {
   meta.newest = std::max(meta.newest, batch.newest);
   // A server that was never met confirmed nothing, and is not among the members yet.
   // While the changes of a table wait, nothing more is confirmed: what it lacks must not be forgotten anywhere.
-  if (!hold_prune && state.parked.empty())
+  if (!hold_prune && state.parked.empty() && !state.awaits_what_was_closed())
     meta.horizon = std::max(meta.horizon, std::min(state.horizon(watermark), horizon_limit));
   meta.received = received();
+  // Who has not handed on yet what it has of an earlier incarnation has not heard of the one that followed.
+  for (auto& [origin, member] : state.members)
+    if (state.closed(origin) && !handed_on_again.contains(origin))
+      std::erase_if(meta.received, [&, &member = member](auto& one) {
+        auto other = state.members.find(one.first);
+        return other != state.members.end() && other->second.node == member.node && !other->second.left;
+      });
 
   PackedWriter data;
   data.number(0);

@@ -133,6 +133,7 @@ class Core {
   // ourselves.
   Hlc horizon_limit = ~Hlc{0};
   bool hold_prune = true;            // a server of ours was never met: nobody knows yet what it lacks
+  std::set<Origin> handed_on_again;  // closed origins of which all that is here was named in the log once more
   std::set<TableId> recheck_hidden;  // a value may have become free
   EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
   Hlc keys_changed_at = 0;  // when an apply last put another row under an integer key, in this node's clock

@@ -272,8 +272,9 @@ void Core::load_history() {
   store.clock().observe(state.hlc);
   counters = {};
   // Positions were shipped before their records were written, and the crash lost them. A number must not come again: a
-  // server that has the lost one would take the new one for known. The time of day would not do: it goes back.
-  first_number_ = state.applied[state.self].number + lost_numbers;
+  // server that has the lost one would take the new one for known. The time of day alone would not do: it goes back.
+  // But it tells this run from another that began with the same state, before that was put back.
+  first_number_ = state.applied[state.self].number + lost_numbers + now_ms() % lost_numbers;
   newest_at_start = std::max(state.own_meta().newest, store.given_before_opening());
   if (!state.found) state.found = {state.applied[state.self], state.own_meta().watermark};
   start_ = {state.self, state.applied[state.self], state.own_meta()};

@@ -181,18 +181,10 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
 }
 
 void Core::for_each_version(const std::function<void(Version)>& visit) {
-  auto visit_columns = [&](const ColumnVersions& columns) {
-    visit(columns.base);
-    for (auto& [column, version] : columns.changed) visit(version);
-  };
   for (auto& [id, version] : state.truncates) visit(version);
   for (auto& [id, table] : tables_)
     window.for_each(id, [&](const Entry& entry) {
-      for (const Life& life : entry.state.lives) {
-        visit(life.birth), visit(life.removed), visit_columns(life.columns);
-        if (life.moved) visit(life.moved->version), visit(life.moved->to_birth), visit_columns(life.moved->seen);
-        for (const Meant& meant : life.meant) visit(meant.birth);
-      }
+      for (const Life& life : entry.state.lives) life.for_each_version(visit);
     });
 }
 

@@ -149,6 +149,30 @@ void Node::Impl::new_identity(const Request& request) {
   }
 }
 
+// Of an incarnation that another one followed there may be two histories: what it had shipped before it was put back to
+// an older state, and what it shipped afterwards, before it met anybody who knew better. The positions of the one hide
+// those of the other. So whoever has any of it names it in its own log once more, and it is on all nodes in the end,
+// whatever they count as applied of that origin.
+void Node::Impl::hand_on_again() {
+  std::set<Origin> closed;
+  for (auto& [origin, member] : core.state.members)
+    if (!core.handed_on_again.contains(origin) && core.state.closed(origin)) closed.insert(origin);
+  if (closed.empty()) return;
+  in_transaction([&] {
+    for (auto& [id, table] : core.tables())
+      core.window.for_each(id, [&, &table = table](Entry& entry) {
+        bool some = false;
+        for (const Life& life : entry.state.lives)
+          life.for_each_version([&](Version version) {
+            some |= closed.contains(version.origin) && version.hlc > core.state.prune_horizon;
+          });
+        if (some) core.store.note_local(table, LogOp::update, *entry.key, {});
+      });
+  });
+  core.handed_on_again.insert(closed.begin(), closed.end());
+  force = true;
+}
+
 // True if two runs of that node speak in turns.
 bool Node::Impl::hears_twins(Peer& peer, std::uint64_t instance) {
   std::uint64_t now_ms = core.now_ms();

@@ -105,6 +105,7 @@ std::uint64_t Node::Impl::tick() {
   });
   guarded("giving up servers that are silent", [&] { give_up_silent(); });
   guarded("forgetting an old secret", [&] { forget_old_secrets(); });
+  guarded("handing on what an earlier incarnation wrote", [&] { hand_on_again(); });
   guarded("forgetting what is settled", [&] {
     expire_members();
     judge_members();

@@ -122,6 +122,7 @@ class Node::Impl {
   Hlc promised();
   void new_identity(const Request& request);
   bool hears_twins(Peer& peer, std::uint64_t instance);
+  void hand_on_again();
 
   // requests.cpp
   void carry_out_requests();

@@ -7,26 +7,12 @@
 
 namespace rowmesh {
 
-bool ParkedTable::caught_up() const {
-  if (!fits) return false;
-  for (auto& [origin, position] : until) {
-    auto at = covered.find(origin);
-    if (at == covered.end() || at->second.number < position.number) return false;
-  }
-  return true;
-}
-
 Hlc NodeState::horizon(Hlc own_watermark) const {
   Hlc horizon = own_watermark;
   for (auto& [origin, member] : members) {
     if (origin == self || member.away()) continue;
     auto at = metas.find(origin);
     horizon = std::min(horizon, at == metas.end() ? 0 : at->second.watermark);
-  }
-  for (auto& [origin, newest] : missing) {
-    auto at = metas.find(origin);
-    if (at == metas.end() || at->second.newest < newest)
-      horizon = std::min(horizon, at == metas.end() ? 0 : at->second.watermark);
   }
   return horizon;
 }
@@ -76,6 +62,30 @@ bool NodeState::closed(Origin origin) const {
   });
 }
 
+bool NodeState::awaits_what_was_closed() const {
+  if (!partial.empty()) return false;  // the servers on its sides need not have heard of each other
+  for (auto& [origin, member] : members) {
+    if (!closed(origin)) continue;
+    for (auto& [next, other] : members) {
+      if (other.node != member.node || other.away() || next == origin) continue;
+      for (auto& [speaker, one] : members) {
+        if (speaker == self || speaker == next || one.away()) continue;
+        auto meta = metas.find(speaker);
+        if (meta == metas.end() || !meta->second.received.contains(next)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+bool NodeState::caught_up(const ParkedTable& table) const {
+  if (!table.fits) return false;
+  return std::all_of(table.until.begin(), table.until.end(), [&](auto& one) {
+    auto at = table.covered.find(one.first);
+    return (at != table.covered.end() && at->second.number >= one.second.number) || closed(one.first);
+  });
+}
+
 void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::map<Origin, OriginMeta>& their_metas) {
   for (auto& [origin, member] : theirs) {
     auto [here, added] = members.try_emplace(origin, member);
@@ -84,7 +94,10 @@ void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::
     auto said = their_metas.find(origin);
     auto known = metas.find(origin);
     PositionNumber said_position = said == their_metas.end() ? 0 : said->second.position;
-    if (known == metas.end() || said_position >= known->second.position) here->second.left = true;
+    bool followed = std::any_of(theirs.begin(), theirs.end(), [&, member = member](auto& other) {
+      return !member.node.empty() && other.second.node == member.node && !other.second.left;
+    });
+    if (followed || known == metas.end() || said_position >= known->second.position) here->second.left = true;
   }
   judge_members();
 }

@@ -29,8 +29,6 @@ struct ParkedTable {
   Vector until;        // if it fits: what comes after this is here
   std::uint64_t since_ms = 0;
   std::map<Origin, Hlc> late;  // MergeContext::late, when it began to wait
-
-  bool caught_up() const;
 };
 
 // Where this database's history ended when it was found.
@@ -50,8 +48,7 @@ struct NodeState {
   // At the first start since a server last knew something of us that was made after a start. Should we turn out to be
   // an older backup, no more than this is in the other history as well.
   std::optional<HistoryEnd> found;
-  // Of our earlier incarnations: the newest change that a server has and we lost. Until it has come back, nothing newer
-  // than what we have of that origin is confirmed, or it would be forgotten elsewhere before we get it.
+  // Of our earlier incarnations: the newest change that a server has and we lost.
   std::map<Origin, Hlc> missing;
   std::map<TableId, Version> truncates;     // T
   std::map<TableId, Hlc> late_truncates;    // of those that came when G was past them: kept until G is here
@@ -86,6 +83,11 @@ struct NodeState {
   void take_members(const std::map<Origin, Member>& members, const std::map<Origin, OriginMeta>& metas);
   // Another incarnation of that node followed it: it stays closed, however late what it sent arrives.
   bool closed(Origin origin) const;
+  // What a closed origin made is handed on again by whoever has any of it, under positions of its own. Until all
+  // members have spoken of the one that followed it, that is not here yet, and nothing more is confirmed.
+  bool awaits_what_was_closed() const;
+  // A table of which nothing is awaited any more. (What a closed origin wrote comes from others, or is lost.)
+  bool caught_up(const ParkedTable& table) const;
   // H14: had the writer of `winner` seen `loser`?
   bool had_seen(Version winner, Version loser) const;
 

@@ -70,20 +70,47 @@ TEST(NodeStateTest, AnIncarnationThatWasFollowedStaysClosed) {
   EXPECT_FALSE(state.members[2].left) << "nobody followed it: it is back";
 }
 
-// Changes that a restored node had lost were forgotten by the others before they had come back: it confirmed everything
-// of the members, to whom its earlier incarnation does not belong any more.
-TEST(NodeStateTest, WhatWasLostIsNotConfirmedBeforeItIsBack) {
+// Changes that a restored node had lost were forgotten by the others before they had come back, or were on some nodes
+// only: the others hand on again what they have of the old incarnation, and who has spoken of the new one has done so.
+TEST(NodeStateTest, NothingIsConfirmedBeforeAllHaveSpokenOfANewIncarnation) {
   NodeState state = three_members();
+  EXPECT_FALSE(state.awaits_what_was_closed());
+  state.members[2].node = state.members[4].node = "a node";
   state.members[4].left = true;
-  state.metas[4] = {10, 50, 40, {}, 45};
-  EXPECT_EQ(state.horizon(100), 100u);
+  EXPECT_FALSE(state.awaits_what_was_closed());
+  state.metas[3].received.erase(2);
+  EXPECT_TRUE(state.awaits_what_was_closed());
+  state.members[3].left = true;
+  EXPECT_FALSE(state.awaits_what_was_closed());
   state.missing[4] = 60;
-  EXPECT_EQ(state.horizon(100), 50u);
   NodeState read = NodeState::decode(state.encode(0));
   EXPECT_EQ(read.missing, state.missing);
   EXPECT_FALSE(read.found);
-  read.metas[4].newest = 60;
-  EXPECT_EQ(read.horizon(100), 100u);
+}
+
+// Two servers waited for ever for what the lost life of a third one had written to a table that fitted neither: nobody
+// has that any more, and what somebody had would come under his own name.
+TEST(NodeStateTest, ATableDoesNotWaitForWhatAClosedOriginWrote) {
+  NodeState state = three_members();
+  ParkedTable table;
+  table.fits = true;
+  table.until[4] = {20, 1};
+  table.covered[4] = {10, 1};
+  state.members[2].node = state.members[4].node = "a node";
+  EXPECT_FALSE(state.caught_up(table));
+  state.members[4].left = true;
+  EXPECT_TRUE(state.caught_up(table));
+}
+
+// A member heard that another one is closed from somebody who knew less of it, and went on waiting for it.
+TEST(NodeStateTest, WhoIsFollowedIsClosedWhoeverSaysSo) {
+  NodeState state = three_members();
+  std::map<Origin, Member> theirs = state.members;
+  theirs[2].node = theirs[4].node = "a node";
+  theirs[2].left = true;
+  state.members[2].node = "a node";
+  state.take_members(theirs, {{2, {5, 50, 50, {}}}});
+  EXPECT_TRUE(state.closed(2));
 }
 
 TEST(NodeStateTest, RemembersWhereItsHistoryWasFound) {
