@@ -141,6 +141,10 @@ MUTATIONS = [
              "Sites.ACopyFromWhereATableWaitsHasNotAllOfIt"),
     Mutation("copy-of-a-copy", "shared/sync/copying.cpp", [("!copy.checks() && copy.peer != peer.config.id", "!copy.checks() && false")],
              "Membership.WhoWaitsForItsCopyIsNotCopiedFrom"),
+    Mutation("given-anew", "shared/sync/core_fold.cpp", [("bool wrong_time = cutting_ &&", "bool wrong_time = false && cutting_ &&")],
+             "IdentityTest.APreparedTransactionOfTheWrongTimeIsAsNewAsItsCommit"),
+    Mutation("next-origin", "shared/sync/identity.cpp", [("renewal.after = next_origin();", "renewal.after = core.services.random.next() | 1;")],
+             "KeptSeeds.ANewIncarnationStandsWhereTheOldOneStood"),
     Mutation("H16a", "shared/sync/document_maker.cpp",
              [("writer_.add_row(number_, life.birth, life.columns, row);",
                "{\n      ColumnVersions own = life.columns;\n      for (auto& [column, version] : own.changed)\n"

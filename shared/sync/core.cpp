@@ -51,6 +51,7 @@ OwnedRow Core::row_of(const Table& table, KeyView key) {
 bool Core::cut(bool force) {
   Batch batch;
   touched_sides_.clear();
+  given_anew_.clear();
   cutting_ = true;
   LogRead read = store.read_log([&](const LogEntry& entry) { fold(entry, batch); });
   cutting_ = false;
@@ -88,6 +89,7 @@ bool Core::cut(bool force) {
   data.fixed64(position.tag);
   data.fixed64(batch.newest);
   data.fixed64(state.self);
+  for (auto& [given, anew] : given_anew_) data.fixed64(given), data.fixed64(anew);
   batch.ends = {{state.self, position.number}};
   Batch* added = nullptr;
   if (batch.newest != 0) {

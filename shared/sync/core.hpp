@@ -160,6 +160,9 @@ class Core {
   void take_renewal(PackedReader& in, std::int64_t sequence);
   void close_origin(NodeState& next, Renewal& renewal);
   void fold(const LogEntry& entry, Batch& batch);
+  Hlc given_anew(Hlc given);
+  std::map<Hlc, Hlc> given_anew_;  // by the version that the log has; of one cut
+  Hlc newest_anew_ = 0;
   void fold_truncate(const Table& table, Version version);
   void list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version);
   void refresh_side_values();

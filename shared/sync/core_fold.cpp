@@ -7,11 +7,25 @@
 
 namespace rowmesh {
 
+// A transaction that took its version while the clock was wrong and commits after that was set right, be it that it was
+// prepared: nobody else would listen to us while we have that version. It is as new as its commit, and so is what comes
+// behind it in the log.
+Hlc Core::given_anew(Hlc given) {
+  auto [at, added] = given_anew_.try_emplace(given, given);
+  if (!added) return at->second;
+  bool wrong_time = cutting_ && (given > store.clock().now() || given <= newest_anew_);
+  if (wrong_time)
+    at->second = newest_anew_ = store.clock().tick();
+  else
+    given_anew_.erase(at);
+  return wrong_time ? newest_anew_ : given;
+}
+
 void Core::fold(const LogEntry& log_entry, Batch& batch) {
   const Table* table = this->table(log_entry.table);
   if (!table) return;
-  Version version{log_entry.hlc, state.self};
-  batch.newest = std::max(batch.newest, log_entry.hlc);
+  Version version{given_anew(log_entry.hlc), state.self};
+  batch.newest = std::max(batch.newest, version.hlc);
   counters.captured++;
   if (log_entry.op == LogOp::truncate) {
     fold_truncate(*table, version);
@@ -43,10 +57,9 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   }
   if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
   // While the history is loaded nobody knows yet when numbers changed hands.
-  if ((replaying_ != 0 || log_entry.hlc < keys_changed_at) && !log_entry.columns.empty() &&
-      !table->references.empty()) {
+  if ((replaying_ != 0 || version.hlc < keys_changed_at) && !log_entry.columns.empty() && !table->references.empty()) {
     Hlc& newest = late_references[&entry];
-    newest = std::max(newest, log_entry.hlc);
+    newest = std::max(newest, version.hlc);
     unreconciled.insert(&entry);
   }
   if (!table->uniques.empty()) recheck_hidden.insert(table->id);

@@ -164,6 +164,11 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
     in.fixed64();
     open_batch.newest = in.fixed64();
     state.self = in.fixed64();  // its log entries are this incarnation's
+    given_anew_.clear();
+    while (!in.done()) {
+      Hlc given = in.fixed64();
+      given_anew_[given] = in.fixed64();
+    }
     open_batch.ends = {{state.self, number}};
     return;
   }

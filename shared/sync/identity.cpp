@@ -94,6 +94,17 @@ Hlc Node::Impl::promised() {
   return promised;
 }
 
+// Between two versions of one moment the origin decides, and has decided here: the new one stands where ours stands
+// among the others.
+Origin Node::Impl::next_origin() {
+  constexpr Origin least_room = 1 << 10, most_room = 1 << 20;
+  Origin before = core.state.self, above = ~Origin{0};
+  for (auto& [origin, member] : core.state.members)
+    if (origin > before) above = std::min(above, origin);
+  Origin room = std::min(above - before, most_room), random = core.services.random.next();
+  return room < least_room ? random | 1 : before + 1 + random % (room - 1);
+}
+
 // After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others
 // have of us, and what we have of others.
 void Node::Impl::judge_clock(const Peer& greeted, const Progress& progress) {
@@ -108,7 +119,7 @@ void Node::Impl::judge_clock(const Peer& greeted, const Progress& progress) {
                     std::to_string((hlc_to_ms(ahead) - std::max(now_ms, hlc_to_ms(floor))) / 1000) + " s");
   Renewal renewal;
   renewal.before = core.state.self;
-  renewal.after = core.services.random.next() | 1;
+  renewal.after = next_origin();
   renewal.fork = fork;
   renewal.corrected = true;
   renewal.floor = floor;
@@ -133,7 +144,7 @@ void Node::Impl::new_identity(const Request& request) {
     bool copied = kind == "copied";
     Hlc fork = core.state.lost != 0 ? core.state.lost : copied ? core.newest_at_start : core.newest_confirmed({});
     if (copied) becomes.node = new_uuid(core.services.random);
-    core.renew({core.state.self, core.services.random.next() | 1, fork, copied}, becomes, request.id);
+    core.renew({core.state.self, next_origin(), fork, copied}, becomes, request.id);
   }
   misplaced = core.store.place_trouble();
   copied_at = 0;

@@ -119,6 +119,7 @@ class Node::Impl {
   void judge_clock(const Peer& greeted, const Progress& progress);
   Hlc perhaps_taken(const Peer& greeted);
   void judge_clock_unasked();
+  Origin next_origin();
   Hlc promised();
   void new_identity(const Request& request);
   bool hears_twins(Peer& peer, std::uint64_t instance);

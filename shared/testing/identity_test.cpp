@@ -120,6 +120,41 @@ TEST(IdentityTest, AClockThatRanAheadIsMendedByItself) {
   EXPECT_LT(hlc_to_ms(lab.node(0).store->clock().now()), 1'700'000'000'000 + day_ms / 2);
 }
 
+// Symptom: after a clock had been set right nobody took changes of its node any more, for as long as it had been ahead,
+// or two nodes differed. Mechanism: a transaction that had been prepared in the wrong time brought its version with it
+// when it was committed. Mend: such a version is given anew when it is read (Core::given_anew).
+TEST(IdentityTest, APreparedTransactionOfTheWrongTimeIsAsNewAsItsCommit) {
+  Lab lab;
+  lab.add(uuid_a, 0xa);
+  lab.add(uuid_b, 0xb);
+  lab.link(0, 1);
+  lab.link(1, 0);
+  lab.start(0);
+  lab.start(1);
+  lab.insert(0, "before");
+  lab.run_for(5000);
+  lab.node(0).wall.skew_ms = day_ms;
+  MemoryStore& store = *lab.node(0).store;
+  Value values[] = {Value::of_text("prepared"), Value::of_integer(1)};
+  store.begin_local();
+  store.insert("item", values);
+  std::uint64_t prepared = store.prepare_local();
+  lab.node(0).wake_ms = 0;
+  lab.run_for(5000);
+  lab.node(0).wall.skew_ms = 0;
+  lab.node(0).wake_ms = 0;
+  lab.run_for(90000);
+  store.commit_prepared(prepared);
+  lab.insert(0, "after");
+  lab.run_for(5000);
+  EXPECT_EQ(lab.rows(1), 3u);
+  EXPECT_EQ(lab.status(0).servers[0].state, "streaming") << lab.status(0).servers[0].last_error;
+  lab.insert(1, "healthy");
+  lab.run_for(20000);
+  EXPECT_EQ(lab.rows(0), 4u);
+  EXPECT_EQ(lab.status(0).unsettled + lab.status(1).unsettled, 0u);
+}
+
 // T32: two databases with one identity, neither of which lost anything. Whoever they both come to hears it.
 TEST(IdentityTest, TwoThatSpeakInTurnsAreHeard) {
   Lab lab;

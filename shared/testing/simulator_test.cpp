@@ -360,5 +360,15 @@ TEST(KeptSeeds, ATableWaitsForNothingThatIsLost) {
 // had given as well, after a restart of its own (Core::load_history).
 TEST(KeptSeeds, TwoRunsFromOneStateCountApart) { EXPECT_EQ(run_plan(put_back_amid_all(1433)).failure, ""); }
 
+// Two nodes showed different rows under one number after a clock was set right: both had been written in one moment, of
+// which the origin decides, and the new incarnation stood on the other side of the other node
+// (Node::Impl::next_origin).
+TEST(KeptSeeds, ANewIncarnationStandsWhereTheOldOneStood) {
+  Plan plan = as_of(&Plan::filters, 96).without({&Plan::filters});
+  plan.nodes = 2;
+  plan.clocks = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
