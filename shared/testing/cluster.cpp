@@ -167,7 +167,7 @@ void ClusterRun::settle() {
   auto step_while = [&](std::uint64_t at_most_ms, const std::function<bool()>& unfinished) {
     while (outcome_.failure.empty() && unfinished() && now_ms_ < healed + at_most_ms) {
       step_until(now_ms_ + 1000);
-      if (backup_.used || plan_.topology_changes()) obey();
+      if (backup_.used || plan_.topology_changes() || clone_.node != 0) obey();
     }
     return now_ms_ - healed;
   };

@@ -45,6 +45,7 @@ struct Plan {
   bool rows = false;         // of two edits of a row the later one counts as a whole
   bool discards = false;     // people discard what is in quarantine
   bool late = false;         // some add their servers only when the others have written for a while
+  bool clones = false;       // the store of a node is copied, and both run
   bool clocks = false;       // a clock is so wrong that its node is not listened to
   bool filters = false;      // the last node of a chain or star gets one table only
 

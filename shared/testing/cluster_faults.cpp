@@ -53,6 +53,7 @@ void ClusterRun::disturb() {
     return tell(std::to_string(i) + (here.full ? "'s disk is full" : "'s disk has room again"));
   }
   if (plan_.backups && random_.chance(200)) return backup_or_restore(i);
+  if (plan_.clones && random_.chance(200)) return clone(i);
   if (plan_.discards && random_.chance(400)) return discard(i);
   if (plan_.clocks && random_.chance(200)) return set_clock(i);
   switch (random_.below(plan_.schemas ? 6 : 5)) {
@@ -160,12 +161,14 @@ void ClusterRun::backup_or_restore(std::size_t i) {
 
 // What the status asks a person for.
 void ClusterRun::obey() {
+  look_at_clone();
   for (std::size_t i = 0; i < nodes_.size(); i++) {
     SimulatedNode& here = *nodes_[i];
     look_at_copy(i);
     if (!here.node || !here.store->requests().empty()) continue;
     NodeStatus status = here.node->status();
-    if (status.identity == "restored") {
+    bool copy = i == clone_.node && i != 0 && !clone_.added;
+    if (status.identity == "restored" && !copy) {
       tell(std::to_string(i) + " gets a new identity");
       here.store->request("new_identity", "restored");
       here.wake_ms = now_ms_;

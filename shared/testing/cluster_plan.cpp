@@ -71,7 +71,8 @@ const std::vector<Feature>& features() {
                                            {"discard", &Plan::discards},
                                            {"clock", &Plan::clocks},
                                            {"filter", &Plan::filters},
-                                           {"late", &Plan::late}};
+                                           {"late", &Plan::late},
+                                           {"clone", &Plan::clones}};
   return all;
 }
 

@@ -91,6 +91,11 @@ class ClusterRun {
   void leave();
   void forgive_unsent(std::size_t leaver);
 
+  // cluster_clones.cpp
+  void clone(std::size_t i);
+  void look_at_clone();
+  void add_clone();
+
   // cluster_checks.cpp
   std::vector<std::size_t> members() const;
   void collect_present(std::size_t i, std::set<std::string>& present,
@@ -130,6 +135,11 @@ class ClusterRun {
     bool used = false;
   };
   Backup backup_;
+  struct Clone {
+    std::size_t of = 0, node = 0;  // 0: there is none, as node 0 never is one
+    bool added = false;            // to the servers of the other one, under an identity of its own
+  };
+  Clone clone_;
   std::vector<std::pair<std::size_t, std::size_t>> edges_;  // the lower number first
   std::vector<std::function<void()>> unfinished_;           // what was changed on one side of a link only
   std::size_t joined_ = 0;

@@ -136,6 +136,28 @@ std::function<void()> MemoryStore::backup() {
   };
 }
 
+void MemoryStore::become_copy_of(const MemoryStore& other, bool elsewhere) {
+  identity_ = other.identity_;
+  elsewhere_ = elsewhere;
+  flavour_ = other.flavour_;
+  settings_ = other.settings_;
+  servers_ = other.servers_;
+  last_server_ = other.last_server_;
+  tables_ = other.tables_;
+  last_row_ = other.last_row_;
+  log_ = other.log_;
+  last_transaction_ = other.last_transaction_;
+  given_ = other.given_;
+  forgotten_ = other.forgotten_;
+  history_ = other.history_;
+  last_history_ = other.last_history_;
+  side_ = other.side_;
+  last_side_ = other.last_side_;
+  conflicts_ = other.conflicts_;
+  generation_++;
+  crash();
+}
+
 void MemoryStore::reach(Point point) {
   if (on_point) on_point(point);
 }
@@ -238,8 +260,12 @@ bool MemoryStore::has_local(Hlc version) {
 
 void MemoryStore::set_identity(const Identity& identity) {
   need_transaction(true, "set_identity");
-  undo_.push_back([this, before = identity_] { identity_ = before; });
+  undo_.push_back([this, before = identity_, elsewhere = elsewhere_] {
+    identity_ = before;
+    elsewhere_ = elsewhere;
+  });
   identity_ = identity;
+  elsewhere_ = false;
   generation_++;
 }
 

@@ -67,6 +67,9 @@ class MemoryStore : public Store {
   void crash();  // what was not committed is gone; the next user of the store loads it anew
   // What is on its disk now; calling the result, while no node runs on the store, puts it back.
   std::function<void()> backup();
+  // Is from now on what is on the disk of the other one. `elsewhere`: and finds that it does not lie where its identity
+  // was made, as a file does.
+  void become_copy_of(const MemoryStore& other, bool elsewhere);
 
   // ---- what tests look at
   struct StoredRow {
@@ -81,6 +84,7 @@ class MemoryStore : public Store {
   std::string stored_state() const;  // NodeState, as a start would find it; empty: there is none
   std::size_t history_size() const { return history_.size(); }
   std::size_t log_size() const { return log_.size(); }
+  bool log_unread() const { return given_ != last_transaction_; }
   std::uint64_t rows_written() const { return rows_written_; }  // by the core
   std::uint64_t idle_writes() const { return idle_writes_; }    // updates by the core that changed nothing
   bool in_local() const { return local_ != nullptr; }
@@ -90,6 +94,9 @@ class MemoryStore : public Store {
   std::uint64_t config_generation() override { return generation_; }
   Identity identity() override { return identity_; }
   void set_identity(const Identity& identity) override;
+  std::string place_trouble() override {
+    return elsewhere_ ? "this database is a copy of another; call new_identity('copied')" : "";
+  }
   std::vector<Table> tables() override;
   std::vector<ServerConfig> servers() override { return servers_; }
   void forget_old_secret(std::int64_t server) override;
@@ -171,6 +178,7 @@ class MemoryStore : public Store {
   void enter_log(std::vector<Entry> entries, std::uint64_t transaction);
 
   Identity identity_;
+  bool elsewhere_ = false;
   Flavour flavour_;
   Hlc clock_on_disk() const;
   HybridClock clock_;

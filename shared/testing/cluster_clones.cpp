@@ -1,0 +1,58 @@
+// A node's store is copied while the node runs, and the copy runs beside it: it becomes a node of its own, at once or
+// when somebody has heard both.
+#include "shared/testing/cluster_run.hpp"
+
+namespace rowmesh::testing {
+
+void ClusterRun::clone(std::size_t i) {
+  if (clone_.node != 0) return look_at_clone();
+  SimulatedNode& here = *nodes_[i];
+  if (!here.node || here.full || here.joining || here.gone || here.workload.has_prepared() || i == plan_.leaf()) return;
+  if (backup_.put_back && backup_.node == i) return;
+  // What nobody has read yet the copy would take for its own (docs/guarantees.md, "Known gaps").
+  guarded(i, [&] { here.node->remember(); });
+  if (!here.node || here.store->log_unread()) return;
+  clone_ = {i, nodes_.size(), false};
+  build_node(clone_.node);
+  SimulatedNode& copy = *nodes_[clone_.node];
+  bool elsewhere = random_.chance(700);
+  copy.store->become_copy_of(*here.store, elsewhere);
+  tell("node " + std::to_string(clone_.node) + " is a copy of " + std::to_string(i) +
+       (elsewhere ? "" : " and does not notice"));
+  start(clone_.node);
+}
+
+// What its status asks for.
+void ClusterRun::look_at_clone() {
+  if (clone_.node == 0 || clone_.added) return;
+  SimulatedNode& copy = *nodes_[clone_.node];
+  if (copy.store->identity().node != nodes_[clone_.of]->store->identity().node) return add_clone();
+  if (!copy.node || !copy.store->requests().empty() || copy.node->status().identity.empty()) return;
+  tell(std::to_string(clone_.node) + " gets an identity of its own");
+  copy.store->request("new_identity", "copied");
+  copy.wake_ms = now_ms_;
+}
+
+// The servers of the other one get it as one more, by the same secret.
+void ClusterRun::add_clone() {
+  clone_.added = true;
+  std::string of = "node" + std::to_string(clone_.of);
+  for (auto [one, other] : std::vector(edges_)) {
+    if (one != clone_.of && other != clone_.of) continue;
+    std::size_t neighbour = one == clone_.of ? other : one;
+    edges_.emplace_back(neighbour, clone_.node);
+    MemoryStore& store = *nodes_[neighbour]->store;
+    for (ServerConfig server : store.servers())
+      if (server.name == of) {
+        server.name = "node" + std::to_string(clone_.node);
+        if (!server.url.empty()) server.url = SimulatedNetwork::url(clone_.node);
+        server.start_state.clear();
+        store.add_server(server);
+        nodes_[neighbour]->wake_ms = std::min(nodes_[neighbour]->wake_ms, now_ms_ + 1);
+        break;
+      }
+  }
+  tell("the servers of " + of + " have its copy as a server");
+}
+
+}  // namespace rowmesh::testing
