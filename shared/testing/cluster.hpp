@@ -50,6 +50,7 @@ struct Plan {
   bool filters = false;      // the last node of a chain or star gets one table only
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
+  static Plan small(std::uint64_t seed);   // 2 or 3 nodes, some steps: thousands of runs a minute
   Plan without(std::initializer_list<bool Plan::*> features) const;
   // The node that gets some tables only; none: the number of nodes.
   static constexpr std::size_t nobody = ~std::size_t{0};

@@ -36,6 +36,23 @@ Plan Plan::random(std::uint64_t seed) {
   return plan;
 }
 
+// Most of what can go wrong shows in few steps of few nodes, if these are tried in great number.
+Plan Plan::small(std::uint64_t seed) {
+  SeededRandom random(seed * 0x9E3779B97F4A7C15 + 29);
+  Plan plan;
+  plan.seed = seed;
+  plan.nodes = random.chance(100) ? 3 : 2;
+  plan.topology = static_cast<Topology>(random.below(4));
+  plan.transactions = 3 + static_cast<unsigned>(random.below(10));
+  for (const Feature& feature : features()) plan.*feature.on = random.chance(300);
+  for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks, &Plan::filters})
+    plan.*seldom = false;
+  if (plan.hold) plan.merge = false;
+  plan.proxies &= random.chance(300);
+  if (!plan.integer_keys) plan.natural_keys = true;
+  return plan;
+}
+
 Plan Plan::without(std::initializer_list<bool Plan::*> features) const {
   Plan plan = *this;
   for (bool Plan::*feature : features) plan.*feature = false;

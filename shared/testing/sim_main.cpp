@@ -19,14 +19,15 @@ struct Options {
   std::uint64_t seeds = 1000, start = 1, seconds = 0;
   std::size_t nodes = 0;
   int topology = -1;
-  bool story = false, twice = false;
+  bool story = false, twice = false, small = false;
   std::string without, with;  // features to leave out, or to add, by name
 };
 
 int usage() {
   std::fprintf(stderr,
                "rowmesh_sim [--seeds N] [--start S] [--seconds T] [--nodes 2..7] [--topology mesh|star|chain|ring]\n"
-               "            [--with feature,...] [--without feature,...] [--story] [--twice]\n"
+               "            [--with feature,...] [--without feature,...] [--small] [--story] [--twice]\n"
+               "--small plays few steps of 2 or 3 nodes, so that very many runs can be made;\n"
                "--story prints what happened in each failing run; --twice checks that a seed always does the same\n");
   return 2;
 }
@@ -36,6 +37,8 @@ bool parse(int count, char** words, Options& options) {
     std::string word = words[i];
     if (word == "--story") {
       options.story = true;
+    } else if (word == "--small") {
+      options.small = true;
     } else if (word == "--twice") {
       options.twice = true;
     } else if (i + 1 == count) {
@@ -67,7 +70,7 @@ bool parse(int count, char** words, Options& options) {
 }
 
 Plan plan_of(std::uint64_t seed, const Options& options) {
-  Plan plan = Plan::random(seed);
+  Plan plan = options.small ? Plan::small(seed) : Plan::random(seed);
   if (options.nodes) plan.nodes = options.nodes;
   if (options.topology >= 0) plan.topology = static_cast<Topology>(options.topology);
   for (const Feature& feature : features()) {
