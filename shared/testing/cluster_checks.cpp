@@ -94,7 +94,10 @@ void ClusterRun::check() {
   // A row that waits for a person has no number yet, and one that was merged with another has the other's.
   std::string wrong = plan_.hold || plan_.merge ? "" : Workload::wrong_reference(*nodes_[members().front()]->store);
   if (!wrong.empty()) return fail("wrong reference: " + wrong);
-  check_rest();
+  for (std::size_t i : members()) look_for_twice(i, {"things", "names", "parts"});
+  look_for_risen();
+  if (outcome_.failure.empty()) check_rest();
+  if (outcome_.failure.empty()) look_for_room();
 }
 
 bool ClusterRun::at_rest() const {

@@ -5,18 +5,63 @@
 namespace rowmesh::testing {
 namespace {
 constexpr std::uint64_t look_every = 100;  // events
-}
+constexpr std::size_t most_history = 40;   // records; some heartbeats since the last that was pruned
+constexpr std::size_t most_open = 3;       // a greeting, a document, a question for changes
+}  // namespace
 
 void ClusterRun::watch() {
   if (steps_ % look_every != 0) return;
-  for (std::size_t i : members())
+  if (network_.most_open() > most_open) fail(std::to_string(network_.most_open()) + " requests are open between two");
+  for (std::size_t i : members()) {
     if (nodes_[i]->node) note_coverage(i);
+    look_for_twice(i, {"names", "parts"});  // a thing may be here under its new number and, from elsewhere, its old one
+  }
   // Rows of a table that waits come after their positions, a backup takes both back, a clock that is set right gives
   // positions anew, a node with some tables gets the positions of the others, and a thing's move to another number may
   // be here before the row that it made.
   if (plan_.integer_keys || plan_.schemas || plan_.backups || plan_.filters || plan_.clocks) return;
   for (std::size_t i : members())
     if (!nodes_[i]->joining) watch_progress(i);
+}
+
+// What was written once stands in one row.
+void ClusterRun::look_for_twice(std::size_t i, std::initializer_list<const char*> tables) {
+  for (const char* table : tables) {
+    std::map<std::string, const Key*> seen;
+    for (auto& [key, row] : nodes_[i]->store->rows(table))
+      for (const Value& value : row.values.view()) {
+        if (!Ledger::is_written(value)) continue;
+        std::string name = Ledger::name_of(value.text);
+        auto [at, added] = seen.try_emplace(name, &key);
+        if (!added && !ledger_.carried(name))
+          return fail("node " + std::to_string(i) + " has " + name + " twice: under " + key_to_text(*at->second) +
+                      " and " + key_to_text(key));
+      }
+  }
+}
+
+// At the end: what somebody who saw it replaced or removed is nowhere any more. (Under a natural key it may show again
+// what an older life had, and where rows count as a whole an edit of another column brings it back.)
+void ClusterRun::look_for_risen() {
+  if (plan_.rows || plan_.merge || plan_.discards) return;
+  for (const char* table : {"things", "parts"})
+    for (auto& [key, row] : nodes_[members().front()]->store->rows(table))
+      for (const Value& value : row.values.view()) {
+        std::string name = Ledger::is_written(value) ? Ledger::name_of(value.text) : "";
+        if (!name.empty() && ledger_.gone(name) && !ledger_.carried(name))
+          return fail("risen: " + name + " was replaced or removed by one who saw it, and is in row " +
+                      key_to_text(key) + " of " + table);
+      }
+}
+
+// At rest the log and the history are short again, however long the run was.
+void ClusterRun::look_for_room() {
+  for (std::size_t i : members()) {
+    MemoryStore& store = *nodes_[i]->store;
+    if (store.log_size() > 0 || store.history_size() > most_history)
+      return fail("node " + std::to_string(i) + " keeps " + std::to_string(store.log_size()) + " log entries and " +
+                  std::to_string(store.history_size()) + " history records");
+  }
 }
 
 // A position that was given since the last look has all that was committed before that look.

@@ -33,6 +33,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.merge = collision == 1;
   plan.discards = random.chance(250);
   plan.filters = random.chance(200);
+  plan.late = random.chance(150);
   return plan;
 }
 

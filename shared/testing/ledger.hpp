@@ -18,13 +18,18 @@ class Ledger {
   struct Page {
     std::vector<std::string> written;
     std::vector<std::string> seen_gone;  // replaced or removed by somebody who saw them
+    std::vector<std::string> carried;    // to another key, with the rest of their row
   };
+  static void carry(Page& page, RowView row) {
+    for (const Value& value : row)
+      if (is_written(value)) page.carried.push_back(name_of(value.text));
+  }
   static void wrote(Page& page, const Value& value) {
-    if (value.kind == ValueKind::text && value.text.starts_with("v")) page.written.push_back(name_of(value.text));
+    if (is_written(value)) page.written.push_back(name_of(value.text));
   }
   static void saw_go(Page& page, RowView row) {
     for (const Value& value : row)
-      if (value.kind == ValueKind::text && value.text.starts_with("v")) page.seen_gone.push_back(name_of(value.text));
+      if (is_written(value)) page.seen_gone.push_back(name_of(value.text));
   }
   // Of a JSON object: what the side table shows of a row.
   static void saw_go(Page& page, const std::string& json) {
@@ -33,7 +38,12 @@ class Ledger {
   void take(const Page& page, const std::string& who) {
     for (auto& value : page.written) written_[value] = {who, ++count_};
     gone_.insert(page.seen_gone.begin(), page.seen_gone.end());
+    carried_.insert(page.carried.begin(), page.carried.end());
   }
+  static bool is_written(const Value& value) { return value.kind == ValueKind::text && value.text.starts_with("v"); }
+  // Two who carry a row to two places make two rows of it, and one who has not seen an edit of it carries what was
+  // there before.
+  bool carried(const std::string& value) const { return carried_.contains(value); }
 
   // A backup is put back: what was written there since `then` may be gone, if nobody else had it.
   std::uint64_t now() const { return count_; }
@@ -90,7 +100,7 @@ class Ledger {
   };
   std::map<std::string, By> written_;
   std::uint64_t count_ = 0;
-  std::set<std::string> gone_;
+  std::set<std::string> gone_, carried_;
 };
 
 }  // namespace rowmesh::testing

@@ -47,6 +47,8 @@ HttpClient& SimulatedNetwork::client(std::size_t node) {
 }
 
 void SimulatedNetwork::attach(std::size_t node, HttpHandler* handler) {
+  for (auto& [line, open] : open_)
+    if (line.first == node) open = 0;
   handlers_[node] = handler;
   lives_[node]++;
 }
@@ -103,6 +105,7 @@ void SimulatedNetwork::send(std::size_t from, const std::string& url_base, HttpR
   exchange->from = from;
   exchange->to = std::stoul(url_base.substr(url(0).size() - 1));
   exchange->senders_life = lives_[from];
+  most_open_ = std::max(most_open_, ++open_[{from, exchange->to}]);
   exchange->what = std::to_string(from) + ">" + std::to_string(exchange->to) + " " + request.method + " " +
                    request.path + (request.body ? " " + std::to_string(request.body->size()) : "");
   exchange->done = std::move(done);
@@ -184,6 +187,7 @@ void SimulatedNetwork::answer(const std::shared_ptr<Exchange>& exchange, HttpRes
                               std::uint64_t delay_ms) {
   add(delay_ms, {exchange->from, false, [this, exchange, response] {
                    if (!exchange->done || lives_[exchange->from] != exchange->senders_life) return;
+                   open_[{exchange->from, exchange->to}]--;
                    HttpClient::Done done = std::move(exchange->done);
                    exchange->done = nullptr;
                    done(response);

@@ -51,6 +51,9 @@ class SimulatedNetwork {
   void cut(std::size_t from, std::size_t to, bool is_cut);  // one way
   void heal();
 
+  // Requests of one node to another that are not answered yet.
+  std::size_t most_open() const { return most_open_; }
+
   std::uint64_t next_ms() const;  // time of the next event; ~0: none
   // Carries the next event out; returns the node that it happened at. Lets pass what the handler throws, after the
   // sender has been told that there will be no answer; `at` is set before.
@@ -80,6 +83,9 @@ class SimulatedNetwork {
   std::function<void(const std::string&)> story_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, Event> events_;  // by time, then in the order of adding
   std::uint64_t last_event_ = 0;
+  std::map<std::pair<std::size_t, std::size_t>, std::size_t>
+      open_;  // of what the sender has sent since it was attached
+  std::size_t most_open_ = 0;
   std::map<std::size_t, std::unique_ptr<Client>> clients_;
   std::map<std::size_t, HttpHandler*> handlers_;
   std::map<std::size_t, std::uint64_t> lives_;  // how often each node was attached

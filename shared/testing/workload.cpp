@@ -148,6 +148,7 @@ void Workload::change_things(SeededRandom& random) {
   if (what < 90) return remove("things", key);
   // A key change: delete and insert.
   OwnedRow row = chosen->second.values;
+  Ledger::carry(page_, row.view());
   row.set(0, Value::of_integer(decode_key(rows.rbegin()->first)[0].integer + 1 +
                                static_cast<std::int64_t>(random.below(3))));
   std::string who = "who moved " + fresh();  // what referred to it does not mean it any more
@@ -236,6 +237,7 @@ void Workload::change_names(const Plan& plan, SeededRandom& random) {
     if (rows.count(encode_key(other))) return;
     OwnedRow moved = here->second.values;
     moved.set(0, other[0]);
+    Ledger::carry(page_, moved.view());
     store_->update("names", key_values, moved.view());
     story_ += " >n" + key_to_text(key) + " to " + std::string(other[0].text);
     return;
