@@ -268,20 +268,37 @@ void LogReader::before_snapshot(Hlc now) {
   promises_.swap(fewer);
 }
 
-LogRead LogReader::read(Catalog& catalog, Snapshot snapshot, const LogVisitor& visit) {
-  KeptSnapshot now(snapshot);
+namespace {
+
+std::vector<Transaction> transactions_since(const KeptSnapshot& last, const KeptSnapshot& now, Snapshot snapshot,
+                                            const ScratchContext& scratch) {
   std::vector<std::uint64_t> finished;
-  for (std::uint64_t xid : last_.running())
+  for (std::uint64_t xid : last.running())
     if (now.sees(xid)) finished.push_back(xid);
-  ScratchContext scratch;
   RawLog raw = {};
   guard([&] {
     MemoryContext old = MemoryContextSwitchTo(scratch.memory);
-    raw = read_raw(snapshot, finished.data(), finished.size(), last_.xmax());
+    raw = read_raw(snapshot, finished.data(), finished.size(), last.xmax());
     MemoryContextSwitchTo(old);
   });
   std::vector<Transaction> transactions = group(raw);
   sort_by_version(transactions);
+  return transactions;
+}
+
+}  // namespace
+
+void LogReader::unread(Catalog& catalog, Snapshot snapshot, const LogVisitor& visit) const {
+  ScratchContext scratch;
+  for (const Transaction& transaction : transactions_since(last_, KeptSnapshot(snapshot), snapshot, scratch))
+    give(catalog, transaction, visit);
+  scratch.done();
+}
+
+LogRead LogReader::read(Catalog& catalog, Snapshot snapshot, const LogVisitor& visit) {
+  KeptSnapshot now(snapshot);
+  ScratchContext scratch;
+  std::vector<Transaction> transactions = transactions_since(last_, now, snapshot, scratch);
   for (const Transaction& transaction : transactions) give(catalog, transaction, visit);
 
   guard([&] {

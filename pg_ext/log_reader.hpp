@@ -54,6 +54,8 @@ class LogReader {
     watermark_ = 0;
   }
   LogRead read(Catalog& catalog, Snapshot snapshot, const LogVisitor& visit);
+  // What read() would give.
+  void unread(Catalog& catalog, Snapshot snapshot, const LogVisitor& visit) const;
   // Up to where the write-ahead log must be on disk before anything of the last read is shipped.
   XLogRecPtr flush_to() const { return flush_to_; }
 

@@ -296,6 +296,11 @@ LogRead PgStore::read_log(const LogVisitor& visit) {
 // Committed TRUNCATEs are counted before their locks are let go, and begin(write) holds locks that no TRUNCATE passes.
 bool PgStore::log_must_be_read() { return pg_atomic_read_u64(&slot_->truncates) != truncates_seen_; }
 
+void PgStore::unread_log(const LogVisitor& visit) {
+  if (state_ != State::write) throw store_not_open();
+  with_snapshot([&](const ReadContext& context) { log_.unread(catalog_, context.snapshot, visit); });
+}
+
 void PgStore::note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) {
   if (state_ == State::none) throw store_not_open();
   PgTable& described = catalog_.get(table.id);

@@ -40,6 +40,7 @@ class PgStore : public Store {
 
   LogRead read_log(const LogVisitor& visit) override;
   bool log_must_be_read() override;
+  void unread_log(const LogVisitor& visit) override;
   bool has_local(Hlc version) override;
   std::vector<Key> find_referencing(const Table& table, ColumnIndex column, std::int64_t number) override;
   std::int64_t next_free_key(const Table& table) override;

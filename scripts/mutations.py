@@ -64,6 +64,7 @@ MUTATIONS = [
              [("if (!working.life.dead(context_.truncated)) alive.push_back(&working);",
                "if (!context_.table.keeps_lives_apart() || !working.life.dead(context_.truncated)) alive.push_back(&working);")],
              "Holes.H5_LivesAreIndependent"),
+    Mutation("unread-delete", "shared/sync/applier_rows.cpp", [("  if (removed) throw Raced{};", "")], "Mechanisms.ADeleteThatWasNotReadYetIsNotUndone"),
     Mutation("H17", "shared/sync/node_state.cpp", [("  if (!applied.contains(origin)) return 0;\n", "  if (!applied.contains(origin)) return ~Hlc{0};\n")],
              "LateMeeting.WhatWasWrittenSinceAServerWasAddedArrives"),
     Mutation("H17-truncate", "shared/sync/core.cpp", [("at->second.hlc, late == state.late_truncates.end() ? 0 : late->second", "at->second.hlc, Hlc{0}")],

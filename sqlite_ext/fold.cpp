@@ -268,6 +268,8 @@ bool SqliteStore::log_must_be_read() {
   return impl_->log_has_rows() || impl_->last_folded > impl_->given;
 }
 
+void SqliteStore::unread_log(const LogVisitor&) { impl_->need(Impl::Open::write, "unread_log"); }
+
 bool SqliteStore::has_local(Hlc version) {
   Statement& query = impl_->cached("SELECT data FROM main.rowmesh_history WHERE kind=2 ORDER BY sequence DESC");
   Resetter reset(query);

@@ -68,6 +68,7 @@ class SqliteStore : public Store {
 
   LogRead read_log(const LogVisitor& visit) override;
   bool log_must_be_read() override;
+  void unread_log(const LogVisitor& visit) override;
   bool has_local(Hlc version) override;
   void note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) override;
 

@@ -135,6 +135,7 @@ class Applier {
   void attempt(const std::function<void()>& work);
   void once(const std::function<void()>& breathe);
   void begin_attempt();
+  void look_for_unread_deletes(const Table& table);
   void note_late_origins();
   void note_late_tables();
   const std::map<Origin, Hlc>* late(const Table& table) const;  // null: none

@@ -1,5 +1,6 @@
 // The rows of a document: what they say, and what becomes of each.
 #include <algorithm>
+#include <set>
 
 #include "shared/model/limits.hpp"
 #include "shared/sync/applier.hpp"
@@ -87,6 +88,7 @@ void Applier::flush_batch() {
       found_[i] = one[0];
     }
   }
+  look_for_unread_deletes(table);
   row_writes_.clear();
   column_sets_.clear();
   writes_.clear();
@@ -95,6 +97,28 @@ void Applier::flush_batch() {
   for (const Item& item : items_) note_lost_references(table, item);
   items_.clear();
   arena_.clear();
+}
+
+// Symptom: a row that had just been deleted here was back, on all nodes, and nothing told of it. Mechanism: an old row
+// of which nothing is known here is taken in as one that never was here; but a local delete that no cut had seen yet
+// looks the same: there is no row, and nothing in its place that would tell who removed it. Mend: before it is taken,
+// the log is asked.
+void Applier::look_for_unread_deletes(const Table& table) {
+  std::set<KeyView> unknown;
+  for (std::size_t i = 0; i < items_.size(); i++) {
+    auto old = [&](const IncomingLife& life) {
+      return !life.dead() && (life.birth.hlc <= state_.prune_horizon || header_.kind == DocumentKind::copy);
+    };
+    if (found_[i].exists || std::none_of(items_[i].lives.begin(), items_[i].lives.end(), old)) continue;
+    const Entry* entry = core_.window.find(table.id, items_[i].key);
+    if (!entry || entry->state.lives.empty()) unknown.insert(items_[i].key);
+  }
+  if (unknown.empty()) return;
+  bool removed = false;
+  core_.store.unread_log([&](const LogEntry& entry) {
+    removed |= entry.table == table.id && (entry.op == LogOp::truncate || unknown.contains(entry.key));
+  });
+  if (removed) throw Raced{};
 }
 
 // `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below

@@ -219,6 +219,9 @@ class Store {
   // any, since no more can come while this transaction lasts; PostgreSQL: a TRUNCATE). Then: roll back, read the log,
   // begin again.
   virtual bool log_must_be_read() = 0;
+  // In a write transaction: what read_log would give now. It is given again then. (SQLite: nothing, once the log need
+  // not be read.)
+  virtual void unread_log(const LogVisitor& visit) = 0;
   // Outside of a transaction: is there still an entry of this version in the log? (Of any that prune_history was not
   // asked to remove.)
   virtual bool has_local(Hlc version) = 0;

@@ -259,6 +259,29 @@ void asks_for_the_log(ContractBench& bench) {
   expect(!must(), "a row whose change was read counts as newer than the log, second time");
 }
 
+void tells_of_unread_deletes(ContractBench& bench) {
+  std::string name = bench.simple_table();
+  bench.fixture().run({bench.insert(name, bench.row(1, "a")), bench.insert(name, bench.row(2, "b"))});
+  bench.read_all();
+  Table table = bench.described(name);
+  const Table* locked[] = {&table};
+  auto unread = [&] {
+    bench.store().begin(TransactionKind::write, locked);
+    bool must = bench.store().log_must_be_read();
+    std::vector<Key> removed;
+    bench.store().unread_log([&](const LogEntry& entry) {
+      if (entry.table == table.id && entry.op == LogOp::remove) removed.emplace_back(entry.key);
+    });
+    bench.store().rollback();
+    return must ? std::vector<Key>{bench.key(1)} : removed;
+  };
+  expect(unread().empty(), "unread_log gives what was read");
+  bench.fixture().run({bench.remove(name, 1)});
+  expect(unread() == std::vector<Key>{bench.key(1)}, "unread_log does not tell of a delete that was not read yet");
+  expect_entries(bench.cut().entries, "R 1");
+  expect(unread().empty(), "unread_log gives what was read, second time");
+}
+
 void notes_what_the_core_does(ContractBench& bench) {
   std::string name = bench.simple_table();
   Table table = bench.described(name);
@@ -401,6 +424,7 @@ std::vector<ContractCheck> log_checks() {
           {"log_truncate", truncate_swallows_its_transaction},
           {"log_composite_keys", composite_keys_are_canonical},
           {"log_asked_for", asks_for_the_log},
+          {"log_unread", tells_of_unread_deletes},
           {"log_note_local", notes_what_the_core_does},
           {"history_replay", replays_history},
           {"history_two_cuts", cuts_written_together_keep_apart},

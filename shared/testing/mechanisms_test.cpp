@@ -61,6 +61,24 @@ TEST(Mechanisms, TheLogIsReadBeforeAnApply) {
   }
 }
 
+// Nor does an edit of it from elsewhere bring back a row that was deleted a moment ago
+// (Applier::look_for_unread_deletes).
+TEST(Mechanisms, ADeleteThatWasNotReadYetIsNotUndone) {
+  for (Flavour flavour : {Flavour::single_writer, Flavour::snapshot}) {
+    LooseNodes nodes(2, create, true, 0, flavour);
+    nodes.insert(0, "rows", row("k", "1"));
+    nodes.exchange_all();
+    nodes.update(0, "rows", row("k", "2"));
+    LooseNodes::Document document = nodes.make(0, 1);
+    nodes.pass(1000);
+    nodes.remove(1, "rows", {Value::of_text("k")});
+    nodes.deliver(document, 1);
+    EXPECT_EQ(nodes.rows(1, "rows"), "");
+    nodes.exchange_all();
+    for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(nodes.rows(i, "rows"), "") << i;
+  }
+}
+
 // What is written after a crash is newer than what was announced before it, though the clock is lost and set back
 // meanwhile: others have forgotten up to there, and would take the row for one that they buried.
 TEST(Mechanisms, NothingIsGivenAVersionThatWasAnnounced) {

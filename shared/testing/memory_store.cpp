@@ -295,6 +295,12 @@ bool MemoryStore::log_must_be_read() {
   });
 }
 
+void MemoryStore::unread_log(const LogVisitor& visit) {
+  need_transaction(true, "unread_log");
+  for (const Entry& entry : log_)
+    if (entry.transaction > given_) give(entry, visit);
+}
+
 void MemoryStore::note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) {
   need_transaction(true, "note_local");
   noted_.push_back({0, table.id, op, Key(key), columns, 0});

@@ -110,6 +110,7 @@ class MemoryStore : public Store {
   void rollback() noexcept override;
   LogRead read_log(const LogVisitor& visit) override;
   bool log_must_be_read() override;
+  void unread_log(const LogVisitor& visit) override;
   bool has_local(Hlc version) override;
   void note_local(const Table& table, LogOp op, KeyView key, const ColumnSet& columns) override;
   std::int64_t append_history(std::span<const HistoryRecord> records) override;
