@@ -146,6 +146,8 @@ MUTATIONS = [
              "IdentityTest.APreparedTransactionOfTheWrongTimeIsAsNewAsItsCommit"),
     Mutation("next-origin", "shared/sync/identity.cpp", [("renewal.after = next_origin();", "renewal.after = core.services.random.next() | 1;")],
              "KeptSeeds.ANewIncarnationStandsWhereTheOldOneStood"),
+    Mutation("linked-elsewhere", "shared/sync/node_state.cpp", [("if (!said || old) sure = false;", "if (!said) sure = false;\n    (void)old;")],
+             "Gone.WhoIsLinkedElsewhereBeforeItIsUnlinkedIsNotGone"),
     Mutation("H16a", "shared/sync/document_maker.cpp",
              [("writer_.add_row(number_, life.birth, life.columns, row);",
                "{\n      ColumnVersions own = life.columns;\n      for (auto& [column, version] : own.changed)\n"

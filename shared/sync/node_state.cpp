@@ -48,6 +48,7 @@ void NodeState::take_meta(Origin origin, const OriginMeta& meta) {
   if (origin == self) return;
   auto [at, added] = metas.try_emplace(origin, meta);
   if (!added && meta.position <= at->second.position) return;
+  if (fewer(at->second.servers, meta.servers)) fewer_since = std::max(fewer_since, meta.watermark);
   at->second = meta;
   judge_members();
   if (added) return;
@@ -102,6 +103,10 @@ void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::
   judge_members();
 }
 
+bool fewer(const std::optional<std::set<Origin>>& before, const std::optional<std::set<Origin>>& after) {
+  return before && !(after && std::includes(after->begin(), after->end(), before->begin(), before->end()));
+}
+
 void NodeState::judge_members() {
   bool sure = all_met;
   std::set<Origin> reached;
@@ -113,10 +118,11 @@ void NodeState::judge_members() {
     bool left = member != members.end() && member->second.left && origin != self;
     if (!reached.insert(origin).second || left) continue;
     auto meta = metas.find(origin);
-    if (meta == metas.end() || !meta->second.servers)
-      sure = false;
-    else
-      next.insert(next.end(), meta->second.servers->begin(), meta->second.servers->end());
+    bool said = meta != metas.end() && meta->second.servers;
+    // A new member can announce nothing as long as it waits for one who is gone; what it said in a hello is of now.
+    bool old = said && origin != self && meta->second.position != 0 && meta->second.watermark < fewer_since;
+    if (!said || old) sure = false;
+    if (said) next.insert(next.end(), meta->second.servers->begin(), meta->second.servers->end());
   }
   for (auto& [origin, member] : members) {
     member.linked |= reached.contains(origin);

@@ -37,6 +37,9 @@ struct HistoryEnd {
   Hlc watermark = 0;
 };
 
+// Has one gone of the servers that were announced?
+bool fewer(const std::optional<std::set<Origin>>& before, const std::optional<std::set<Origin>>& after);
+
 struct NodeState {
   Origin self = 0;
   Hlc hlc = 0;                         // promised: no version up to it is given again, also after a crash
@@ -66,6 +69,9 @@ struct NodeState {
   bool hands_on(Origin origin) const { return origin == self || partial.empty(); }
   // Own servers are all met: who is not reached by way of them is reached by nobody. (Not stored.)
   bool all_met = true;
+  // Somebody has had a server less since then. Whom another has had for longer shows only when that one has spoken
+  // since. (Not stored.)
+  Hlc fewer_since = 0;
   OriginMeta& own_meta() { return metas[self]; }
   // Who has been removed: nobody who is a member by the servers that each names, beginning with our own, has it as a
   // server any more. A link that goes takes nobody out who is reached by another way.

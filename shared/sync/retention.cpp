@@ -94,8 +94,9 @@ void Node::Impl::judge_members() {
     else
       core.state.all_met &= peer.not_kept;
   }
-  if (core.state.own_meta().servers != servers) {
-    core.state.own_meta().servers = servers;
+  if (auto& announced = core.state.own_meta().servers; announced != servers) {
+    if (fewer(announced, servers)) core.state.fewer_since = core.store.clock().now();
+    announced = servers;
     owe_announcement();
   }
   core.state.judge_members();

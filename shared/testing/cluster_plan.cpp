@@ -34,6 +34,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.discards = random.chance(250);
   plan.filters = random.chance(200);
   plan.late = random.chance(150);
+  plan.links = random.chance(150);
   return plan;
 }
 

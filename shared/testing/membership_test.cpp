@@ -205,6 +205,37 @@ class Gone : public Membership {
   }
 };
 
+// Symptom: a row was moved twice, and references of its own node named one of the two that came of it. Mechanism: a
+// link was replaced by another one; the server that had given it up judged by what the others had announced before the
+// new one was there, took the member for gone, and did for it what it did itself. Mend: others are believed when they
+// have spoken since somebody had a server less (NodeState::fewer_since).
+TEST_F(Gone, WhoIsLinkedElsewhereBeforeItIsUnlinkedIsNotGone) {
+  WithoutDocuments deaf_heir(mesh, 0, 3), deaf_owner(mesh, 2, 3);
+  mesh.handlers[0] = &deaf_heir, mesh.handlers[2] = &deaf_owner;
+  for (auto [at, to] : {std::pair{1u, 0u}, {0u, 1u}, {0u, 2u}, {2u, 0u}}) mesh.add_server(at, to, "chain");
+  mesh.start();
+  mesh.run_for(5000);
+  deaf_owner.unheard = 0;
+  insert(1, "parents", parent(1, "older"));
+  mesh.run_for(3000);
+  deaf_heir.unheard = 1;
+  mesh.network.cut(1, 2, true), mesh.network.cut(2, 1, true);
+  mesh.add_server(1, 2, "direct"), mesh.add_server(2, 1, "direct");
+  insert(2, "parents", parent(1, "younger"));
+  insert(2, "children", Row{Value::of_text("c"), Value::of_integer(1)});
+  while (mesh.stores[0]->rows("children").empty()) mesh.run_for(10);
+  unlink(0, 2), unlink(2, 0);
+  mesh.run_for(20000);
+  EXPECT_EQ(name_of(0, 2), "") << "moved by another than its own node";
+  deaf_heir.unheard = deaf_owner.unheard = 3;
+  mesh.network.heal();
+  mesh.run_for(60000);
+  for (std::size_t at : {0u, 1u, 2u}) {
+    EXPECT_EQ(mesh.stores[at]->rows("parents").size(), 2u) << at;
+    EXPECT_EQ(name_of(at, mesh.stores[at]->rows("children").begin()->second.values[1].integer), "younger") << at;
+  }
+}
+
 // Symptom: a row stayed under a number of two for ever, and what referred to it named the other row. Mechanism: only
 // the node that made the younger row moves it, and it had left for good before it heard of the older one; who took its
 // place looked at rows only when they changed, and did not know what its references meant. Mend: when a node is gone,

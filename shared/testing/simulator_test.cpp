@@ -25,6 +25,7 @@ Plan as_of(Switch last, std::uint64_t seed) {
     if (later) plan.*feature.on = false;
     later |= feature.on == last;
   }
+  plan.links &= last == &Plan::links;  // learned after all others, though it stands further up
   return plan;
 }
 Plan with_proxies(std::uint64_t seed) { return as_of(&Plan::full_disks, seed).without({&Plan::two_uniques}); }
