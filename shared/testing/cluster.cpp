@@ -53,7 +53,7 @@ void ClusterRun::link() {
 bool ClusterRun::may_add_late(std::size_t i) const {
   bool inner = plan_.topology == Topology::ring || (plan_.topology == Topology::star && i == 0) ||
                (plan_.topology == Topology::chain && i != 0 && i + 1 != plan_.nodes);
-  return plan_.topology == Topology::mesh || plan_.nodes == 2 || !inner;
+  return !plan_.topology_changes() && (plan_.topology == Topology::mesh || plan_.nodes == 2 || !inner);
 }
 
 // ---- processes
