@@ -41,14 +41,17 @@ void ClusterRun::look_for_twice(std::size_t i, std::initializer_list<const char*
 }
 
 // At the end: what somebody who saw it replaced or removed is nowhere any more. (Under a natural key it may show again
-// what an older life had, and where rows count as a whole an edit of another column brings it back.)
+// what an older life had, and where rows count as a whole an edit of another column brings it back. Where an edit lost,
+// which is listed, what it had replaced is there again; what is put back or leaves takes what it did along.)
 void ClusterRun::look_for_risen() {
-  if (plan_.rows || plan_.merge || plan_.discards) return;
+  if (plan_.rows || plan_.merge || plan_.discards || plan_.backups || plan_.leaves || plan_.clones) return;
+  std::set<std::string> listed;
+  for (std::size_t i = 0; i < nodes_.size(); i++) collect_listed(i, listed);
   for (const char* table : {"things", "parts"})
     for (auto& [key, row] : nodes_[members().front()]->store->rows(table))
       for (const Value& value : row.values.view()) {
         std::string name = Ledger::is_written(value) ? Ledger::name_of(value.text) : "";
-        if (!name.empty() && ledger_.gone(name) && !ledger_.carried(name))
+        if (!name.empty() && ledger_.gone(name) && !ledger_.carried(name) && !listed.contains(ledger_.successor(name)))
           return fail("risen: " + name + " was replaced or removed by one who saw it, and is in row " +
                       key_to_text(key) + " of " + table);
       }

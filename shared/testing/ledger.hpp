@@ -17,9 +17,13 @@ class Ledger {
   // What one transaction did; taken over when it commits.
   struct Page {
     std::vector<std::string> written;
-    std::vector<std::string> seen_gone;  // replaced or removed by somebody who saw them
-    std::vector<std::string> carried;    // to another key, with the rest of their row
+    std::vector<std::string> seen_gone;           // replaced or removed by somebody who saw them
+    std::vector<std::string> carried;             // to another key, with the rest of their row
+    std::map<std::string, std::string> replaced;  // by which value
   };
+  static void replace(Page& page, const Value& old, const Value& value) {
+    if (is_written(old) && is_written(value)) page.replaced[name_of(old.text)] = name_of(value.text);
+  }
   static void carry(Page& page, RowView row) {
     for (const Value& value : row)
       if (is_written(value)) page.carried.push_back(name_of(value.text));
@@ -39,6 +43,7 @@ class Ledger {
     for (auto& value : page.written) written_[value] = {who, ++count_};
     gone_.insert(page.seen_gone.begin(), page.seen_gone.end());
     carried_.insert(page.carried.begin(), page.carried.end());
+    for (auto& [old, value] : page.replaced) replaced_[old] = value;
   }
   static bool is_written(const Value& value) { return value.kind == ValueKind::text && value.text.starts_with("v"); }
   // Two who carry a row to two places make two rows of it, and one who has not seen an edit of it carries what was
@@ -73,6 +78,11 @@ class Ledger {
   static constexpr char padding = '~';
   static std::string name_of(std::string_view value) { return std::string(value.substr(0, value.find(padding))); }
 
+  // What took its place; empty: nothing did.
+  std::string successor(const std::string& value) const {
+    auto at = replaced_.find(value);
+    return at == replaced_.end() ? "" : at->second;
+  }
   bool gone(const std::string& value) const { return gone_.contains(value); }
   // Those that this one committed as number `after` + 1 to `upto`.
   std::vector<std::string> written_by(const std::string& who, std::uint64_t after, std::uint64_t upto) const {
@@ -101,6 +111,7 @@ class Ledger {
   std::map<std::string, By> written_;
   std::uint64_t count_ = 0;
   std::set<std::string> gone_, carried_;
+  std::map<std::string, std::string> replaced_;
 };
 
 }  // namespace rowmesh::testing

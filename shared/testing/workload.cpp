@@ -105,6 +105,7 @@ void Workload::update(const std::string& table, const Key& key, std::size_t colu
   OwnedRow row = store_->rows(table).at(key).values;
   Row old = {row[column]};
   Ledger::saw_go(page_, old);
+  Ledger::replace(page_, old[0], value);
   row.set(column, value);
   store_->update(table, decode_key(key), row.view());
   story_ += " ~" + table.substr(0, 1) + key_to_text(key) + "." + std::to_string(column) + "=" +
