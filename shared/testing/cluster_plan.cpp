@@ -47,7 +47,8 @@ Plan Plan::small(std::uint64_t seed) {
   plan.topology = static_cast<Topology>(random.below(4));
   plan.transactions = 3 + static_cast<unsigned>(random.below(10));
   for (const Feature& feature : features()) plan.*feature.on = random.chance(300);
-  for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks, &Plan::filters})
+  for (bool Plan::*seldom :
+       {&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks, &Plan::filters, &Plan::clones})
     plan.*seldom = false;
   if (plan.hold) plan.merge = false;
   plan.proxies &= random.chance(300);
