@@ -29,6 +29,10 @@ Plan as_of(Switch last, std::uint64_t seed) {
   return plan;
 }
 Plan with_proxies(std::uint64_t seed) { return as_of(&Plan::full_disks, seed).without({&Plan::two_uniques}); }
+Plan with_filters(std::uint64_t seed) {
+  return as_of(&Plan::filters, seed)
+      .without({&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks});
+}
 
 // What the seed has of `wanted`, and nothing else.
 Plan only(std::uint64_t seed, std::initializer_list<Switch> wanted, std::size_t nodes = 0) {
@@ -282,30 +286,15 @@ TEST(KeptSeeds, ATransactionThatNobodyEnded) { EXPECT_EQ(run_plan(everything(105
 
 // A reference named another row than its writer meant: after a restart it was taken for one to the number's elder row,
 // dead by two deletes, the later of which came after the reference (Applier::find_late_reference).
-TEST(KeptSeeds, AReferenceBesideARowThatWasDeletedTwice) {
-  EXPECT_EQ(run_plan(as_of(&Plan::filters, 50280)
-                         .without({&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks}))
-                .failure,
-            "");
-}
+TEST(KeptSeeds, AReferenceBesideARowThatWasDeletedTwice) { EXPECT_EQ(run_plan(with_filters(50280)).failure, ""); }
 
 // A reference stayed behind: its row was given two new numbers in one apply, and the second time it was to follow with
 // the version that it had from the first, which counts as nothing new (Applier::settle_keys).
-TEST(KeptSeeds, AReferenceToARowThatMovesTwiceAtOnce) {
-  EXPECT_EQ(run_plan(as_of(&Plan::filters, 1058)
-                         .without({&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks}))
-                .failure,
-            "");
-}
+TEST(KeptSeeds, AReferenceToARowThatMovesTwiceAtOnce) { EXPECT_EQ(run_plan(with_filters(1058)).failure, ""); }
 
 // A table waited for ever on both sides, though it fitted again: each took its own document for one that had shown that
 // it does not, when it had not been taken for another reason (Peer::tried).
-TEST(KeptSeeds, TablesThatWaitForEachOther) {
-  EXPECT_EQ(run_plan(as_of(&Plan::filters, 30187)
-                         .without({&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks}))
-                .failure,
-            "");
-}
+TEST(KeptSeeds, TablesThatWaitForEachOther) { EXPECT_EQ(run_plan(with_filters(30187)).failure, ""); }
 
 // A row that the lost life had shipped never came back; positions that the restored node had made since its start, of
 // what its log held unread at the backup, were taken for the lost ones; what is counted as known of the old
