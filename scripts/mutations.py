@@ -140,7 +140,7 @@ MUTATIONS = [
              "Membership.WhoIsLinkedGetsWhatADeadHubOwedIt"),
     Mutation("copy-waits", "shared/sync/copying.cpp", [("          if (!copied.ends.empty()) park_as_source(copy);\n", "")],
              "Sites.ACopyFromWhereATableWaitsHasNotAllOfIt"),
-    Mutation("copy-of-a-copy", "shared/sync/copying.cpp", [("!copy.checks() && copy.peer != peer.config.id", "!copy.checks() && false")],
+    Mutation("copy-of-a-copy", "shared/sync/copying_answers.cpp", [("!copy.checks() && copy.peer != peer.config.id", "!copy.checks() && false")],
              "Membership.WhoWaitsForItsCopyIsNotCopiedFrom"),
     Mutation("given-anew", "shared/sync/core_fold.cpp", [("bool wrong_time = cutting_ &&", "bool wrong_time = false && cutting_ &&")],
              "IdentityTest.APreparedTransactionOfTheWrongTimeIsAsNewAsItsCommit"),

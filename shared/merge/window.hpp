@@ -19,7 +19,7 @@ struct Batch {
   // The position of each origin that it leads up to; never lower than that of an earlier batch.
   std::vector<std::pair<Origin, PositionNumber>> ends;
   Hlc newest = 0;               // no version in it is newer; a relayed batch counts as of the watermark it came with
-  bool late = false;            // it has versions that G had passed before they came
+  bool late = false;            // it has versions that G had passed before they came (not stored)
   std::int64_t sequence = 0;    // no history record of it has a lower one; 0: not written yet
   std::vector<Entry*> entries;  // each once
 };

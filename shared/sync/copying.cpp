@@ -1,6 +1,6 @@
 // Copies: the taker pulls a table piece by piece, each piece one document. Changes are refused meanwhile; they come
 // afterwards from the position at which the copy began, so what changed behind the copy's back comes again. Drawn in
-// shared/sync/README.md.
+// shared/sync/README.md. What the source answers: copying_answers.cpp.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -15,23 +15,15 @@ using nlohmann::json;
 constexpr std::uint64_t piece_timeout_ms = 120000;
 constexpr int check_readings = 10;              // of a table in which something is always on its way
 constexpr std::uint64_t check_pause_ms = 1000;  // between two of them
-constexpr std::size_t copies_waiting = 64;
 
-std::string query_part(const std::string& query, const std::string& name) {
-  std::size_t begin = ("&" + query).find("&" + name + "=");
-  if (begin == std::string::npos) return "";
-  begin += name.size() + 1;
-  return query.substr(begin, query.find('&', begin) - begin);
-}
+}  // namespace
 
-CopyMode mode_of(const std::string& name) {
+CopyMode copy_mode_of(const std::string& name) {
   if (name == "source") return CopyMode::source;
   if (name == "verify") return CopyMode::verify;
   if (name == "repair") return CopyMode::repair;
   return name == "newer" ? CopyMode::newer : CopyMode::fail;
 }
-
-}  // namespace
 
 void Node::Impl::begin_copy(const Request& request) {
   for (const Copy& copy : copies)
@@ -43,7 +35,7 @@ void Node::Impl::begin_copy(const Request& request) {
     std::string table =
         argument.contains("table") && argument["table"].is_string() ? argument["table"].get<std::string>() : "";
     add_copy(request.id, peer, argument.value("direction", "pull") != "push", table,
-             mode_of(argument.value("on_existing", "fail")));
+             copy_mode_of(argument.value("on_existing", "fail")));
     return;
   }
   in_transaction([&] { core.store.finish_request(request.id); });
@@ -423,76 +415,6 @@ void Node::Impl::hand_on_copied(Batch& batch) {
       batch.newest = std::max(batch.newest, newest);
     });
   if (batch.newest <= core.state.prune_horizon) batch = {};
-}
-
-// ---- the other side ----
-
-HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
-  if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
-  // What is not here yet would be in no copy from here, nor follow as a change. (Two that copy from each other do not
-  // wait for each other.)
-  if (std::any_of(copies.begin(), copies.end(), [&](const Copy& copy) {
-        return copy.everything && copy.pull && !copy.checks() && copy.peer != peer.config.id;
-      }))
-    return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; copy when it is done");
-  const Table* table = core.table_by_wire_name(bytes_from_hex(query_part(request.query, "table")));
-  if (!table)
-    return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");
-  in_store = true;
-  HttpResponse response;
-  try {
-    Key last;
-    bool compress = peer.zstd && peer.config.options.compression == ServerOptions::Compression::on;
-    core.secure_numbers();
-    core.store.begin(TransactionKind::read);
-    core.cut(false);
-    MadeDocument made = make_copy_document(core, *table, bytes_from_hex(query_part(request.query, "after")),
-                                           peer.config.options, compress, &last);
-    core.store.commit();
-    response.status = 200;
-    response.headers["content-type"] = "application/x-ndjson";
-    if (made.compressed) response.headers["content-encoding"] = "zstd";
-    response.headers["x-rowmesh-last"] = bytes_to_hex(last);
-    response.body = made.body;
-    peer.rows_sent += made.rows;
-    peer.needs_copy = false;  // judged anew when it has said where it stands
-    peer.met = false;
-  } catch (...) {
-    core.store.rollback();
-    in_store = false;
-    throw;
-  }
-  in_store = false;
-  return response;
-}
-
-HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
-  json argument = json::parse(request.body ? request.body->text(limits::control_body_bytes) : "", nullptr, false);
-  if (!argument.is_object() || !argument.contains("tables") || !argument["tables"].is_array())
-    return refuse(RefusedFor::other, 400, "bad_request", "the tables to copy are missing");
-  if (peer.config.url.empty())
-    return refuse(RefusedFor::direction, 409, "forbidden",
-                  "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
-  if (!peer.takes())
-    return refuse(RefusedFor::direction, 403, "forbidden", "this server takes nothing from you (direction 'push')");
-  if (copies.size() >= copies_waiting)
-    return refuse(RefusedFor::other, 503, "busy", "too many copies wait here already; ask again when some are done");
-  json on_existing = argument.value("on_existing", json("fail"));
-  CopyMode mode = mode_of(on_existing.is_string() ? on_existing.get<std::string>() : "fail");
-  Copy copy;
-  copy.peer = peer.config.id;
-  copy.mode = mode;
-  for (auto& name : argument["tables"])
-    if (name.is_string() && core.table_by_wire_name(name.get<std::string>()))
-      copy.tables.push_back(name.get<std::string>());
-  copy.tables_in_all = copy.tables.size();
-  copy.everything = covers_all(copy.tables, peer);
-  copies.push_back(std::move(copy));
-  peer.copy_error.clear();
-  HttpResponse response;
-  response.status = 202;
-  response.body = std::make_shared<Body>("{}");
-  return response;
 }
 
 }  // namespace rowmesh

@@ -1,6 +1,6 @@
 // The inside of Node: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
 // pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what people asked
-// for by SQL), restoring.cpp, copying.cpp.
+// for by SQL), restoring.cpp, copying.cpp and copying_answers.cpp.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -15,6 +15,8 @@
 #include "shared/sync/hello.hpp"
 
 namespace rowmesh {
+
+CopyMode copy_mode_of(const std::string& name);  // as on_existing names it
 
 class Node::Impl {
  public:

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "shared/http/query.hpp"
 #include "shared/model/limits.hpp"
 #include "shared/sync/node_impl.hpp"
 
@@ -23,22 +24,18 @@ std::string header_of(const HttpRequest& request, const char* name) {
 
 // HEX of "name=HEX" in a query; 0 if it is not there.
 std::uint64_t number_of(const HttpRequest& request, const std::string& name) {
-  std::size_t begin = ("&" + request.query).find("&" + name + "=");
-  if (begin == std::string::npos) return 0;
-  begin += name.size() + 1;
-  return from_hex(request.query.substr(begin, request.query.find('&', begin) - begin));
+  auto value = query_value(request.query, name);
+  return value ? from_hex(*value) : 0;
 }
 
 // HEX.HEX of "servers=HEX.HEX" in a query; none: it does not say.
 std::optional<std::set<Origin>> servers_of(const HttpRequest& request) {
-  std::size_t at = ("&" + request.query).find("&servers=");
-  if (at == std::string::npos) return {};
-  at += std::string_view("servers=").size();
+  auto all = query_value(request.query, "servers");
+  if (!all) return {};
   std::set<Origin> servers;
-  std::string all = request.query.substr(at, request.query.find('&', at) - at);
-  for (std::size_t begin = 0; begin < all.size();) {
-    std::size_t end = std::min(all.find('.', begin), all.size());
-    servers.insert(from_hex(all.substr(begin, end - begin)));
+  for (std::size_t begin = 0; begin < all->size();) {
+    std::size_t end = std::min(all->find('.', begin), all->size());
+    servers.insert(from_hex(all->substr(begin, end - begin)));
     begin = end + 1;
   }
   return servers;

@@ -1,0 +1,88 @@
+// What a server answers that is copied from: a piece of a table, and "then copy from me", which whoever cannot be
+// reached says.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "shared/http/query.hpp"
+#include "shared/model/hex.hpp"
+#include "shared/model/limits.hpp"
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+namespace {
+
+using nlohmann::json;
+constexpr std::size_t copies_waiting = 64;
+
+}  // namespace
+
+HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
+  if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
+  // What is not here yet would be in no copy from here, nor follow as a change. (Two that copy from each other do not
+  // wait for each other.)
+  if (std::any_of(copies.begin(), copies.end(), [&](const Copy& copy) {
+        return copy.everything && copy.pull && !copy.checks() && copy.peer != peer.config.id;
+      }))
+    return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; copy when it is done");
+  const Table* table = core.table_by_wire_name(bytes_from_hex(query_value(request.query, "table").value_or("")));
+  if (!table)
+    return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");
+  in_store = true;
+  HttpResponse response;
+  try {
+    Key last;
+    bool compress = peer.zstd && peer.config.options.compression == ServerOptions::Compression::on;
+    core.secure_numbers();
+    core.store.begin(TransactionKind::read);
+    core.cut(false);
+    MadeDocument made =
+        make_copy_document(core, *table, bytes_from_hex(query_value(request.query, "after").value_or("")),
+                           peer.config.options, compress, &last);
+    core.store.commit();
+    response.status = 200;
+    response.headers["content-type"] = "application/x-ndjson";
+    if (made.compressed) response.headers["content-encoding"] = "zstd";
+    response.headers["x-rowmesh-last"] = bytes_to_hex(last);
+    response.body = made.body;
+    peer.rows_sent += made.rows;
+    peer.needs_copy = false;  // judged anew when it has said where it stands
+    peer.met = false;
+  } catch (...) {
+    core.store.rollback();
+    in_store = false;
+    throw;
+  }
+  in_store = false;
+  return response;
+}
+
+HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
+  json argument = json::parse(request.body ? request.body->text(limits::control_body_bytes) : "", nullptr, false);
+  if (!argument.is_object() || !argument.contains("tables") || !argument["tables"].is_array())
+    return refuse(RefusedFor::other, 400, "bad_request", "the tables to copy are missing");
+  if (peer.config.url.empty())
+    return refuse(RefusedFor::direction, 409, "forbidden",
+                  "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
+  if (!peer.takes())
+    return refuse(RefusedFor::direction, 403, "forbidden", "this server takes nothing from you (direction 'push')");
+  if (copies.size() >= copies_waiting)
+    return refuse(RefusedFor::other, 503, "busy", "too many copies wait here already; ask again when some are done");
+  json on_existing = argument.value("on_existing", json("fail"));
+  CopyMode mode = copy_mode_of(on_existing.is_string() ? on_existing.get<std::string>() : "fail");
+  Copy copy;
+  copy.peer = peer.config.id;
+  copy.mode = mode;
+  for (auto& name : argument["tables"])
+    if (name.is_string() && core.table_by_wire_name(name.get<std::string>()))
+      copy.tables.push_back(name.get<std::string>());
+  copy.tables_in_all = copy.tables.size();
+  copy.everything = covers_all(copy.tables, peer);
+  copies.push_back(std::move(copy));
+  peer.copy_error.clear();
+  HttpResponse response;
+  response.status = 202;
+  response.body = std::make_shared<Body>("{}");
+  return response;
+}
+
+}  // namespace rowmesh
