@@ -5,6 +5,7 @@ import subprocess
 import threading
 
 from harness import ClusterTest, link, wait_linked
+from nodes import SECRET
 
 SCHEMA = "CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, team TEXT)"
 
@@ -182,6 +183,33 @@ class LateCommits(ClusterTest):
         self.assertEqual([], errors)
         self.wait_equal([self.one, self.two])
         self.assertGreater(self.two.one("SELECT count(*) FROM person"), 300)
+
+
+class BetweenTheTwoCalls(ClusterTest):
+    """Symptom: what was written after add_server on one server and before add_server on the other never came there, and everything looked
+    well. Mechanism and mend: docs/model.md, H17. With a kill -9 in between."""
+
+    def meet_late(self, first, second):
+        for node in (first, second):
+            node.call("add_table", "*")
+        second.run("INSERT INTO person VALUES (9, 'alone', NULL)")
+        first.call("add_server", second.name, second.url, SECRET)
+        first.run("INSERT INTO person VALUES (1, 'between', NULL)")
+        first.run("INSERT INTO person VALUES (2, 'gone again', NULL)")
+        first.run("DELETE FROM person WHERE id = 2")
+        first.kill()
+        first.start()
+        first.run("UPDATE person SET team = 'late' WHERE id = 1")
+        second.run("UPDATE person SET team = 'own' WHERE id = 9")   # alone, it has taken that for settled by now
+        second.call("add_server", first.name, first.url, SECRET)
+        self.wait_for(lambda: second.run("SELECT id, name, team FROM person ORDER BY id"),
+                      lambda rows: [tuple(row) for row in rows] == [(1, "between", "late"), (9, "alone", "own")], "what was written between the calls")
+
+    def test_postgresql_first(self):
+        self.meet_late(self.postgres("one", SCHEMA), self.sqlite("two", SCHEMA))
+
+    def test_sqlite_first(self):
+        self.meet_late(self.sqlite("one", SCHEMA), self.postgres("two", SCHEMA))
 
 
 class PostgresStatements(ClusterTest):
