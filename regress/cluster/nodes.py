@@ -1,5 +1,6 @@
 """What tests, demo and bench import: nodes of both engines, and how to link them."""
 import itertools
+import json
 
 from places import SetupError, pg_tool, sqlite_extension  # noqa: F401
 from postgres import PostgresNode, PostgresServer  # noqa: F401
@@ -33,6 +34,13 @@ def star(nodes):
 
 def server_state(node, server):
     return next((row for row in node.view("status") if row["server"] == server), None)
+
+
+def published(node):
+    """What the worker last told of itself, about once a second."""
+    if node.engine == "postgresql":
+        return json.loads(node.one("SELECT rowmesh.published_status()"))
+    return json.loads(node.one("SELECT status FROM rowmesh_published"))
 
 
 def wait_streaming(node, *servers, timeout_s=30):

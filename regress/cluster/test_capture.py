@@ -5,7 +5,7 @@ import subprocess
 import threading
 
 from harness import ClusterTest, link, wait_linked
-from nodes import SECRET
+from nodes import SECRET, published
 
 SCHEMA = "CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, team TEXT)"
 
@@ -200,7 +200,9 @@ class BetweenTheTwoCalls(ClusterTest):
         first.kill()
         first.start()
         first.run("UPDATE person SET team = 'late' WHERE id = 1")
-        second.run("UPDATE person SET team = 'own' WHERE id = 9")   # alone, it has taken that for settled by now
+        captured = published(second)["captured"]
+        second.run("UPDATE person SET team = 'own' WHERE id = 9")
+        self.wait_for(lambda: published(second), lambda now: now["captured"] > captured and now["unsettled"] == 0, "alone, it settles all by itself")
         second.call("add_server", first.name, first.url, SECRET)
         self.wait_for(lambda: second.run("SELECT id, name, team FROM person ORDER BY id"),
                       lambda rows: [tuple(row) for row in rows] == [(1, "between", "late"), (9, "alone", "own")], "what was written between the calls")

@@ -9,7 +9,7 @@ import pathlib
 import sqlite3
 
 from harness import ClusterTest
-from nodes import server_state, wait_linked
+from nodes import published, server_state, wait_linked
 
 SCHEMA = "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, n INTEGER NOT NULL DEFAULT 0)"
 CHANGES = int(os.environ.get("ROWMESH_SOAK_CHANGES", "20000"))
@@ -19,9 +19,7 @@ MB = 1 << 20
 
 
 def unsettled(node):
-    if node.engine == "postgresql":
-        return json.loads(node.one("SELECT rowmesh.published_status()"))["unsettled"]
-    return json.loads(node.one("SELECT status FROM rowmesh_published"))["unsettled"]
+    return published(node)["unsettled"]
 
 
 def kept_bytes(node):
