@@ -105,6 +105,8 @@ MUTATIONS = [
     Mutation("H12a-delete", "shared/sync/applier_keys.cpp",
              [("if (!from.removed.settled() && mine(from.removed.origin)) {", "if (false) {")],
              "Holes.H12a_ADeleteUnderTheOldNumberIsCarriedOver"),
+    Mutation("H12a-later", "shared/sync/applier_keys.cpp", [("if (edited && there > written) continue;", "")],
+             "Holes.H12a_WhatIsCarriedDoesNotWinOverLaterEdits"),
     Mutation("H12b", "shared/sync/applier_keys.cpp",
              [("  follow_references(table, moved, to, birth, planned || (target && target->in_table));", "")],
              "Holes.H12b_WhoMadeAChildOfTheLoserTakesItAlong"),

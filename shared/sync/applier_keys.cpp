@@ -169,6 +169,8 @@ void Applier::follow(const Moved& moved) {
 }
 
 // What this node had written to the life, or that it had removed it, before it heard of the move.
+// Symptom: a value was lost without a trace. Mechanism: what was carried over got a new version, and won over what
+// others had written to the row under its new number meanwhile. Mend: it wins only over what is older than itself was.
 void Applier::carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target) {
   if (!from.moved) return;
   if (!from.removed.settled() && mine(from.removed.origin)) {
@@ -179,14 +181,26 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
   if (moved.values.size() != table.columns.size()) return;
   Row values(table.columns.size(), Value::of_omitted());
   ColumnSet columns;
+  Loss replaced{"update_origin_differs", "apply_remote", {}, {}, {}, {}, {}};
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
-    Version written = from.columns.of(column);
+    Version written = from.columns.of(column), there = target.columns.of(column);
     if (!mine(written.origin) || written <= from.moved->seen.of(column) || column == table.key[0]) continue;
+    bool edited = there != target.birth && !there.settled();
+    if (edited && there > written) continue;  // the older one is in the list already
+    if (edited && !state_.had_seen(written, there)) {
+      replaced.columns.add(column);
+      replaced.loser_version = std::max(replaced.loser_version, there);
+    }
     values[i] = moved.values[i];
     columns.add(column);
   }
   if (columns.empty()) return;
+  if (!replaced.columns.empty()) {
+    replaced.winner = OwnedRow(values);
+    replaced.winner_version = own_version();
+    list_lost_life(table, to, target, std::move(replaced));
+  }
   IncomingLife& life = own_life(table, to, target.birth);
   for (std::size_t i = 0; i < table.columns.size(); i++)
     if (columns.has(static_cast<ColumnIndex>(i))) life.columns.set(static_cast<ColumnIndex>(i), own_version());

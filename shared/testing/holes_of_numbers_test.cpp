@@ -69,6 +69,29 @@ TEST(Holes, H12a_WhatACarriedDeleteTakesFromItsOwnNodeIsListed) {
   EXPECT_NE(listed.find("kept?"), std::string::npos) << listed;
 }
 
+// Symptom: a value was lost without a trace. Mechanism: an edit that was carried over to the new number got a new
+// version, so it won over what somebody else had written under that number later. Mend: of the two edits the later
+// wins.
+TEST(Holes, H12a_WhatIsCarriedDoesNotWinOverLaterEdits) {
+  LooseNodes lab(4, create_family);
+  lab.insert(0, "parent", parent(1, "older"));
+  lab.pass(10);
+  lab.insert(1, "parent", parent(1, "younger"));
+  lab.ship(1, 2);
+  lab.ship(0, 1);
+  lab.settle(1);
+  lab.ship(1, 3);
+  lab.update(2, "parent", parent(1, "earlier edit"));
+  lab.pass(10);
+  lab.update(3, "parent", parent(2, "later edit"));
+  lab.deliver(lab.make_since(3, lab.applied(2), lab.origin(3)), 2);
+  lab.exchange_all();
+  for (std::size_t i = 0; i < lab.size(); i++) EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=later edit") << i;
+  std::string listed;
+  for (auto& conflict : lab.store(2).conflicts()) listed += conflict.loser;
+  EXPECT_NE(listed.find("earlier edit"), std::string::npos) << listed;
+}
+
 // A child that its origin had never heard of when it moved the row.
 TEST(Holes, H12b_WhoMadeAChildOfTheLoserTakesItAlong) {
   Younger lab;
