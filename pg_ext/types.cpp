@@ -39,7 +39,7 @@ constexpr FormOfType forms[] = {
     {BPCHAROID, PgForm::bpchar, ColumnType::text},
     {BYTEAOID, PgForm::bytea, ColumnType::bytes},
     {DATEOID, PgForm::date, ColumnType::date},
-    {TIMEOID, PgForm::other, ColumnType::time},
+    {TIMEOID, PgForm::time, ColumnType::time},
     {TIMESTAMPOID, PgForm::timestamp, ColumnType::timestamp},
     {TIMESTAMPTZOID, PgForm::timestamptz, ColumnType::timestamptz},
     {UUIDOID, PgForm::uuid, ColumnType::uuid},
@@ -87,6 +87,25 @@ Value date_value(const TypeIo& io, Datum datum) {
   return Value::of_text({text, static_cast<std::size_t>(end - text)});
 }
 
+// Six digits or none: Python's parsers of this form read ".5" as 5 microseconds.
+char* put_time(char* out, std::int64_t time) {
+  int seconds = static_cast<int>(time / USECS_PER_SEC), fraction = static_cast<int>(time % USECS_PER_SEC);
+  out = put_digits(out, seconds / 3600, 2);
+  *out++ = ':';
+  out = put_digits(out, seconds / 60 % 60, 2);
+  *out++ = ':';
+  out = put_digits(out, seconds % 60, 2);
+  if (fraction == 0) return out;
+  *out++ = '.';
+  return put_digits(out, fraction, 6);
+}
+
+Value time_value(Datum datum) {
+  char* text = static_cast<char*>(palloc(16));
+  char* end = put_time(text, DatumGetTimeADT(datum));
+  return Value::of_text({text, static_cast<std::size_t>(end - text)});
+}
+
 Value timestamp_value(const TypeIo& io, Datum datum) {
   Timestamp stamp = DatumGetTimestamp(datum);
   if (TIMESTAMP_NOT_FINITE(stamp)) return text_by_output(io, datum);
@@ -98,17 +117,8 @@ Value timestamp_value(const TypeIo& io, Datum datum) {
   char* text = static_cast<char*>(palloc(32));
   char* end = text;
   if (!put_date(end, static_cast<int>(day) + POSTGRES_EPOCH_JDATE)) return text_by_output(io, datum);
-  int seconds = static_cast<int>(time / USECS_PER_SEC), fraction = static_cast<int>(time % USECS_PER_SEC);
   *end++ = 'T';
-  end = put_digits(end, seconds / 3600, 2);
-  *end++ = ':';
-  end = put_digits(end, seconds / 60 % 60, 2);
-  *end++ = ':';
-  end = put_digits(end, seconds % 60, 2);
-  if (fraction != 0) {
-    *end++ = '.';
-    end = put_digits(end, fraction, 6);
-  }
+  end = put_time(end, time);
   if (io.form == PgForm::timestamptz) *end++ = 'Z';
   return Value::of_text({text, static_cast<std::size_t>(end - text)});
 }
@@ -345,6 +355,7 @@ Value datum_to_value(const TypeIo& io, Datum datum, bool is_null) {
       return Value::of_bytes({VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)});
     }
     case PgForm::date: return date_value(io, datum);
+    case PgForm::time: return time_value(datum);
     case PgForm::timestamp:
     case PgForm::timestamptz: return timestamp_value(io, datum);
     case PgForm::uuid: return uuid_value(datum);

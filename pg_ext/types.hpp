@@ -27,6 +27,7 @@ enum class PgForm : std::uint8_t {
   bpchar,
   bytea,
   date,
+  time,
   timestamp,
   timestamptz,
   uuid,

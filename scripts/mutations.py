@@ -218,6 +218,8 @@ MUTATIONS = [
              "Apply.RunsLocalTriggersWithoutDoublesAndEchoes", SQLITE),
     Mutation("snapshot", "pg_ext/log_reader.cpp", [("if (now.sees(xid)) finished.push_back(xid);", "(void)xid;")],
              "capture:test_a_transaction_that_commits_late_loses_nothing", "postgresql"),
+    Mutation("time-digits", "pg_ext/types.cpp", [("{TIMEOID, PgForm::time,", "{TIMEOID, PgForm::other,"), ("return time_value(datum);", "(void)time_value; return text_by_output(io, datum);")],
+             "types:test_from_sqlite_to_postgresql_and_back", "postgresql"),
     Mutation("echo-postgresql", "pg_ext/worker.cpp", [("{\"session_replication_role\", \"replica\"}", "{\"session_replication_role\", \"origin\"}")],
              "topologies:test_three_nodes_in_a_mesh_mixed", "postgresql"),
 ]

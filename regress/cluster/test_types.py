@@ -104,6 +104,10 @@ class Types(ClusterTest):
                               lambda count: count >= len(expected), "all rows arrive", 60)
                 self.assert_quiet([first, middle, last])
                 self.compare(expected, self.texts(last))
+                # Six digits or none: Python's parsers take '12:00:00.1' for one microsecond.
+                time = f"c{list(MATRIX).index('time')}"
+                self.assertEqual(["00:00:00", "23:59:59.999999", "24:00:00", "12:00:00.100000"],
+                                 [text for (text,) in middle.run(f"SELECT {time} FROM item WHERE {time} IS NOT NULL ORDER BY id")])
                 # and back: another column changes in the middle, so that every row travels from there
                 middle.run("UPDATE item SET c2 = 7")
                 self.wait_for(lambda: first.one("SELECT count(*) FROM item WHERE c2 = 7"), lambda count: count == len(expected), "the way back", 60)
@@ -126,7 +130,7 @@ class Types(ClusterTest):
             "NUMERIC": ("numeric", [0, 1, 0.5, 1.25, "12345678901234567890.5", 10 ** 15]),
             "DECIMAL(10,2)": ("numeric(10,2)", [0, 1.5, 3, 2.25]),
             "DATE": ("date", ["2026-01-31", "0001-01-01"]),
-            "TIME": ("time", ["12:00:00", "23:59:59.999999"]),
+            "TIME": ("time", ["12:00:00", "23:59:59.999999", "12:00:00.100000", "00:00:00.000010"]),
             "DATETIME": ("timestamp", ["2026-01-31 12:00:00.000000", "2026-01-31 12:00:00.123456"]),
             "VARCHAR(20)": ("varchar(20)", ["short", ""]),
             "JSON": ("json", ['{"b": 1,  "a": 2}', "[]"]),
