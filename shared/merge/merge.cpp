@@ -211,11 +211,11 @@ class Merger {
         if (!context_.had_seen(theirs, ours)) lost_mine.add(column);
         take(mine, incoming, i);
         changed = true;
-      } else if (!context_.had_seen(ours, theirs)) {
-        lost_theirs.add(column);
-      } else if (context_.gives_way(theirs) && has_value(incoming, i) &&
-                 !same_value(mine.values[i], incoming.values[i])) {
-        lost_theirs.add(column);  // whoever wrote ours here looked at an older value
+      } else {
+        // Perhaps whoever wrote ours here looked at an older value.
+        bool looked_at_older =
+            context_.gives_way(theirs) && has_value(incoming, i) && !same_value(mine.values[i], incoming.values[i]);
+        if (looked_at_older || !context_.had_seen(ours, theirs)) lost_theirs.add(column);
       }
     }
     if (!context_.adopted.settled() && !mine.was_alive && !incoming.dead()) list_unseen_row(incoming, killer_of(life));

@@ -23,9 +23,9 @@ class Arena {
   }
   // Values for one row, uninitialised beyond being constructed as null.
   std::span<Value> row(std::size_t columns) {
-    auto* values = reinterpret_cast<Value*>(take(columns * sizeof(Value) + alignof(Value)));
-    auto address = reinterpret_cast<std::uintptr_t>(values);
-    values = reinterpret_cast<Value*>((address + alignof(Value) - 1) / alignof(Value) * alignof(Value));
+    std::size_t room = columns * sizeof(Value) + alignof(Value);
+    void* place = take(room);
+    auto* values = static_cast<Value*>(std::align(alignof(Value), columns * sizeof(Value), place, room));
     for (std::size_t i = 0; i < columns; i++) new (values + i) Value();
     return {values, columns};
   }

@@ -27,7 +27,8 @@ void Applier::carry_out_writes() {
   if (row_writes_.empty()) return;
   const Table& table = *mapping().table;
   write_rows_by_type();
-  std::vector<WriteResult> results = std::move(results_);
+  std::vector<WriteResult> results;
+  results.swap(results_);  // removals on the way have results of their own
   for (std::size_t i = 0; i < row_writes_.size(); i++) {
     Entry& entry = *writes_[i].entry;
     const RowWrite& row = row_writes_[i];
@@ -118,7 +119,10 @@ void Applier::quarantine(Entry& entry, const RowWrite& row, const std::string& c
   side->kind = SideKind::quarantined;
   side->columns = merged || !here ? ColumnSet::all() : *row.columns;
   side->values = merged ? std::move(shown->side->values) : OwnedRow(row.values);
-  side->types = merged ? std::move(shown->side->types) : types;
+  if (merged)
+    side->types = std::move(shown->side->types);
+  else
+    side->types = types;
   side->code = code;
   side->reason = reason;
   side->since_ms = since_ms != 0 ? since_ms : core_.now_ms();

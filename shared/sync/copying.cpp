@@ -83,7 +83,7 @@ void Node::Impl::go_on_copying() {
     constexpr const char* modes[] = {"fail", "fail", "source", "newer", "verify", "repair"};
     request.body = std::make_shared<Body>(
         json{{"tables", copy.tables}, {"on_existing", modes[static_cast<int>(copy.mode)]}}.dump());
-    send(peer, std::move(request), piece_timeout_ms, [this](Peer& answered, HttpResponse response) {
+    send(peer, std::move(request), piece_timeout_ms, [this](Peer& answered, const HttpResponse& response) {
       if (response.status != 202) failed(answered, response);
       end_copy(response.status == 202 ? "" : answered.last_error);
     });
