@@ -255,7 +255,8 @@ class Applier {
   EntrySet reconciled_;
   Version own_version_;  // of all that a round of this transaction changes by itself
   std::map<std::pair<TableId, Key>, OwnItem> own_;
-  AwaitedMoves awaited_, arrived_;
+  AwaitedMoves awaited_;
+  std::set<AwaitedRow> arrived_;
   std::vector<Moved> moved_;  // lives that were found moved in this transaction
   struct Left {
     TableId table;

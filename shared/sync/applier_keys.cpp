@@ -75,11 +75,10 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
   if (!table.keeps_lives_apart()) return;
   for (const Life& life : after.lives) {
     const Life* known = before ? before->state.find(life.birth) : nullptr;
-    if (auto awaited = core_.awaited_moves.find({table.id, life.birth});
+    if (auto awaited = core_.awaited_moves.find({table.id, item.key, life.birth});
         !known && awaited != core_.awaited_moves.end()) {
-      const AwaitedMove& move = awaited->second;
-      arrived_.insert(*awaited);
-      moved_.push_back({table.id, move.key, move.birth, move.values});
+      arrived_.insert(awaited->first);
+      for (const AwaitedMove& move : awaited->second) moved_.push_back({table.id, move.key, move.birth, move.values});
     }
     if (!life.moved) continue;
     if (known && known->moved) continue;
@@ -163,7 +162,7 @@ void Applier::follow(const Moved& moved) {
     birth = target->moved->to_birth;
   }
   if (!target && !planned && birth.hlc > state_.prune_horizon)
-    awaited_[{table.id, birth}] = {moved.key, moved.birth, moved.values};
+    awaited_[{table.id, to, birth}].push_back({moved.key, moved.birth, moved.values});
   follow_references(table, moved, to, birth, planned || (target && target->in_table));
   if (from && target && !target->dead(state_.truncated(table.id))) carry(table, *from, moved, to, *target);
 }
@@ -188,7 +187,8 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
     if (!mine(written.origin) || written <= from.moved->seen.of(column) || column == table.key[0]) continue;
     bool edited = there != target.birth && !there.settled();
     if (edited && there > written) continue;  // the older one is in the list already
-    if (edited && !state_.had_seen(written, there)) {
+    // Nobody saw it who wrote to the old number, be it that both showed.
+    if (edited) {
       replaced.columns.add(column);
       replaced.loser_version = std::max(replaced.loser_version, there);
     }

@@ -277,8 +277,9 @@ void Applier::finish() {
   for (auto& [type, count] : conflicts_by_type_) core_.counters.conflicts_by_type[type] += count;
   core_.recheck_hidden.clear();
   core_.late_references.clear();
-  for (auto& [at, move] : arrived_) core_.awaited_moves.erase(at);
-  for (auto& [at, move] : awaited_) core_.awaited_moves[at] = std::move(move);
+  for (auto& row : arrived_) core_.awaited_moves.erase(row);
+  for (auto& [row, moves] : awaited_)
+    for (AwaitedMove& move : moves) core_.awaited_moves[row].push_back(std::move(move));
   if (keys_changed_) core_.keys_changed_at = applied_at;
   for (Entry* entry : reconciled_) core_.unreconciled.erase(entry);
 }

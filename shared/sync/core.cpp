@@ -144,7 +144,7 @@ void Core::write_alone() {
 
 // What is settled has come, or was deleted before it came.
 void Core::forget_awaited() {
-  std::erase_if(awaited_moves, [&](const auto& awaited) { return awaited.first.second.hlc <= state.prune_horizon; });
+  std::erase_if(awaited_moves, [&](const auto& awaited) { return awaited.first.birth.hlc <= state.prune_horizon; });
 }
 
 void Core::prune() {

@@ -40,13 +40,19 @@ struct Renewal {
 };
 
 // A move is known, and the row that it made is not here yet: what we had written to the old one is carried over when it
-// comes.
+// comes. Moves of one document have one version, so the births of the rows that they make do not tell these apart.
 struct AwaitedMove {
   Key key;
   Version birth;
   OwnedRow values;  // as they were here; empty: not known any more
 };
-using AwaitedMoves = std::map<std::pair<TableId, Version>, AwaitedMove>;  // by the birth of the row to come
+struct AwaitedRow {
+  TableId table = 0;
+  Key key;
+  Version birth;
+  auto operator<=>(const AwaitedRow&) const = default;
+};
+using AwaitedMoves = std::map<AwaitedRow, std::vector<AwaitedMove>>;
 
 struct Counters {
   std::uint64_t captured = 0, applied = 0, conflicts = 0, uncaptured = 0;

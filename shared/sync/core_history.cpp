@@ -221,7 +221,7 @@ void Core::await_moves(TableId table, const Entry& entry) {
     const Entry* to = window.find(table, life.moved->to_key);
     Version birth = life.moved->to_birth;
     if (birth.hlc > state.prune_horizon && !(to && to->state.find(birth)))
-      awaited_moves[{table, birth}] = {*entry.key, life.birth, {}};
+      awaited_moves[{table, life.moved->to_key, birth}].push_back({*entry.key, life.birth, {}});
   }
 }
 

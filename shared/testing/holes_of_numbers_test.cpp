@@ -92,6 +92,53 @@ TEST(Holes, H12a_WhatIsCarriedDoesNotWinOverLaterEdits) {
   EXPECT_NE(listed.find("earlier edit"), std::string::npos) << listed;
 }
 
+// Symptom: a value was lost without a trace. Mechanism: the row showed under both numbers, and somebody who saw what
+// had been written under the new one wrote to the old one; that won when it was carried over, and was taken for the
+// work of one who had seen what it replaced. He had, in another row. Mend: it is listed.
+TEST(Holes, H12a_WhatACarriedEditReplacesIsListed) {
+  LooseNodes lab(4, create_family);
+  lab.insert(0, "parent", parent(1, "older"));
+  lab.pass(10);
+  lab.insert(1, "parent", parent(1, "younger"));
+  lab.ship(1, 2);
+  lab.ship(0, 1);
+  lab.settle(1);
+  lab.ship(1, 3);
+  lab.update(3, "parent", parent(2, "replaced"));
+  lab.deliver(lab.make_since(3, lab.applied(2), lab.origin(3)), 2);
+  ASSERT_EQ(lab.rows(2, "parent"), "1=younger 2=replaced");
+  lab.pass(10);
+  lab.update(2, "parent", parent(1, "later edit"));
+  lab.exchange_all();
+  for (std::size_t i = 0; i < lab.size(); i++) EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=later edit") << i;
+  std::string listed;
+  for (auto& conflict : lab.store(2).conflicts()) listed += conflict.loser;
+  EXPECT_NE(listed.find("replaced"), std::string::npos) << listed;
+}
+
+// Symptom: of what was written to several rows that moved at once, only one row's came to its new number; a delete did
+// not, and the row was there again. Mechanism: the moves were heard of before the rows that they made, which were
+// waited for by their birth, and moves of one document have one. Mend: by number and birth.
+TEST(Holes, H12a_RowsThatMoveTogetherAreToldApart) {
+  LooseNodes lab(4, create_family);
+  for (int number : {1, 2, 3}) lab.insert(0, "parent", parent(number, "older"));
+  lab.pass(10);
+  for (int number : {1, 2, 3}) lab.insert(1, "parent", parent(number, "younger"));
+  lab.ship(1, 2);
+  lab.pass(10);
+  lab.update(2, "parent", parent(1, "edit one"));
+  lab.remove(2, "parent", {Value::of_integer(2)});
+  lab.update(2, "parent", parent(3, "edit three"));
+  lab.ship(0, 1);
+  lab.settle(1);
+  lab.ship(1, 3);
+  for (int number : {1, 2, 3}) lab.update(3, "parent", parent(number, "older, edited"));
+  lab.deliver(lab.make_since(3, lab.applied(2), lab.origin(3)), 2);
+  lab.exchange_all();
+  for (std::size_t i = 0; i < lab.size(); i++)
+    EXPECT_EQ(lab.rows(i, "parent"), "1=older, edited 2=older, edited 3=older, edited 4=edit one 6=edit three") << i;
+}
+
 // A child that its origin had never heard of when it moved the row.
 TEST(Holes, H12b_WhoMadeAChildOfTheLoserTakesItAlong) {
   Younger lab;
