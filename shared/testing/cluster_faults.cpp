@@ -132,10 +132,18 @@ void ClusterRun::discarding(std::size_t i, const std::function<void()>& step) {
       for (auto& row : store.load_side())
         if (request.kind == "discard" && std::to_string(row.id) == request.argument)
           given_up[request.id] = Ledger::values_in(row.payload);
-  step();
-  for (const Request& request : store.requests()) given_up.erase(request.id);
-  for (auto& [id, values] : given_up)
-    for (auto& value : values) ledger_.give_up(value);
+  auto note = [&] {
+    for (const Request& request : store.requests()) given_up.erase(request.id);
+    for (auto& [id, values] : given_up)
+      for (auto& value : values) ledger_.give_up(value);
+  };
+  try {
+    step();
+  } catch (...) {  // a crash after the commit
+    note();
+    throw;
+  }
+  note();
 }
 
 // One node of a run loses what it did since its backup, as it would by a machine that is set up anew.
