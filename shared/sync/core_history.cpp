@@ -134,7 +134,12 @@ SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {
   row.code = chosen->side->code;
   row.since_ms = chosen->side->since_ms;
   row.origin = to_hex(chosen->newest().origin);
-  if (table) row.payload = row_to_json(*table, chosen->side->values.view(), &chosen->side->columns);
+  if (!table) return row;
+  row.payload = row_to_json(*table, chosen->side->values.view(), &chosen->side->columns);
+  // Of several lives under a natural key it is the row of all together that was refused.
+  if (!table->keeps_lives_apart() && chosen->side->kind == SideKind::quarantined && chosen->side->columns.is_all())
+    if (auto refused = desired_row(*table, entry.state, state.truncated(table->id), {}))
+      row.payload = row_to_json(*table, *refused, &chosen->side->columns);
   return row;
 }
 

@@ -223,6 +223,25 @@ TEST(Holes, H7_TakenInLateItOverwritesNothingNewer) {
   for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "k=newer,u1") << i;
 }
 
+// Symptom: of a row that two had made and this database refuses, the list of what waits showed only what one of them
+// had written; what the other had, and was refused as well, was nowhere to be seen. Mend: it shows the row that was
+// refused.
+TEST(Holes, H7_WhatWaitsShowsTheRowThatWasRefused) {
+  Lab lab(2);
+  lab.insert(0, "rows", row("k", "1", "u1"));
+  lab.pass(10);
+  lab.insert(1, "rows", row("k", "2", "u2"));
+  lab.pass(10);
+  lab.update(0, "rows", row("k", "refused", "u1"));
+  lab.store(1).add_check("rows", "none", [](RowView row) { return row[1].text != "refused"; });
+  lab.exchange_all(2);
+  std::vector<SideRow> waiting = lab.store(1).load_side();
+  ASSERT_EQ(waiting.size(), 1u);
+  EXPECT_EQ(waiting[0].kind, "quarantined");
+  EXPECT_NE(waiting[0].payload.find("refused"), std::string::npos) << waiting[0].payload;
+  EXPECT_NE(waiting[0].payload.find("u2"), std::string::npos) << waiting[0].payload;
+}
+
 // What waits is given up by hand: the row that is here becomes a new change, or the nodes differ for ever.
 TEST(Holes, H7_WhatIsDiscardedIsGivenUpEverywhere) {
   Lab lab(2);
