@@ -27,6 +27,7 @@ const char* to_string(AuthResult result);
 class ReplayGuard {
  public:
   bool first_time(const std::string& nonce, std::uint64_t now_ms);
+  std::size_t size() const { return seen_.size(); }
 
  private:
   std::unordered_map<std::string, std::uint64_t> seen_;

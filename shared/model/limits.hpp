@@ -26,6 +26,10 @@ inline constexpr std::size_t copy_bytes = 4u << 20;             // bytes in one 
 inline constexpr std::size_t history_chunk_bytes = 512u << 10;  // one record of the history
 inline constexpr std::size_t listed_differences = 1000;         // rows that verify lists; more are only counted
 inline constexpr std::size_t side_rows = 100000;  // quarantined and hidden rows; beyond it documents are refused
+inline constexpr std::size_t wanted_rows = 1000;  // rows that a document must have whole; with more, all are
+inline constexpr std::size_t copies = 64;         // that servers may ask for at once; more are answered with 503
+// Positions whose record could not be written yet: with more, the log is not read on for shipping.
+inline constexpr std::size_t unwritten_positions = 100;
 inline constexpr std::size_t inline_apply_bytes = 256u
                                                   << 10;  // a longer document is applied in slices beside the listener
 inline constexpr std::uint64_t apply_slice_ms = 10;       // then the loop runs once

@@ -186,7 +186,7 @@ void Applier::begin_attempt() {
   last_key_.clear();
   keys_settled_ = 0;
   newest_ = 0;
-  rows_ = conflicts_ = 0;
+  rows_ = conflicts_ = put_aside_ = 0;
   conflicts_by_type_.clear();
   wanted_ = {};
   misfits_.clear();

@@ -167,6 +167,7 @@ class Applier {
   void carry_out_writes();
   void write_rows_by_type();
   void written(const Write& write, const RowWrite& row);
+  void keep_room_aside(const Entry& entry);
   void quarantine(Entry& entry, const RowWrite& row, const std::string& code, const std::string& reason,
                   const std::vector<ColumnType>& types, std::uint64_t since_ms);
   void remove_row(const Table& table, KeyView key, std::uint64_t handle);
@@ -273,7 +274,8 @@ class Applier {
   std::map<TableId, std::int64_t> last_key_;
   std::size_t keys_settled_ = 0;  // of touched_
   Hlc newest_ = 0;
-  bool behind_ = false;  // MergeContext::behind
+  bool behind_ = false;        // MergeContext::behind
+  std::size_t put_aside_ = 0;  // rows that come into the side table with this transaction
   int attempt_ = 0;
   std::uint64_t rows_ = 0, conflicts_ = 0;
   std::map<std::string, std::uint64_t> conflicts_by_type_;

@@ -275,7 +275,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   if (item.saw_all) rules.had_seen = [](Version, Version) { return true; };
   bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types);
   if (changed && !item.own && !item.reconcile && lacks_values(state, desired, found.exists)) {
-    wanted_.rows.emplace(table.wire_name, item.sent_key.empty() ? item.key : item.sent_key);
+    wanted_.add(table.wire_name, item.sent_key.empty() ? item.key : item.sent_key);
     return;
   }
   note_moves(table, item, entry, state, table_row.view());

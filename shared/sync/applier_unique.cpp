@@ -216,6 +216,7 @@ void Applier::hide(const Table& table, Candidate& candidate) {
   touched_.push_back(&entry);
   Life* shown = shown_life(entry.state, table.keeps_lives_apart(), state_.truncated(table.id));
   if (!shown || (shown->side && shown->side->kind == SideKind::hidden)) return;
+  keep_room_aside(entry);
   auto side = std::make_unique<Side>();
   side->kind = SideKind::hidden;
   side->columns = ColumnSet::all();

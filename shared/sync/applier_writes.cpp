@@ -96,16 +96,22 @@ void Applier::remove_row(const Table& table, KeyView key, std::uint64_t handle) 
   if (results_[0].status != WriteResult::ok) throw Raced{};
 }
 
+// Before a row is hidden or quarantined. They are all in memory; one document could bring more than there is room for.
+void Applier::keep_room_aside(const Entry& entry) {
+  if (entry.side_stored) return;
+  if (core_.sides().size() + ++put_aside_ > limits::side_rows)
+    throw Error(ErrorKind::transient, "quarantine_full",
+                "quarantined and hidden rows are " + std::to_string(limits::side_rows) +
+                    " already; see what refuses them, then retry or discard");
+}
+
 // `row`: what was to be written.
 void Applier::quarantine(Entry& entry, const RowWrite& row, const std::string& code, const std::string& reason,
                          const std::vector<ColumnType>& types, std::uint64_t since_ms) {
   const Table& table = *core_.table(entry.table);
   Life* shown = shown_life(entry.state, table.keeps_lives_apart(), state_.truncated(table.id));
   if (!shown) return;
-  if (core_.sides().size() >= limits::side_rows)
-    throw Error(ErrorKind::transient, "quarantine_full",
-                "the quarantine holds " + std::to_string(limits::side_rows) +
-                    " rows; see what refuses them, then retry or discard");
+  keep_room_aside(entry);
   core_.window.touch(entry);
   Life* here = row.kind == WriteKind::update ? entry.state.in_table() : nullptr;
   // An older image of the same row may stay; the row of another life must not.

@@ -12,7 +12,6 @@ namespace rowmesh {
 namespace {
 
 using nlohmann::json;
-constexpr std::size_t copies_waiting = 64;
 
 }  // namespace
 
@@ -65,7 +64,7 @@ HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
                   "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
   if (!peer.takes())
     return refuse(RefusedFor::direction, 403, "forbidden", "this server takes nothing from you (direction 'push')");
-  if (copies.size() >= copies_waiting)
+  if (copies.size() >= limits::copies)
     return refuse(RefusedFor::other, 503, "busy", "too many copies wait here already; ask again when some are done");
   json on_existing = argument.value("on_existing", json("fail"));
   CopyMode mode = copy_mode_of(on_existing.is_string() ? on_existing.get<std::string>() : "fail");

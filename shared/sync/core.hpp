@@ -91,6 +91,7 @@ class Core {
   void written();
   std::int64_t first_written() const { return first_written_; }  // what the last write_pending wrote begins here
   bool pending() const { return !pending_.empty() || !dirty_sides_.empty(); }
+  std::size_t unwritten() const { return pending_.size(); }  // records that wait for a write transaction
 
   // Throws Error; then nothing has changed. `request`: to be finished with it; 0: none.
   void renew(Renewal renewal, const Identity& becomes, std::int64_t request);

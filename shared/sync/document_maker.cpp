@@ -309,7 +309,7 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, c
     return true;
   });
   DocumentWriter writer(header, compress);
-  WantedRows whole{true, {}};
+  WantedRows whole(true);
   TableWriter table_writer(core, writer, table, whole);
   for (auto& [key, row] : rows) {
     Entry* entry = core.window.find(table.id, key);

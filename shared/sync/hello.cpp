@@ -8,7 +8,6 @@ namespace rowmesh {
 namespace {
 
 using nlohmann::json;
-constexpr std::size_t wanted_rows = 1000;  // more are not named one by one
 
 json vector_to_json(const Vector& vector) {
   json out = json::object();
@@ -24,18 +23,16 @@ Vector vector_of(const json& from) {
 }
 
 json rows_to_json(const WantedRows& wanted) {
-  if (wanted.all || wanted.rows.size() > wanted_rows) return "all";
+  if (wanted.all()) return "all";
   json out = json::array();
-  for (auto& [table, key] : wanted.rows) out.push_back({table, bytes_to_hex(key)});
+  for (auto& [table, key] : wanted.rows()) out.push_back({table, bytes_to_hex(key)});
   return out;
 }
 
 WantedRows rows_of(const json& from) {
+  if (!from.is_array()) return WantedRows(true);
   WantedRows wanted;
-  wanted.all = !from.is_array();
-  if (!wanted.all)
-    for (auto& row : from)
-      wanted.rows.emplace(row.at(0).get<std::string>(), bytes_from_hex(row.at(1).get<std::string>()));
+  for (auto& row : from) wanted.add(row.at(0).get<std::string>(), bytes_from_hex(row.at(1).get<std::string>()));
   return wanted;
 }
 
@@ -173,7 +170,7 @@ WantedRows wanted_from_json(const std::string& text) {
   try {
     return rows_of(json::parse(text));
   } catch (const std::exception&) {
-    return {true, {}};
+    return WantedRows(true);
   }
 }
 

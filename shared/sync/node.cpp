@@ -34,6 +34,7 @@ HttpResponse Node::handle(const HttpRequest& request) { return impl_->handle(req
 HttpResponse Node::later(const HttpRequest& request) { return impl_->later(request); }
 NodeStatus Node::status() const { return impl_->status(); }
 std::vector<ServerDetail> Node::details() const { return impl_->details(); }
+Held Node::held() const { return impl_->held(); }
 std::map<std::string, std::uint64_t> Node::conflicts_by_type() const { return impl_->core.counters.conflicts_by_type; }
 void Node::count_refused(RefusedFor why) { impl_->core.counters.refused.count(why); }
 bool Node::in_transaction() const { return impl_->in_store; }
@@ -190,7 +191,10 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
     peers[config.id] = std::move(peer);
     if (old != before.end()) before.erase(old);
   }
-  std::erase_if(core.state.servers, [this](auto& server) { return !peers.contains(server.first); });
+  auto removed = [this](auto& one) { return !peers.contains(one.first); };
+  std::erase_if(core.state.servers, removed);
+  std::erase_if(queued, removed);
+  std::erase_if(refusals, removed);
   decide_what_is_kept();
   judge_members();
 }
@@ -305,6 +309,8 @@ NodeStatus Node::Impl::status() {
   status.refused_requests = status.refused.sum();
   status.wait_cut = forced_cuts;
   status.blocked = stopped().empty() ? blocked : stopped();
+  if (status.blocked.empty() && core.unwritten() >= limits::unwritten_positions)
+    status.blocked = "nothing more is shipped, because the history cannot be written; the log says why";
   status.identity = identity_trouble();
   status.started_ms = started_ms;
   for (auto& [name, parked] : core.state.parked)
@@ -385,6 +391,29 @@ std::vector<ServerDetail> Node::Impl::details() const {
   for (auto& [id, peer] : peers)
     details.push_back({id, peer.config.name, !peer.misfits.empty(), peer.misfits, peer.meters});
   return details;
+}
+
+Held Node::Impl::held() const {
+  Held held;
+  auto add = [&held](const std::shared_ptr<const Body>& body) { held.bytes += body ? body->size() : 0; };
+  held.servers = peers.size();
+  held.received = queued.size();
+  for (auto& [id, document] : queued) add(document.body);
+  held.answers = answers->size();
+  for (const Answer& answer : *answers) add(answer.response.body);
+  held.refusals = refusals.size();
+  for (auto& [id, refusal] : refusals) held.wanted = std::max(held.wanted, refusal.wanted.rows().size());
+  held.copies = copies.size();
+  held.unwritten = core.unwritten();
+  held.nonces = replay_guard.size();
+  held.parked = core.state.parked.size();
+  for (auto& [id, peer] : peers) {
+    held.ready += peer.ready != nullptr;
+    add(peer.ready);
+    held.wanted = std::max({held.wanted, peer.wanted.rows().size(), peer.wanted_of_it.rows().size()});
+    held.parked = std::max({held.parked, peer.parked.size(), peer.tried.size()});
+  }
+  return held;
 }
 
 }  // namespace rowmesh

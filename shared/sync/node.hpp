@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "shared/http/message.hpp"
+#include "shared/sync/held.hpp"
 #include "shared/sync/meters.hpp"
 #include "shared/sync/status.hpp"
 #include "shared/sync/store.hpp"
@@ -63,6 +64,7 @@ class Node : public HttpHandler {
 
   NodeStatus status() const;
   std::vector<ServerDetail> details() const;
+  Held held() const;
   std::map<std::string, std::uint64_t> conflicts_by_type() const;  // since the start
   // Whether the request is signed by a server of ours that is enabled. Once for each request: a second look would be a
   // replay.

@@ -31,6 +31,7 @@ class Node::Impl {
   HttpResponse later(const HttpRequest& request);
   NodeStatus status();
   std::vector<ServerDetail> details() const;
+  Held held() const;
   bool signed_by_server(const HttpRequest& head);
   bool force = false;
   bool in_store = false;  // a transaction is open: requests are answered from memory

@@ -192,6 +192,8 @@ void Node::Impl::ship() {
     else if (may_ask(peer) && hello_due(peer))
       greet(peer);
   }
+  // A disk that is full, or a history that somebody has locked, for days: what is not read stays in the log.
+  if (core.unwritten() >= limits::unwritten_positions) return;
   bool forced = force || heartbeat_due();
   if (ready.empty() && !forced && now_ms < core.last_cut_ms + 1000) return;
 
@@ -278,7 +280,7 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   request.body = made.body;
   request.bytes_per_second = peer.config.options.rate_limit;
   std::uint64_t timeout_ms = timeout_of(peer, made.body->size());
-  send(peer, std::move(request), timeout_ms, [this, rows = made.rows](Peer& answered, HttpResponse response) {
+  send(peer, std::move(request), timeout_ms, [this, rows = made.rows](Peer& answered, const HttpResponse& response) {
     answered.meters.ship_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), answered.asked_ms));
     if (response.status != 200 && response.status != 202) {
       failed(answered, response);

@@ -5,18 +5,37 @@
 #include <utility>
 
 #include "shared/model/key.hpp"
+#include "shared/model/limits.hpp"
 
 namespace rowmesh {
 
-struct WantedRows {
-  bool all = false;
-  std::set<std::pair<std::string, Key>> rows;  // the table's name on the wire, the key as its sender encodes it
+class WantedRows {
+ public:
+  WantedRows() = default;
+  explicit WantedRows(bool all) : all_(all) {}
 
-  bool any() const { return all || !rows.empty(); }
+  // `table`: its name on the wire; `key`: as its sender encodes it. Beyond a bound they are not named one by one any
+  // more: a document of a million rows may lack something in each.
+  void add(std::string table, Key key) {
+    if (all_) return;
+    if (rows_.size() < limits::wanted_rows) {
+      rows_.emplace(std::move(table), std::move(key));
+      return;
+    }
+    all_ = true;
+    rows_.clear();
+  }
+  bool all() const { return all_; }
+  const std::set<std::pair<std::string, Key>>& rows() const { return rows_; }
+  bool any() const { return all_ || !rows_.empty(); }
   bool has(const std::string& table, KeyView key) const {
-    return all || (!rows.empty() && rows.contains({table, Key(key)}));
+    return all_ || (!rows_.empty() && rows_.contains({table, Key(key)}));
   }
   bool operator==(const WantedRows&) const = default;
+
+ private:
+  bool all_ = false;
+  std::set<std::pair<std::string, Key>> rows_;
 };
 
 }  // namespace rowmesh

@@ -1,4 +1,5 @@
 // What must hold at every moment of a run, looked at every so many events.
+#include "shared/model/limits.hpp"
 #include "shared/sync/node_state.hpp"
 #include "shared/testing/cluster_run.hpp"
 
@@ -6,10 +7,14 @@ namespace rowmesh::testing {
 namespace {
 constexpr std::uint64_t look_every = 100;  // events
 constexpr std::size_t most_history = 40;   // records; some heartbeats since the last that was pruned
-constexpr std::size_t most_open = 3;       // a greeting, a document, a question for changes
+constexpr std::size_t most_between = 20;   // positions made by applies and requests while shipping waits
+constexpr std::size_t most_tables = 8;
+constexpr std::size_t most_open = 3;  // a greeting, a document, a question for changes
 }  // namespace
 
 void ClusterRun::watch() {
+  for (std::size_t i : members())
+    if (nodes_[i]->node) look_for_bounds(i);
   if (steps_ % look_every != 0) return;
   if (network_.most_open() > most_open) fail(std::to_string(network_.most_open()) + " requests are open between two");
   for (std::size_t i : members()) {
@@ -55,6 +60,31 @@ void ClusterRun::look_for_risen() {
           return fail("risen: " + name + " was replaced or removed by one who saw it, and is in row " +
                       key_to_text(key) + " of " + table);
       }
+}
+
+// What waits in memory is bounded by the number of servers and by constants, after every event (shared/sync/README.md,
+// "What is held").
+void ClusterRun::look_for_bounds(std::size_t i) {
+  Held held = nodes_[i]->node->held();
+  struct Bound {
+    const char* what;
+    std::size_t is, most;
+  };
+  const Bound bounds[] = {
+      {"documents wait to be applied", held.received, held.servers},
+      {"documents wait to be fetched", held.ready, held.servers},
+      {"refusals wait to be told", held.refusals, held.servers},
+      {"answers wait", held.answers, most_open * nodes_.size()},
+      {"copies wait", held.copies, limits::copies},
+      {"rows must come whole", held.wanted, limits::wanted_rows},
+      {"positions wait to be written", held.unwritten, limits::unwritten_positions + most_between},
+      {"tables wait", held.parked, most_tables},
+      {"nonces are remembered", held.nonces, limits::nonces},
+  };
+  for (const Bound& bound : bounds)
+    if (bound.is > bound.most)
+      return fail("node " + std::to_string(i) + ": " + std::to_string(bound.is) + " " + bound.what + ", more than " +
+                  std::to_string(bound.most));
 }
 
 // At rest the log and the history are short again, however long the run was.

@@ -115,6 +115,7 @@ class ClusterRun {
   void look_for_twice(std::size_t i, std::initializer_list<const char*> tables);
   void look_for_risen();
   void look_for_room();
+  void look_for_bounds(std::size_t i);
   std::uint64_t covered(std::size_t i, std::size_t other) const;
   void look_for_written(std::size_t i, std::size_t other, std::uint64_t after, std::uint64_t upto,
                         const std::set<std::string>& present);

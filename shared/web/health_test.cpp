@@ -103,7 +103,7 @@ TEST(Metrics, NamesAreQuotedAndHistogramsAddUp) {
   Identity identity{"node", 1, "me"};
   EngineInfo engine{"sqlite", "3", "file"};
   Health health;
-  std::string text = metrics_text({identity, engine, status, {detail}, {{"insert_exists", 3}}, {}, health});
+  std::string text = metrics_text({identity, engine, status, {detail}, {{"insert_exists", 3}}, {}, health, {}});
   EXPECT_NE(text.find(R"(rowmesh_server_up{server="a \"b\\\nc"} 1)"), text.npos) << text;
   EXPECT_NE(text.find(R"(rowmesh_server_ship_seconds_bucket{server="north",le="0.005"} 1)"), text.npos);
   EXPECT_NE(text.find(R"(rowmesh_server_ship_seconds_bucket{server="north",le="60"} 1)"), text.npos);

@@ -88,6 +88,8 @@ void add_node(Page& page, const MetricsInput& in) {
   gauge("quarantined_rows", "Rows that this database refuses and that wait for a person.", status.quarantined);
   gauge("waiting_rows", "Rows in quarantine, hidden or held.", status.side_rows);
   gauge("unsettled_rows", "Rows that are remembered because some server may not have them yet.", status.unsettled);
+  gauge("held_bytes", "Documents and answers that wait here to be applied, fetched or looked at.", in.held.bytes);
+  gauge("unwritten_positions", "Positions whose record could not be written to the history yet.", in.held.unwritten);
   gauge("log_bytes", "Size of the log and of the history.", in.storage.log_bytes);
   gauge("database_bytes", "Size of the database.", in.storage.database_bytes);
   gauge("disk_free_bytes", "Free space where the database lies.", in.storage.disk_free_bytes);

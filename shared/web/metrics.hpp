@@ -18,6 +18,7 @@ struct MetricsInput {
   const std::map<std::string, std::uint64_t>& conflicts_by_type;
   const Storage& storage;
   const Health& health;
+  const Held& held;
 };
 std::string metrics_text(const MetricsInput& input);
 

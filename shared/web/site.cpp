@@ -298,9 +298,10 @@ HttpResponse Site::metrics(const HttpRequest& request, const Names&) {
   NodeStatus now = status();
   std::vector<ServerDetail> details = services_.node.details();
   auto by_type = services_.node.conflicts_by_type();
+  Held held = services_.node.held();
   Health health = judge();
   return text_answer(200, "text/plain; version=0.0.4; charset=utf-8",
-                     metrics_text({identity_, engine_, now, details, by_type, storage_, health}));
+                     metrics_text({identity_, engine_, now, details, by_type, storage_, health, held}));
 }
 
 HttpResponse Site::dashboard(const HttpRequest&, const Names&) {
