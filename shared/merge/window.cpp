@@ -124,8 +124,9 @@ Hlc Window::newest_after(const std::map<Origin, PositionNumber>& from) const {
   return newest;
 }
 
-void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned) {
-  while (!batches_.empty() && batches_.front().newest <= horizon) {
+void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned,
+                   const std::function<bool(const Batch&)>& keep) {
+  while (!batches_.empty() && batches_.front().newest <= horizon && !(keep && keep(batches_.front()))) {
     Batch& batch = batches_.front();
     for (auto& [origin, position] : batch.ends) {
       auto of = by_origin_.find(origin);

@@ -46,7 +46,9 @@ class Window {
   Hlc newest_after(const std::map<Origin, PositionNumber>& from) const;  // of all that gather() looks at; 0: nothing
 
   // Forgets what is settled below G (model 1.5). Reports per origin how far its log is gone now.
-  void prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned);
+  // `keep`: this batch, and what came after it, is kept for now.
+  void prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned,
+             const std::function<bool(const Batch&)>& keep = nullptr);
   // T of this table is settled: the lives that it killed go.
   void drop_born_before(TableId table, Version truncated);
   // The same while the history is loaded: entries stay, though empty, and those for which `skip` holds as they are.

@@ -142,9 +142,34 @@ void Core::write_alone() {
   written();
 }
 
-// What is settled has come, or was deleted before it came.
+// What is settled has come, or was deleted before it came; unless its table waits.
 void Core::forget_awaited() {
-  std::erase_if(awaited_moves, [&](const auto& awaited) { return awaited.first.birth.hlc <= state.prune_horizon; });
+  std::erase_if(awaited_moves, [&](const auto& awaited) {
+    return awaited.first.birth.hlc <= state.prune_horizon && !waits(awaited.first.table);
+  });
+}
+
+bool Core::waits(TableId id) const {
+  auto table = tables_.find(id);
+  return !state.parked.empty() && table != tables_.end() && state.parked.contains(table->second.wire_name);
+}
+
+// Symptom: a reference named another row than its writer had meant. Mechanism: the row had moved, but its table waited
+// here, and G passed the note of what the reference means (Life::meant) before the move was heard of. Mend: such notes
+// are kept until the table has caught up, or until there is no room for more.
+bool Core::notes_wait(const Batch& batch) const {
+  if (state.parked.empty() || window.size() > most_rows) return false;
+  return std::any_of(batch.entries.begin(), batch.entries.end(), [&](const Entry* entry) {
+    auto child = tables_.find(entry->table);
+    if (child == tables_.end()) return false;
+    return std::any_of(entry->state.lives.begin(), entry->state.lives.end(), [&](const Life& life) {
+      return std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& meant) {
+        auto& references = child->second.references;
+        return std::any_of(references.begin(), references.end(),
+                           [&](auto& reference) { return reference.column == meant.column && waits(reference.to); });
+      });
+    });
+  });
 }
 
 void Core::prune() {
@@ -164,7 +189,7 @@ void Core::prune() {
   if (!window.unsettled() || window.batches().front().newest > state.prune_horizon) return;
   forget_awaited();
   std::size_t before = window.size();
-  window.prune(state.prune_horizon, state.pruned);
+  window.prune(state.prune_horizon, state.pruned, [&](const Batch& batch) { return notes_wait(batch); });
   // What a big transaction took is given back to the system, not kept for the next one.
   forgotten_ += before - window.size();
   if (forgotten_ >= trim_after_entries) {

@@ -139,6 +139,7 @@ class Core {
   // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still
   // ourselves.
   Hlc horizon_limit = ~Hlc{0};
+  std::uint64_t most_rows = 0;       // that the window may have while notes wait for a table (notes_wait)
   bool hold_prune = true;            // a server of ours was never met: nobody knows yet what it lacks
   std::set<Origin> handed_on_again;  // closed origins of which all that is here was named in the log once more
   std::set<TableId> recheck_hidden;  // a value may have become free
@@ -176,6 +177,8 @@ class Core {
   void keep_late_references();
   void await_moves(TableId table, const Entry& entry);
   void forget_awaited();
+  bool waits(TableId table) const;
+  bool notes_wait(const Batch& batch) const;
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);
 

@@ -26,7 +26,7 @@ std::uint64_t number_of(Store& store, const char* name) {
 
 void Node::Impl::read_retention() {
   retention_ms = number_of(core.store, "retention") * 1000;
-  retention_rows = number_of(core.store, "retention_rows");
+  retention_rows = core.most_rows = number_of(core.store, "retention_rows");
 }
 
 // Healthy members announce where they stand every second while something is unsettled, so an old watermark is that of a

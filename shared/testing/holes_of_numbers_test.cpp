@@ -4,6 +4,7 @@
 
 #include "shared/testing/family.hpp"
 #include "shared/testing/loose_nodes.hpp"
+#include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
 namespace {
@@ -195,6 +196,56 @@ TEST(Holes, H12d_TheNewNumberIsAboveThoseOfDeadRows) {
   for (std::size_t i = 0; i < 3; i++) {
     EXPECT_EQ(lab.rows(i, "parent"), "1=older 3=younger") << i;
     EXPECT_EQ(lab.rows(i, "child"), "of the deleted=2") << i;
+  }
+}
+
+// Symptom: a child ended under another parent than its writer had meant. Mechanism: the parent had moved, but its table
+// waited here, while what else came let G pass the note of which one the child means. Mend: as long as the table waits
+// the note is kept.
+TEST(Holes, H12b_ANoteOutlivesTheWaitOfItsTable) {
+  constexpr std::size_t older = 0, here = 1, mover = 2;
+  NodePair chain(3);
+  for (auto& store : chain.stores) create_family(*store);
+  auto link = [&](std::size_t one, std::size_t other) {
+    chain.add_server(one, other, "secret"), chain.add_server(other, one, "secret");
+  };
+  auto insert = [&](std::size_t at, const char* table, const Row& row) {
+    chain.stores[at]->begin_local();
+    chain.stores[at]->insert(table, row);
+    chain.stores[at]->commit_local();
+  };
+  auto name_column = [&](const char* name) {
+    chain.stores[here]->alter_table("parent", [&](Table& table) { table.columns[1].name = name; });
+  };
+  link(here, mover);
+  link(here, older);
+  WithoutDocuments deaf_to_the_older(chain, here, older), deaf_to_the_mover(chain, here, mover),
+      deaf_to_here(chain, mover, here);
+  chain.start();
+  chain.run_for(8000);
+  chain.network.attach(here, &deaf_to_the_older);
+  insert(older, "parent", parent(1, "older"));
+  chain.run_for(100);
+  insert(mover, "parent", parent(1, "meant"));
+  chain.run_for(3000);
+  ASSERT_EQ(chain.stores[here]->rows("parent").size(), 1u);
+  insert(here, "child", child("c", 1));
+  chain.run_for(1000);
+  chain.network.attach(mover, &deaf_to_here);
+  chain.network.attach(here, chain.nodes[here].get());
+  chain.run_for(60000);
+  chain.network.attach(here, &deaf_to_the_mover);
+  chain.network.attach(mover, chain.nodes[mover].get());
+  chain.run_for(40000);
+  name_column("renamed");
+  chain.network.attach(here, chain.nodes[here].get());
+  chain.run_for(60000);
+  name_column("a");
+  chain.run_for(40000);
+  for (auto& store : chain.stores) {
+    EXPECT_EQ(store->rows("parent").size(), 2u);
+    ASSERT_EQ(store->rows("child").size(), 1u);
+    EXPECT_EQ(store->rows("child").begin()->second.values[1].integer, 2);
   }
 }
 
