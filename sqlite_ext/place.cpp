@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "sqlite_ext/current_status.hpp"
 #include "sqlite_ext/schema.hpp"
 
 namespace rowmesh::sqlite {
@@ -35,6 +36,17 @@ Place place_of(sqlite3* db) {
 
 std::string text_of(const Place& place) { return place.machine + "\n" + place.inode + "\n" + place.path; }
 
+// Nothing in the file tells what was written before it was copied from what was written to the copy: the triggers are
+// plain SQL, which cannot ask where the file lies, and only a worker could have noted how far the log went, which is
+// what no worker has read. So it is said, while copying again is still easy.
+std::string unread_warning(std::int64_t unread) {
+  if (unread == 0) return "";
+  return ". No worker has read the last " + std::to_string(unread) + (unread == 1 ? " change" : " changes") +
+         " in it: what was written before it was copied comes from the original as well, and rows with integer keys "
+         "would be there twice. Where that may be, copy it again when rowmesh_log is empty in the original (after "
+         "rowmesh_wait() there), rather than give this one an identity";
+}
+
 Place place_from(const std::string& text) {
   std::size_t first = text.find('\n'), second = text.find('\n', first + 1);
   if (first == std::string::npos || second == std::string::npos) return {};
@@ -58,7 +70,8 @@ std::string check_place(sqlite3* db) {
   }
   return "this file was made node at '" + then.path +
          "' and is a copy, or was moved: if it is a copy, call rowmesh_new_identity('copied'), and it "
-         "becomes a node of its own; if the file that was there is gone for good, call rowmesh_new_identity('moved')";
+         "becomes a node of its own; if the file that was there is gone for good, call rowmesh_new_identity('moved')" +
+         unread_warning(unread_log(db));
 }
 
 }  // namespace rowmesh::sqlite
