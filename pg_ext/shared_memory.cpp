@@ -220,7 +220,8 @@ void clock_observe(SharedSlot* slot, Hlc seen) {
   while (last < seen && !pg_atomic_compare_exchange_u64(&slot->hlc, &last, seen)) {}
 }
 
-// What was given last is in the newest history state and in log records that came after it.
+// What was given last is in the newest history state and in log records that came after it. (Not in those before it:
+// when a clock that was wrong has been set right, they still have the versions of the wrong time.)
 void make_clock_ready(SharedSlot* slot) {
   if (likely(pg_atomic_read_u32(&slot->hlc_ready) != 0)) return;
   // The application's role may have no right on our tables.
@@ -237,8 +238,9 @@ void make_clock_ready(SharedSlot* slot) {
     auto rows = run_sql(
         "SELECT (SELECT h.state FROM rowmesh.history h WHERE h.state OPERATOR(pg_catalog.<>) '' ORDER BY h.sequence "
         "DESC LIMIT 1), "
-        "greatest((SELECT pg_catalog.max(l.hlc) FROM rowmesh.log_0 l), (SELECT pg_catalog.max(l.hlc) FROM "
-        "rowmesh.log_1 l))");
+        "(SELECT pg_catalog.max(l.hlc) FROM (SELECT xid, hlc FROM rowmesh.log_0 UNION ALL SELECT xid, hlc FROM "
+        "rowmesh.log_1) l WHERE pg_catalog.pg_visible_in_snapshot(l.xid, (SELECT h.marker::pg_catalog.pg_snapshot FROM "
+        "rowmesh.history h WHERE h.marker OPERATOR(pg_catalog.<>) '' ORDER BY h.sequence DESC LIMIT 1)) IS NOT TRUE)");
     if (rows.empty()) return;
     if (rows[0].at(0)) clock_observe(slot, NodeState::decode(*rows[0][0]).hlc);
     if (rows[0].at(1)) clock_observe(slot, std::stoull(*rows[0][1]));

@@ -158,6 +158,7 @@ class Applier {
   void decide(std::size_t index, const FoundRow& found);
   bool decide_plainly(Item& item, Entry* entry, const FoundRow& found);
   void decide_generally(std::size_t index, Entry* entry, const FoundRow& found);
+  void forget_vanished(const Table& table, Entry& entry);
   void end_life(const Table& table, Entry& entry, Life& life, Version ended);
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
   void check_copied(std::size_t index, Entry* entry, const FoundRow& found);

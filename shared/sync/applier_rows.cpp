@@ -152,8 +152,11 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
     // switched off.
     if (attempt_ < attempts / 2) throw Raced{};
     core_.window.touch(*entry);
-    entry->state.set_in_table(
-        found.exists ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)) : nullptr);
+    if (found.exists)
+      entry->state.set_in_table(shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)));
+    else
+      forget_vanished(table, *entry);
+    known = !entry->state.lives.empty();
   }
   if (copy_ && !copy_->target_was_empty && !item.own) {
     if (!item.reconcile) copy_->seen.insert(item.key);
@@ -166,6 +169,16 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
   if (item.unholdable.empty() && core_.awaited_moves.empty() && decide_plainly(item, known ? entry : nullptr, found))
     return;
   decide_generally(index, entry, found);
+}
+
+// Symptom: no document that named a certain row was taken any more. Mechanism: the log named that row once more, to
+// hand on what it had been, when all of it was forgotten; so it counted as a row that is there, of which nothing is
+// unsettled, and without values it could not be written. Mend: a life of which the table has nothing is not known here.
+void Applier::forget_vanished(const Table& table, Entry& entry) {
+  Version truncated = state_.truncated(table.id);
+  std::erase_if(entry.state.lives,
+                [&](const Life& life) { return life.in_table && !life.side && !life.dead(truncated); });
+  entry.state.set_in_table(nullptr);
 }
 
 // The ordinary cases, without looking at the values of the row that is here. False: it is none of them.

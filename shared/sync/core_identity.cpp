@@ -50,13 +50,16 @@ void rename(RowState& state, const Renewal& renewal) {
 
 }  // namespace
 
+// The side table has to be written anew: its rows outlive the record of the renewal in the history.
 void Core::rename_window(const Renewal& renewal, std::int64_t sequence) {
   window.rename_batches(renewal.before, renewal.fork, renewal.reached, renewal.after,
                         [&](Hlc newest) { return moved_back(newest, renewal); });
   for (auto& [id, table] : tables_)
     window.for_each(id, [&](Entry& entry) {
       bool side_is_newer = sequence != 0 && entry.side_stored && sequence <= static_cast<std::int64_t>(entry.mark);
-      if (!side_is_newer) rename(entry.state, renewal);
+      if (side_is_newer) return;
+      rename(entry.state, renewal);
+      if (entry.side_stored) mark_side(entry);
     });
 }
 

@@ -46,13 +46,18 @@ void Node::Impl::greet(Peer& peer) {
                   "&servers=" + servers_in_query() + told_in_greeting(peer) +
                   (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
-  send(peer, std::move(request), timeout_of(peer, 0), [this](Peer& answered, const HttpResponse& response) {
-    if (response.status != 200) {
-      failed(answered, response);
-      return;
-    }
-    take_hello(answered, hello_from_json(response.body ? response.body->text(limits::control_body_bytes) : ""));
-  });
+  send(peer, std::move(request), timeout_of(peer, 0),
+       [this, as = core.state.self](Peer& answered, HttpResponse response) {
+         if (response.status != 200) {
+           failed(answered, response);
+           return;
+         }
+         if (as != core.state.self) {  // it speaks of an incarnation that has ended meanwhile
+           answered.met = false;
+           return;
+         }
+         take_hello(answered, hello_from_json(response.body ? response.body->text(limits::control_body_bytes) : ""));
+       });
 }
 
 void Node::Impl::greet_only() {
@@ -107,6 +112,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   }
   judge_identity(peer, hello);
   take_received(peer, hello.progress);
+  peer.has_of_ours = Version{hello.your_newest, core.state.self};
   judge_clock(peer, hello.progress);
   KnownServer& server = known(peer);
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);

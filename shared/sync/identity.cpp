@@ -75,13 +75,21 @@ void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   in_transaction([] {});
 }
 
-// Of a server whose last answer may be lost nobody knows what it has; but it takes nothing from further ahead than
-// this.
+bool Node::Impl::told_what_it_has(const Peer& peer) const {
+  return peer.received && peer.has_of_ours && peer.has_of_ours->origin == core.state.self;
+}
+
+// How far others have of us, judged by versions: of a position that was shipped and whose record a crash lost it is not
+// known any more here what was in it. Of a server whose last answer may be lost nobody knows what it has; but it takes
+// nothing from further ahead than a minute.
 Hlc Node::Impl::perhaps_taken(const Peer& greeted) {
-  bool all_told = std::all_of(peers.begin(), peers.end(), [&](auto& one) {
-    return &one.second == &greeted || (one.second.met && one.second.received) || known(one.second).origin == 0;
-  });
-  return all_told ? 0 : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms);
+  Hlc taken = 0;
+  for (auto& [id, peer] : peers) {
+    if (known(peer).origin == 0) continue;
+    bool told = told_what_it_has(peer) && (&peer == &greeted || peer.met || !peer.greets());
+    taken = std::max(taken, told ? peer.has_of_ours->hlc : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms));
+  }
+  return taken;
 }
 
 // How far we have promised somebody that nothing comes from us any more. What they hand on is no more than that.
@@ -129,7 +137,7 @@ void Node::Impl::judge_clock(const Peer& greeted, const Progress& progress) {
 // Where all servers come to us nobody is greeted: what they said when they asked for changes is as good.
 void Node::Impl::judge_clock_unasked() {
   for (auto& [id, peer] : peers)
-    if (!peer.greets() && peer.asked_for_changes && peer.received) return judge_clock(peer, {});
+    if (!peer.greets() && peer.asked_for_changes && told_what_it_has(peer)) return judge_clock(peer, {});
 }
 
 void Node::Impl::new_identity(const Request& request) {

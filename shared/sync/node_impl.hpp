@@ -122,6 +122,7 @@ class Node::Impl {
   void judge_clock(const Peer& greeted, const Progress& progress);
   Hlc perhaps_taken(const Peer& greeted);
   void judge_clock_unasked();
+  bool told_what_it_has(const Peer& peer) const;
   Origin next_origin();
   Hlc promised();
   void new_identity(const Request& request);

@@ -217,6 +217,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
       told.your_newest = number_of(request, "newest");
       told.needs_copy = request.query.find("&needs_copy=") != std::string::npos;
       told.needs_copy_as_of = number_of(request, "needs_copy");
+      peer->has_of_ours = Version{told.your_newest, core.state.self};
       judge_identity(*peer, told);
     }
     peer->last_received_ms = core.now_ms();
@@ -298,8 +299,6 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
   });
   if (applier.header().node != known(peer).node)
     throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");
-  core.owed_watermark = std::max(core.owed_watermark, applier.header().prune_horizon);
-  core.awaited_elsewhere = std::max(core.awaited_elsewhere, std::min(applier.header().awaited, applier.header().hlc));
   if (!core.state.closed(applier.header().sender)) {
     becomes(peer, applier.header().sender);
     met(known(peer).node, "", applier.header().sender, true);
@@ -315,6 +314,9 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
     peer.rows_received += applier.rows();
     peer.conflicts += applier.conflicts();
   }
+  // Not of one that could not be applied: its sender may turn out to be ahead of its time, and take it all back.
+  core.owed_watermark = std::max(core.owed_watermark, applier.header().prune_horizon);
+  core.awaited_elsewhere = std::max(core.awaited_elsewhere, std::min(applier.header().awaited, applier.header().hlc));
   return answer(200, progress_to_json(progress(), applier.rows(), applier.conflicts()));
 }
 

@@ -74,6 +74,27 @@ TEST(Mechanisms, ADeleteThatWasNotReadYetIsNotUndone) {
   expect_it_holds([](LooseNodes& nodes) { nodes.remove(1, "rows", {Value::of_text("k")}); }, "");
 }
 
+// A key that the log names once more when all of it is forgotten, and of which there is no row, is as unknown as before
+// (Applier::forget_vanished).
+TEST(Mechanisms, AKeyThatIsNamedOnceMoreIsNoRow) {
+  LooseNodes nodes(2, create);
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.exchange_all();
+  nodes.remove(0, "rows", {Value::of_text("k")});
+  nodes.exchange_all();
+  ASSERT_EQ(nodes.core(1).window.size(), 0u);
+  MemoryStore& store = nodes.store(1);
+  Row key = {Value::of_text("k")};
+  store.begin(TransactionKind::write);
+  store.note_local(store.table("rows"), LogOp::update, encode_key(key), {});
+  store.commit();
+  nodes.settle(1);
+  nodes.insert(0, "rows", row("k", "2"));
+  EXPECT_EQ(nodes.deliver(nodes.make(0, 1), 1), Taken::applied);
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=2") << i;
+}
+
 // What is written after a crash is newer than what was announced before it, though the clock is lost and set back
 // meanwhile: others have forgotten up to there, and would take the row for one that they buried.
 TEST(Mechanisms, NothingIsGivenAVersionThatWasAnnounced) {

@@ -228,12 +228,16 @@ void MemoryStore::crash() {
   clock_.restart(clock_on_disk());
 }
 
-// As PostgreSQL does at its start: whatever else the clock had given is lost.
+// As PostgreSQL does at its start: whatever else the clock had given is lost. What the history has read from the log is
+// below what it promises, unless it was given anew since: the clock had been wrong.
 Hlc MemoryStore::clock_on_disk() const {
   Hlc last = 0;
-  for (const Entry& entry : log_) last = std::max(last, entry.hlc);
-  for (auto& [id, prepared] : prepared_)
-    for (const Entry& entry : prepared.entries) last = std::max(last, entry.hlc);
+  std::uint64_t read = forgotten_;
+  for (const HistoryRecord& record : history_)
+    if (record.kind == HistoryKind::cut && !record.marker.empty())
+      read = std::max<std::uint64_t>(read, std::stoull(record.marker));
+  for (const Entry& entry : log_)
+    if (entry.transaction > read) last = std::max(last, entry.hlc);
   auto newest = std::find_if(history_.rbegin(), history_.rend(), [](auto& record) { return !record.state.empty(); });
   try {
     if (newest != history_.rend()) last = std::max(last, NodeState::decode(newest->state).hlc);
