@@ -178,6 +178,7 @@ void Applier::begin_attempt() {
   moved_.clear();
   awaited_.clear();
   arrived_.clear();
+  moved_rows_.clear();
   left_.clear();
   late_references_ = core_.late_references;
   lost_origins_.clear();

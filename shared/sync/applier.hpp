@@ -259,6 +259,7 @@ class Applier {
   std::map<std::pair<TableId, Key>, OwnItem> own_;
   AwaitedMoves awaited_;
   std::set<AwaitedRow> arrived_;
+  MovedRows moved_rows_;
   std::vector<Moved> moved_;  // lives that were found moved in this transaction
   struct Left {
     TableId table;

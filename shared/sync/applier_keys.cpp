@@ -81,6 +81,7 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
       for (const AwaitedMove& move : awaited->second) moved_.push_back({table.id, move.key, move.birth, move.values});
     }
     if (!life.moved) continue;
+    moved_rows_[{table.id, life.moved->to_key}].insert(item.key);
     if (known && known->moved) continue;
     keys_changed_ = true;
     Row values = known ? life_values(table, *known, known->in_table ? table_row : RowView()) : Row();

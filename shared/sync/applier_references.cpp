@@ -24,6 +24,7 @@ static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lo
   for (const Life& life : state.lives) {
     if (since(life) > when || since(life) < free_at) continue;
     if (!life.removed.settled() && life.removed.hlc <= when) continue;
+    if (life.moved && life.moved->version.origin == self && life.moved->version.hlc <= when) continue;
     if (!lost && life.side && life.side->kind >= SideKind::hidden && !life.in_table) continue;
     if (!life.moved) return &life;
     if (!moved || moved->moved->version < life.moved->version) moved = &life;

@@ -283,6 +283,7 @@ void Applier::finish() {
   for (auto& [type, count] : conflicts_by_type_) core_.counters.conflicts_by_type[type] += count;
   core_.recheck_hidden.clear();
   core_.late_references.clear();
+  for (auto& [to, before] : moved_rows_) core_.moved_rows[to].merge(before);
   for (auto& row : arrived_) core_.awaited_moves.erase(row);
   for (auto& [row, moves] : awaited_)
     for (AwaitedMove& move : moves) core_.awaited_moves[row].push_back(std::move(move));

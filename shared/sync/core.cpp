@@ -147,6 +147,13 @@ void Core::forget_awaited() {
   std::erase_if(awaited_moves, [&](const auto& awaited) {
     return awaited.first.birth.hlc <= state.prune_horizon && !waits(awaited.first.table);
   });
+  for (auto& [to, before] : moved_rows)
+    std::erase_if(before, [&, &to = to](const Key& key) {
+      const Entry* entry = window.find(to.first, key);
+      return !entry || std::none_of(entry->state.lives.begin(), entry->state.lives.end(),
+                                    [&](const Life& life) { return life.moved && life.moved->to_key == to.second; });
+    });
+  std::erase_if(moved_rows, [](const auto& moved) { return moved.second.empty(); });
 }
 
 bool Core::waits(TableId id) const {

@@ -53,6 +53,7 @@ struct AwaitedRow {
   auto operator<=>(const AwaitedRow&) const = default;
 };
 using AwaitedMoves = std::map<AwaitedRow, std::vector<AwaitedMove>>;
+using MovedRows = std::map<std::pair<TableId, Key>, std::set<Key>>;  // by their new number: those that they had
 
 struct Counters {
   std::uint64_t captured = 0, applied = 0, conflicts = 0, uncaptured = 0;
@@ -146,6 +147,7 @@ class Core {
   EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
   Hlc keys_changed_at = 0;  // when an apply last put another row under an integer key, in this node's clock
   AwaitedMoves awaited_moves;
+  MovedRows moved_rows;            // as long as somebody may not have heard of it
   LateReferences late_references;  // written here before that, and read from the log after it
   std::uint64_t last_cut_ms = 0;
   std::set<TableId> told_of_key;  // of these it was said that changes under an earlier primary key are not shipped
@@ -175,7 +177,7 @@ class Core {
   void list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version);
   void refresh_side_values();
   void keep_late_references();
-  void await_moves(TableId table, const Entry& entry);
+  void note_moves(TableId table, const Entry& entry);
   void forget_awaited();
   bool waits(TableId table) const;
   bool notes_wait(const Batch& batch) const;

@@ -212,7 +212,7 @@ void Core::keep_late_references() {
     if (table.keeps_lives_apart())
       window.for_each(id, [&](Entry& entry) {
         auto moved = [](const Life& life) { return life.moved != nullptr; };
-        await_moves(entry.table, entry);
+        note_moves(entry.table, entry);
         auto& lives = entry.state.lives;
         if (lives.size() > 1 || std::any_of(lives.begin(), lives.end(), moved))
           keys_changed_at = std::max(state.hlc, store.clock().now());
@@ -220,9 +220,10 @@ void Core::keep_late_references() {
   if (keys_changed_at == 0) late_references.clear();
 }
 
-void Core::await_moves(TableId table, const Entry& entry) {
+void Core::note_moves(TableId table, const Entry& entry) {
   for (const Life& life : entry.state.lives) {
     if (!life.moved) continue;
+    moved_rows[{table, life.moved->to_key}].insert(*entry.key);
     const Entry* to = window.find(table, life.moved->to_key);
     Version birth = life.moved->to_birth;
     if (birth.hlc > state.prune_horizon && !(to && to->state.find(birth)))

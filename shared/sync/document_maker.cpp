@@ -203,6 +203,14 @@ class TableWriter {
 
 namespace {
 
+// Each once.
+void sort_by_key(std::vector<Entry*>& entries) {
+  std::sort(entries.begin(), entries.end(), [](const Entry* left, const Entry* right) {
+    return left->table != right->table ? left->table < right->table : *left->key < *right->key;
+  });
+  entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
+}
+
 // What a server still lacks of tables that it had to leave out. How far that goes: where this node has left such a
 // table out itself, not beyond what it has of it.
 void add_behind(Core& core, const DocumentOrder& order, DocumentHeader& header, std::vector<Entry*>& entries) {
@@ -230,11 +238,28 @@ void add_behind(Core& core, const DocumentOrder& order, DocumentHeader& header, 
     for (Entry* entry : core.window.gather(from))
       if (entry->table == table->id) entries.push_back(entry);
   }
-  if (entries.size() == before) return;
-  std::sort(entries.begin(), entries.end(), [](const Entry* left, const Entry* right) {
-    return left->table != right->table ? left->table < right->table : *left->key < *right->key;
-  });
-  entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
+  if (entries.size() != before) sort_by_key(entries);
+}
+
+// Symptom: a row stood under two numbers at once, or under none, and what was written to it meanwhile under the one had
+// to be carried to the other, or lost against it. Mechanism: somebody else's change of one of the two brought that one,
+// and the other came only with what the mover shipped. Mend: a document brings both ends of a move.
+void add_other_ends(Core& core, std::vector<Entry*>& entries) {
+  if (core.moved_rows.empty()) return;
+  std::size_t before = entries.size();
+  std::set<Entry*> added;
+  auto add = [&](TableId table, const Key& key) {
+    Entry* entry = core.window.find(table, key);
+    if (entry && added.insert(entry).second) entries.push_back(entry);
+  };
+  for (std::size_t i = 0; i < entries.size(); i++) {
+    const Entry& entry = *entries[i];
+    for (const Life& life : entry.state.lives)
+      if (life.moved) add(entry.table, life.moved->to_key);
+    if (auto moved = core.moved_rows.find({entry.table, Key(*entry.key)}); moved != core.moved_rows.end())
+      for (const Key& key : moved->second) add(entry.table, key);
+  }
+  if (entries.size() != before) sort_by_key(entries);
 }
 
 }  // namespace
@@ -255,6 +280,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
   header.newest = core.window.newest_after(from);
   std::vector<Entry*> entries = core.window.gather(from);
   add_behind(core, order, header, entries);
+  add_other_ends(core, entries);
   DocumentWriter writer(header, order.compress);
   MadeDocument made;
   // All tables before the first row, so that the receiver can lock them before it writes.

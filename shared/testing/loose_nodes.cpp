@@ -95,6 +95,39 @@ LooseNodes::Document LooseNodes::make_since(std::size_t from, const Vector& sinc
   return document;
 }
 
+LooseNodes::Document LooseNodes::numbers(const Document& document, std::int64_t first, std::int64_t last) {
+  DocumentReader reader(document.body, false);
+  DocumentWriter writer(reader.header(), false);
+  std::map<std::uint32_t, std::uint32_t> tables;
+  while (const WireRow* row = reader.next()) {
+    if (row->key[0].kind != ValueKind::integer || row->key[0].integer < first || row->key[0].integer > last) continue;
+    auto [table, added] = tables.try_emplace(row->table);
+    if (added)
+      table->second = writer.add_table(*core(document.from).table_by_wire_name(reader.tables()[row->table].name));
+    std::vector<Life> lives(row->count);
+    std::vector<const Life*> all;
+    std::vector<RowView> rows;
+    for (std::size_t i = 0; i < row->count; i++) {
+      const WireLife& from = row->lives[i];
+      auto versions = [](const std::vector<Version>& all, ColumnVersions& to) {
+        for (std::size_t column = 0; column < all.size(); column++)
+          to.set(static_cast<ColumnIndex>(column), all[column]);
+      };
+      lives[i].birth = from.birth, lives[i].removed = from.removed, lives[i].columns.base = from.base;
+      versions(from.versions, lives[i].columns);
+      if (from.has_move) {
+        lives[i].moved =
+            std::make_unique<Move>(Move{from.move_version, encode_key(from.move_key), from.move_birth, {}});
+        versions(from.move_seen, lives[i].moved->seen);
+      }
+      all.push_back(&lives[i]);
+      rows.push_back(from.has_values ? RowView(from.values) : RowView());
+    }
+    writer.add_lives(table->second, encode_key(row->key), all, rows);
+  }
+  return {writer.finish(), document.from};
+}
+
 Taken LooseNodes::deliver(const Document& document, std::size_t to, WantedRows* wanted) {
   Applier applier(core(to), document.body, false);
   try {
