@@ -248,6 +248,8 @@ MUTATIONS = [
              "Apply.RunsLocalTriggersWithoutDoublesAndEchoes", SQLITE),
     Mutation("snapshot", "pg_ext/log_reader.cpp", [("if (now.sees(xid)) finished.push_back(xid);", "(void)xid;")],
              "capture:test_a_transaction_that_commits_late_loses_nothing", "postgresql"),
+    Mutation("trouble-told", "shared/sync/node.cpp", [("blocked.erase(doing);", "blocked.clear();")],
+             "Trouble.WhatFailsForGoodIsInTheStatusUntilItWorks"),
     Mutation("unwritten", "shared/sync/shipping.cpp", [("if (core.unwritten() >= limits::unwritten_positions) return;", "")],
              "Bounds.PositionsThatCannotBeWrittenDoNotGather"),
     Mutation("wanted-rows", "shared/sync/wanted_rows.hpp", [("if (rows_.size() < limits::wanted_rows)", "if (rows_.size() != ~std::size_t{0})")],

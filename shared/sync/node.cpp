@@ -57,11 +57,11 @@ void Node::Impl::guarded(const char* doing, const std::function<void()>& work) {
   try {
     in_store = true;
     work();
-    blocked.clear();
+    blocked.erase(doing);
   } catch (const Error& error) {
     core.store.rollback();
     core.window.undo_changes();
-    if (error.kind() != ErrorKind::transient) blocked = std::string(doing) + ": " + error.what();
+    if (error.kind() != ErrorKind::transient) blocked[doing] = std::string(doing) + ": " + error.what();
     std::string trouble = std::string(doing) + ": " + error.what();
     std::uint64_t& logged_ms = troubles_logged_ms[trouble];
     if (logged_ms == 0 || core.now_ms() >= logged_ms + same_trouble_ms || core.now_ms() < logged_ms) {
@@ -308,7 +308,8 @@ NodeStatus Node::Impl::status() {
   if (core.services.listener_refusals) status.refused += core.services.listener_refusals();
   status.refused_requests = status.refused.sum();
   status.wait_cut = forced_cuts;
-  status.blocked = stopped().empty() ? blocked : stopped();
+  status.blocked = stopped();
+  if (status.blocked.empty() && !blocked.empty()) status.blocked = blocked.begin()->second;
   if (status.blocked.empty() && core.unwritten() >= limits::unwritten_positions)
     status.blocked = "nothing more is shipped, because the history cannot be written; the log says why";
   status.identity = identity_trouble();

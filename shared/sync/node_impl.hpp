@@ -186,9 +186,9 @@ class Node::Impl {
   std::map<std::int64_t, Peer> peers;
   std::uint64_t config_generation = ~std::uint64_t{0};
   bool enabled = true;
-  std::string blocked;
-  std::string misplaced;       // Store::place_trouble
-  std::uint64_t instance = 0;  // of this run, random
+  std::map<std::string, std::string> blocked;  // steps of tick() that failed for good when they were last done: why
+  std::string misplaced;                       // Store::place_trouble
+  std::uint64_t instance = 0;                  // of this run, random
   ReplayGuard replay_guard;
 
   struct Answer {
