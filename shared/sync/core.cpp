@@ -11,7 +11,8 @@
 namespace rowmesh {
 namespace {
 constexpr std::size_t trim_after_entries = 50000;
-}
+constexpr std::int64_t idle_records = 20;  // of the history: so many may be there that nobody needs
+}  // namespace
 
 void Core::load_config() {
   identity = store.identity();
@@ -193,7 +194,7 @@ void Core::prune() {
     window.drop_born_before(at->first, at->second);
     at = state.truncates.erase(at);
   }
-  if (!window.unsettled() || window.batches().front().newest > state.prune_horizon) return;
+  if (!window.unsettled() || window.batches().front().newest > state.prune_horizon) return prune_history(idle_records);
   forget_awaited();
   std::size_t before = window.size();
   window.prune(state.prune_horizon, state.pruned, [&](const Batch& batch) { return notes_wait(batch); });
@@ -203,13 +204,20 @@ void Core::prune() {
     give_back_free_memory();
     forgotten_ = 0;
   }
+  prune_history(0);
+}
+
+// Also where nothing here is settled: heartbeats for what others wait for leave records as well. Symptom: while a
+// server was away, the history of those which had nothing unsettled themselves grew by a record each second.
+void Core::prune_history(std::int64_t at_least) {
   std::int64_t keep_from = last_sequence_ + 1;
   for (Batch& batch : window.batches())
     if (batch.sequence != 0) {
       keep_from = std::min(keep_from, batch.sequence);
       break;
     }
-  prune_to_ = keep_from - 1;
+  if (keep_from - 1 < pruned_to_ + at_least) return;
+  pruned_to_ = prune_to_ = keep_from - 1;
   prune_needs_ = state.prune_horizon;
   if (pending_.empty()) pending_.push_back({applied_records({}, 0).front(), nullptr});
 }

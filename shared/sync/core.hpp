@@ -201,7 +201,9 @@ class Core {
   std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
   // The history may lose its begin only after a state that has forgotten as much is on disk: a truncate that a restart
   // still knew would kill rows again of whose birth it does not know any more.
+  void prune_history(std::int64_t at_least);
   std::int64_t prune_to_ = 0;  // 0: nothing to prune
+  std::int64_t pruned_to_ = 0;
   Hlc prune_needs_ = 0, writing_horizon_ = 0, writing_promise_ = 0;
   PositionNumber first_number_ = 1;
   std::size_t forgotten_ = 0;  // entries, since memory was last given back

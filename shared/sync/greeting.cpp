@@ -113,7 +113,8 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   judge_identity(peer, hello);
   take_received(peer, hello.progress);
   peer.has_of_ours = Version{hello.your_newest, core.state.self};
-  judge_clock(peer, hello.progress);
+  peer.untold = false;
+  judge_clock(hello.progress);
   KnownServer& server = known(peer);
   if (server.node != hello.node) core.log('i', "met server '" + peer.config.name + "': node " + hello.node);
   // What it forgot while it was alone may be newer than our watermark, and a transaction that stays open from now on
@@ -200,6 +201,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
     peer.retry_at_ms = core.now_ms();
     if (peer.sign_with_old) return;
   }
+  if (!error.empty() && (response.status == 401 || response.status == 409)) peer.untold = false;
   if (!progress.applied.empty()) {
     known(peer).applied = progress.applied;
     peer.parked = progress.parked;

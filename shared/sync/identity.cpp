@@ -82,11 +82,11 @@ bool Node::Impl::told_what_it_has(const Peer& peer) const {
 // How far others have of us, judged by versions: of a position that was shipped and whose record a crash lost it is not
 // known any more here what was in it. Of a server whose last answer may be lost nobody knows what it has; but it takes
 // nothing from further ahead than a minute.
-Hlc Node::Impl::perhaps_taken(const Peer& greeted) {
+Hlc Node::Impl::perhaps_taken() {
   Hlc taken = 0;
   for (auto& [id, peer] : peers) {
     if (known(peer).origin == 0) continue;
-    bool told = told_what_it_has(peer) && (&peer == &greeted || peer.met || !peer.greets());
+    bool told = told_what_it_has(peer) && !peer.untold;
     taken = std::max(taken, told ? peer.has_of_ours->hlc : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms));
   }
   return taken;
@@ -115,11 +115,11 @@ Origin Node::Impl::next_origin() {
 
 // After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others
 // have of us, and what we have of others.
-void Node::Impl::judge_clock(const Peer& greeted, const Progress& progress) {
+void Node::Impl::judge_clock(const Progress& progress) {
   std::uint64_t now_ms = core.now_ms();
   Hlc ahead = core.store.clock().now();
   if (hlc_to_ms(ahead) <= now_ms + limits::own_clock_ahead_ms) return;
-  Hlc fork = std::max(core.newest_confirmed(progress.applied), perhaps_taken(greeted));
+  Hlc fork = std::max(core.newest_confirmed(progress.applied), perhaps_taken());
   Hlc floor = std::max({fork, core.newest_of_others(), promised()});
   // What others have stays as it is. Where that is ahead as well, it is this clock that is behind now.
   if (hlc_to_ms(floor) > now_ms + limits::own_clock_ahead_ms) return;
@@ -137,7 +137,7 @@ void Node::Impl::judge_clock(const Peer& greeted, const Progress& progress) {
 // Where all servers come to us nobody is greeted: what they said when they asked for changes is as good.
 void Node::Impl::judge_clock_unasked() {
   for (auto& [id, peer] : peers)
-    if (!peer.greets() && peer.asked_for_changes && told_what_it_has(peer)) return judge_clock(peer, {});
+    if (!peer.greets() && peer.asked_for_changes && told_what_it_has(peer)) return judge_clock({});
 }
 
 void Node::Impl::new_identity(const Request& request) {

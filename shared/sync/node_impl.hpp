@@ -119,8 +119,8 @@ class Node::Impl {
   std::string identity_trouble();  // '', 'copied' or 'restored'
   std::string stopped();           // why this node stands still, as a sentence; '': it does not
   void judge_identity(Peer& peer, const Hello& hello);
-  void judge_clock(const Peer& greeted, const Progress& progress);
-  Hlc perhaps_taken(const Peer& greeted);
+  void judge_clock(const Progress& progress);
+  Hlc perhaps_taken();
   void judge_clock_unasked();
   bool told_what_it_has(const Peer& peer) const;
   Origin next_origin();

@@ -280,24 +280,29 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   request.body = made.body;
   request.bytes_per_second = peer.config.options.rate_limit;
   std::uint64_t timeout_ms = timeout_of(peer, made.body->size());
-  send(peer, std::move(request), timeout_ms, [this, rows = made.rows](Peer& answered, const HttpResponse& response) {
-    answered.meters.ship_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), answered.asked_ms));
-    if (response.status != 200 && response.status != 202) {
-      failed(answered, response);
-      return;
-    }
-    std::uint64_t applied = 0, conflicts = 0;
-    Progress progress =
-        progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "", &applied, &conflicts);
-    take_progress(answered, progress);
-    answered.refused = 0;
-    answered.rows_sent += rows;
-    // Further than we are, or there under another tag: has it met another history of ours? hello tells.
-    const Position &own = core.state.applied[core.state.self], &there = progress.applied[core.state.self];
-    if (there.number > own.number || (there.number == own.number && there.tag != own.tag)) answered.met = false;
-    if (there.number == own.number && there.tag == own.tag) core.state.found.reset();
-    answered.wanted = {};
-  });
+  peer.untold = true;
+  Version newest{core.state.own_meta().newest, core.state.self};
+  send(peer, std::move(request), timeout_ms,
+       [this, rows = made.rows, newest](Peer& answered, const HttpResponse& response) {
+         answered.meters.ship_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), answered.asked_ms));
+         if (response.status != 200 && response.status != 202) {
+           failed(answered, response);
+           return;
+         }
+         std::uint64_t applied = 0, conflicts = 0;
+         Progress progress = progress_from_json(response.body ? response.body->text(limits::control_body_bytes) : "",
+                                                &applied, &conflicts);
+         take_progress(answered, progress);
+         if (response.status == 200) answered.untold = false;
+         if (answered.has_of_ours) answered.has_of_ours = std::max(*answered.has_of_ours, newest);
+         answered.refused = 0;
+         answered.rows_sent += rows;
+         // Further than we are, or there under another tag: has it met another history of ours? hello tells.
+         const Position &own = core.state.applied[core.state.self], &there = progress.applied[core.state.self];
+         if (there.number > own.number || (there.number == own.number && there.tag != own.tag)) answered.met = false;
+         if (there.number == own.number && there.tag == own.tag) core.state.found.reset();
+         answered.wanted = {};
+       });
 }
 
 Progress Node::Impl::progress() {

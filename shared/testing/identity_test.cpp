@@ -211,6 +211,27 @@ TEST(IdentityTest, AServerThatCannotBeReachedKeepsNoClockWrong) {
   EXPECT_LT(lab.ahead_ms(0), 1000);
 }
 
+// Symptom: among several servers, a node whose clock had been set right went on in the wrong time until that had come.
+// Mechanism: it waited for a moment at which none of them had just refused a document. Mend: who refuses one has not
+// taken it (Peer::untold).
+TEST(IdentityTest, WhoRefusesADocumentHasNotTakenIt) {
+  constexpr std::uint64_t four_minutes_ms = 240'000;  // its requests are heard, its documents refused
+  constexpr std::size_t nodes = 6;
+  Lab lab;
+  for (std::size_t i = 0; i < nodes; i++) lab.add(std::string(uuid_a).replace(35, 1, std::to_string(i)), 0xa + i);
+  for (std::size_t i = 1; i < nodes; i++) lab.link(0, i), lab.link(i, 0);
+  for (std::size_t i = 0; i < nodes; i++) lab.start(i);
+  lab.run_for(10000);
+  lab.set_clock(0, four_minutes_ms);
+  lab.run_for(500);
+  lab.insert(0, "written ahead");
+  lab.run_for(20000);
+  lab.set_clock(0, 0);
+  lab.run_for(30000);
+  EXPECT_LT(lab.ahead_ms(0), 1000);
+  for (std::size_t i = 0; i < nodes; i++) EXPECT_EQ(lab.rows(i), 1u) << i;
+}
+
 // Symptom: as PostgreSQL was started again after its clock had been set right, it gave versions of the wrong time once
 // more, and became a new incarnation a second time. Mechanism: it begins above all that the log has, and there the
 // changes of the wrong time stand as they were made. Mend: what the history has read of the log is below what it

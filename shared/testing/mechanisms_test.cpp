@@ -74,6 +74,20 @@ TEST(Mechanisms, ADeleteThatWasNotReadYetIsNotUndone) {
   expect_it_holds([](LooseNodes& nodes) { nodes.remove(1, "rows", {Value::of_text("k")}); }, "");
 }
 
+// Who has nothing unsettled announces where it stands all the same while others wait, and its history stays short.
+TEST(Mechanisms, HeartbeatsLeaveNoHistory) {
+  LooseNodes nodes(2, create);
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.exchange_all();
+  for (int heartbeat = 0; heartbeat < 100; heartbeat++) {
+    nodes.pass(1000);
+    nodes.core(0).cut_alone(true);
+    nodes.core(0).write_alone();
+    nodes.forget(0);
+  }
+  EXPECT_LT(nodes.store(0).history_size(), 40u);
+}
+
 // A key that the log names once more when all of it is forgotten, and of which there is no row, is as unknown as before
 // (Applier::forget_vanished).
 TEST(Mechanisms, AKeyThatIsNamedOnceMoreIsNoRow) {
