@@ -80,9 +80,12 @@ class Merger {
         add(*birth, life), changed = true;
       else
         changed |= merge_one(*find(*birth), life);
-      find(*birth)->named = true;
+      Working& mine = *find(*birth);
+      mine.named = true;
+      // As the source calls it: somebody may still know by its birth what lives under the key now, and not this one.
+      if (context_.gives_way(*birth) && life.birth.settled()) mine.life.birth = {};
       // Later lives of the document are matched against what is known by now, as the model does.
-      if (Life* mine = state_.find(*birth)) *mine = find(*birth)->life;
+      if (Life* known = state_.find(*birth)) *known = mine.life;
     }
     return bury_unnamed() || changed;
   }
@@ -185,6 +188,7 @@ class Merger {
     if (incoming.moved && (!life.moved || incoming.moved->version > life.moved->version))
       life.moved = std::make_unique<Move>(*incoming.moved), changed = true;
     if (incoming.removed > life.removed) life.removed = incoming.removed, changed = true;
+    if (context_.gives_way(life.birth) && incoming.dead()) end_as_there(life, incoming.removed);
     ColumnSet lost_mine, lost_theirs;
     Version newest_mine, newest_theirs;
     Row before_values = mine.values;
@@ -236,6 +240,13 @@ class Merger {
     return changed;
   }
 
+  // It had ended there before it was removed here. A newer delete would hit what has taken its place where all of it is
+  // forgotten.
+  static void end_as_there(Life& life, Version removed) {
+    if (removed.settled() || life.removed <= removed) return;
+    life.removed = removed;
+  }
+
   ColumnSet unseen_by(Version killer, const ColumnSet& columns, const ColumnVersions& versions) const {
     ColumnSet unseen;
     for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
@@ -249,7 +260,11 @@ class Merger {
   bool bury_unnamed() {
     bool some = false;
     for (Working& working : lives_) {
-      if (working.named || !working.was_alive || !context_.gives_way(working.life.birth)) continue;
+      if (working.named || !context_.gives_way(working.life.birth)) continue;
+      if (!working.was_alive) {
+        end_as_there(working.life, context_.adopted);
+        continue;
+      }
       working.life.removed = context_.adopted;
       working.changed = some = true;
       list_dead(working, context_.adopted, nullptr);

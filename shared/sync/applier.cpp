@@ -110,6 +110,9 @@ void Applier::once(const std::function<void()>& breathe) {
     add(*row);
   }
   flush_batch();
+  // (What a copy ended counts as removed by its source as of G.)
+  if (newest_of_ours_ > std::max(core_.state.own_meta().newest, core_.state.prune_horizon))
+    throw OtherHistory{newest_of_ours_};
   if (wanted_.any())
     throw Refusal{"incomplete",
                   "values were left out that are not here: the document must come again with these rows whole",
@@ -186,7 +189,7 @@ void Applier::begin_attempt() {
   keys_changed_ = false;
   last_key_.clear();
   keys_settled_ = 0;
-  newest_ = 0;
+  newest_ = newest_of_ours_ = 0;
   rows_ = conflicts_ = put_aside_ = 0;
   conflicts_by_type_.clear();
   wanted_ = {};

@@ -20,6 +20,11 @@ struct Refusal {
   WantedRows wanted = {};
 };
 
+// A document knows a change that this database made, and that is not here.
+struct OtherHistory {
+  Hlc newest = 0;
+};
+
 // What a copy does with rows that are here already.
 // verify: only compare; repair: rows that differ for good become those of the source, as changes made here.
 enum class CopyMode : std::uint8_t { none, fail, source, newer, verify, repair };
@@ -276,6 +281,7 @@ class Applier {
   std::map<TableId, std::int64_t> last_key_;
   std::size_t keys_settled_ = 0;  // of touched_
   Hlc newest_ = 0;
+  Hlc newest_of_ours_ = 0;     // in the document
   bool behind_ = false;        // MergeContext::behind
   std::size_t put_aside_ = 0;  // rows that come into the side table with this transaction
   int attempt_ = 0;

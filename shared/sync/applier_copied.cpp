@@ -57,6 +57,16 @@ void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Versi
     for (const Key& key : settled) core_.window.edit(table.id, key).state.lives.emplace_back();
     core_.window.for_each(table.id, [&](Entry& entry) {
       if (seen.contains(*entry.key)) return;
+      auto ends = [&](const Life& life) { return life.birth.hlc <= ended.hlc && life.removed.hlc > ended.hlc; };
+      for (Life& life : entry.state.lives)
+        if (ends(life)) {  // removed here, where it had ended before
+          core_.window.touch(entry);
+          life.removed = ended;
+          touched_.push_back(&entry);
+        }
+    });
+    core_.window.for_each(table.id, [&](Entry& entry) {
+      if (seen.contains(*entry.key)) return;
       auto ends = [&](const Life& life) {
         return life.birth.hlc <= ended.hlc && !life.dead(state_.truncated(table.id));
       };

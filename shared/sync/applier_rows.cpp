@@ -12,10 +12,14 @@ IncomingLife Applier::incoming(const WireLife& wire, const Mapping& mapping) {
   life.birth = wire.birth;
   life.removed = wire.removed;
   life.columns.base = wire.base;
-  newest_ = std::max({newest_, wire.birth.hlc, wire.removed.hlc, wire.base.hlc});
+  auto note = [&](Version version) {
+    newest_ = std::max(newest_, version.hlc);
+    if (version.origin == state_.self) newest_of_ours_ = std::max(newest_of_ours_, version.hlc);
+  };
+  for (Version version : {wire.birth, wire.removed, wire.base}) note(version);
   auto take_versions = [&](const std::vector<Version>& versions, ColumnVersions& out) {
     for (std::size_t column = 0; column < versions.size(); column++) {
-      newest_ = std::max(newest_, versions[column].hlc);
+      note(versions[column]);
       out.set(static_cast<ColumnIndex>(mapping.to_local[column]), versions[column]);
     }
   };
@@ -32,7 +36,7 @@ IncomingLife Applier::incoming(const WireLife& wire, const Mapping& mapping) {
     life.moved->version = wire.move_version;
     life.moved->to_birth = wire.move_birth;
     life.moved->to_key = encode_key(wire.move_key);
-    newest_ = std::max(newest_, wire.move_version.hlc);
+    note(wire.move_version);
     take_versions(wire.move_seen, life.moved->seen);
   }
   if (wire.has_values) {

@@ -15,6 +15,7 @@ using nlohmann::json;
 constexpr std::uint64_t piece_timeout_ms = 120000;
 constexpr int check_readings = 10;              // of a table in which something is always on its way
 constexpr std::uint64_t check_pause_ms = 1000;  // between two of them
+constexpr std::uint64_t copy_again_ms = 5000;   // a node that comes back tries again
 
 }  // namespace
 
@@ -59,7 +60,7 @@ void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std
         (!table.empty() && table == known.local_name))
       copy.tables.push_back(known.wire_name);
   copy.tables_in_all = copy.tables.size();
-  copy.everything = covers_all(copy.tables, peer);
+  copy.everything = covers_all(copy.tables, peer) || (table.empty() && core.state.returning);
   copies.push_back(std::move(copy));
 }
 
@@ -98,7 +99,8 @@ void Node::Impl::go_on_copying() {
     copy.session = {};
     copy.session.mode = copy.mode;
     if (copy.tables.size() == copy.tables_in_all)
-      copy.adopt = std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.needs_copy_there; });
+      copy.adopt = (core.state.returning && knew(peer)) ||
+                   std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.needs_copy_there; });
     copy.session.adopt = copy.adopt;
     core.store.begin(TransactionKind::read);
     core.cut(false);
@@ -136,13 +138,18 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     if (copy.checks() && applier.header().horizon < core.state.prune_horizon) return;
     settle_as_source(copy, applier.header().prune_horizon);
     if (copy.start.empty()) {
+      if (comes_back_with(copy)) {
+        core.rebase(applier.header().hlc);
+        forget_truncates(applier.header().prune_horizon);
+      }
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
       copy.start_metas = applier.header().metas;
       copy.start_parked = applier.header().parked;
       copy.newest = std::min(applier.header().newest, applier.header().hlc);
       copy.start_horizon = {applier.header().prune_horizon, applier.header().sender};
-      if (copy.adopt) give_up_old_changes(applier.header().prune_horizon, peer);
+      // What a node that comes back wrote is newer than that now, and what it has of others is there as well.
+      if (copy.adopt && !core.state.returning) give_up_old_changes(applier.header().prune_horizon, peer);
     }
     in_store = true;
     applier.run(core.services.breathe, &copy.session);
@@ -250,6 +257,17 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
   core.prune();
   core.state.pruned = std::move(pruned);
   decide_what_is_kept();
+}
+
+// Rows of the source that have settled are younger than a truncate that has settled there.
+void Node::Impl::forget_truncates(Hlc horizon) {
+  in_transaction([&] {
+    std::erase_if(core.state.truncates, [&](auto& one) {
+      bool old = one.second.hlc <= horizon;
+      if (old) core.window.drop_born_before(one.first, one.second);
+      return old;
+    });
+  });
 }
 
 ConflictRow Node::Impl::only_here(const Table& table, KeyView key, RowView row, CopyMode mode) {
@@ -381,8 +399,14 @@ void Node::Impl::end_copy(const std::string& failure) {
           hand_on_copied(copied);
         }
         if (copy.request != 0) core.store.finish_request(copy.request);
+        if (failure.empty() && copy.everything && comes_back_with(copy)) {
+          core.state.returning = false;
+          core.state.prune_horizon = std::max(core.state.prune_horizon, copy.start_horizon.hlc);
+        }
       },
       &copied);
+  decide_what_is_kept();
+  if (!failure.empty()) come_back_at_ms = core.now_ms() + copy_again_ms;
 }
 
 // What the source could not take itself is not in its rows either, so here as well it is to come from somebody else.

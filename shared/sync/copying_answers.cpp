@@ -23,6 +23,9 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
         return copy.everything && copy.pull && !copy.checks() && copy.peer != peer.config.id;
       }))
     return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; copy when it is done");
+  if (core.state.returning)
+    return refuse(RefusedFor::other, 503, "copying",
+                  "this database was put back or copied and has not taken its own copy yet; copy when that is done");
   const Table* table = core.table_by_wire_name(bytes_from_hex(query_value(request.query, "table").value_or("")));
   if (!table)
     return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");

@@ -3,6 +3,7 @@
 #include "shared/sync/core.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "shared/codec/packed.hpp"
 #include "shared/model/limits.hpp"
@@ -12,6 +13,7 @@ namespace rowmesh {
 namespace {
 constexpr std::size_t trim_after_entries = 50000;
 constexpr std::int64_t idle_records = 20;  // of the history: so many may be there that nobody needs
+constexpr std::size_t kept_given = 4096;
 }  // namespace
 
 void Core::load_config() {
@@ -56,6 +58,7 @@ bool Core::cut(bool force) {
   cutting_ = true;
   LogRead read = store.read_log([&](const LogEntry& entry) { fold(entry, batch); });
   cutting_ = false;
+  if (std::exchange(just_found_, false) && state.found) state.found->unread = batch.newest;
   // Not beyond what is on disk, the promise or a version in the log: a crash may take the clock back to it, and what
   // was committed before the crash and is read after it (SQLite gives versions when it reads) would be older than what
   // was announced.
@@ -71,6 +74,8 @@ bool Core::cut(bool force) {
   meta.position = position.number;
   meta.watermark = watermark;
   meta.newest = std::max(meta.newest, batch.newest);
+  given_[position.number] = {position.tag, meta.newest};
+  if (given_.size() > kept_given) given_.erase(given_.begin());
   // A server that was never met confirmed nothing, and is not among the members yet.
   // While the changes of a table wait, nothing more is confirmed: what it lacks must not be forgotten anywhere.
   if (!hold_prune && state.parked.empty() && !state.awaits_what_was_closed())
@@ -104,6 +109,19 @@ bool Core::cut(bool force) {
   pending_.push_back({std::move(record), added});
   refresh_side_values();
   return true;
+}
+
+bool Core::gave(const Position& position) const {
+  if (position.tag == 0 || given_.empty() || position.number < given_.begin()->first) return true;
+  auto at = given_.find(position.number);
+  return at != given_.end() && at->second.tag == position.tag;
+}
+
+void Core::note_confirmed(const Vector& applied) {
+  auto own = applied.find(state.self);
+  auto at = own == applied.end() ? given_.end() : given_.find(own->second.number);
+  if (at == given_.end() || at->second.tag != own->second.tag) return;
+  if (state.found || state.confirmed < at->second.newest) confirmed_since_found(at->second.newest);
 }
 
 std::map<Origin, Hlc> Core::received() {

@@ -37,6 +37,8 @@ struct Renewal {
   bool corrected = false;
   Hlc floor = 0;
   std::vector<Hlc> ahead = {};  // these versions, ascending
+  // `after` is `before`: all its versions become floor + 1, floor + 2, ..., which is later than they were.
+  bool rebased() const { return before == after; }
 };
 
 // A move is known, and the row that it made is not here yet: what we had written to the old one is carried over when it
@@ -96,6 +98,24 @@ class Core {
 
   // Throws Error; then nothing has changed. `request`: to be finished with it; 0: none.
   void renew(Renewal renewal, const Identity& becomes, std::int64_t request);
+  // A node that was put back or copied comes back: what it wrote since becomes newer than all that anybody has
+  // forgotten meanwhile, and newer than `floor`. Nobody has got anything of it yet.
+  void rebase(Hlc floor);
+  // Was this position given here? What a copy of this database ships under our origin hides what we ship, whatever it
+  // is. Of an earlier run it may be, for all that is known here.
+  bool gave(const Position& position) const;
+  // A server has applied this of ours.
+  void note_confirmed(const Vector& applied);
+  // It has our versions up to this one, some of which were given after this history was found.
+  void confirmed_since_found(Hlc newest) {
+    state.confirmed = std::max(newest, last_shared());
+    state.found.reset();
+  }
+  // The newest of our versions that other histories of this origin may have as well.
+  Hlc last_shared() const {
+    Hlc found = state.found ? std::max(state.found->newest, std::min(state.found->unread, state.lost)) : 0;
+    return std::max(state.confirmed, found);
+  }
   // The watermarks of the others up to which everything is here; what was announced before, while a table's changes
   // wait.
   std::map<Origin, Hlc> received();
@@ -206,9 +226,15 @@ class Core {
   std::int64_t pruned_to_ = 0;
   Hlc prune_needs_ = 0, writing_horizon_ = 0, writing_promise_ = 0;
   PositionNumber first_number_ = 1;
-  std::size_t forgotten_ = 0;  // entries, since memory was last given back
+  struct Given {
+    std::uint64_t tag = 0;
+    Hlc newest = 0;  // of our versions up to there
+  };
+  std::map<PositionNumber, Given> given_;  // this run's newest positions
+  std::size_t forgotten_ = 0;              // entries, since memory was last given back
   bool loaded_ = false;
   bool numbers_secured_ = false;
+  bool just_found_ = false;  // state.found is of this start, and the log was not read since
 };
 
 // The data of an `applied` record: the positions it leads to and each key's state afterwards.

@@ -13,7 +13,7 @@ namespace rowmesh {
 Hlc Core::given_anew(Hlc given) {
   auto [at, added] = given_anew_.try_emplace(given, given);
   if (!added) return at->second;
-  bool wrong_time = cutting_ && (given > store.clock().now() || given <= newest_anew_);
+  bool wrong_time = cutting_ && (given > store.clock().now() || given <= std::max(newest_anew_, state.rebased));
   if (wrong_time)
     at->second = newest_anew_ = store.clock().tick();
   else

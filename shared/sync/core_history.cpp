@@ -287,7 +287,9 @@ void Core::load_history() {
   // But it tells this run from another that began with the same state, before that was put back.
   first_number_ = state.applied[state.self].number + lost_numbers + now_ms() % lost_numbers;
   newest_at_start = std::max(state.own_meta().newest, store.given_before_opening());
-  if (!state.found) state.found = {state.applied[state.self], state.own_meta().watermark};
+  bool elsewhere = !store.place_trouble().empty();
+  just_found_ = !state.found || (elsewhere && !state.found->copy);
+  if (just_found_) state.found = {state.applied[state.self], state.own_meta().watermark, newest_at_start, 0, elsewhere};
   start_ = {state.self, state.applied[state.self], state.own_meta()};
   // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.
   if (state.self != identity.origin) {

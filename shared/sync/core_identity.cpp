@@ -12,15 +12,17 @@ namespace {
 
 // A version of ours, or a moment by our clock. It goes back with the versions, or what is written from now on would
 // count as written before it.
-Hlc moved_back(Hlc moment, const Renewal& renewal) {
-  if (!renewal.corrected || moment <= renewal.floor || moment == Life::being_applied) return moment;
+Hlc moved(Hlc moment, const Renewal& renewal) {
+  if (!renewal.corrected || moment == Life::being_applied) return moment;
+  bool stays = renewal.rebased() ? renewal.ahead.empty() || moment < renewal.ahead.front() : moment <= renewal.floor;
+  if (stays) return moment;
   auto above = std::upper_bound(renewal.ahead.begin(), renewal.ahead.end(), moment);
   return renewal.floor + static_cast<Hlc>(above - renewal.ahead.begin());
 }
 
 Version renamed(Version version, const Renewal& renewal) {
   if (version.origin != renewal.before || version.hlc <= renewal.fork) return version;
-  return {moved_back(version.hlc, renewal), renewal.after};
+  return {moved(version.hlc, renewal), renewal.after};
 }
 
 void rename(ColumnVersions& columns, const Renewal& renewal) {
@@ -33,11 +35,11 @@ void rename(RowState& state, const Renewal& renewal) {
     life.birth = renamed(life.birth, renewal);
     life.removed = renamed(life.removed, renewal);
     rename(life.columns, renewal);
-    life.applied_at = moved_back(life.applied_at, renewal);
-    life.shown_at = moved_back(life.shown_at, renewal);
+    life.applied_at = moved(life.applied_at, renewal);
+    life.shown_at = moved(life.shown_at, renewal);
     for (Meant& meant : life.meant) {
       meant.birth = renamed(meant.birth, renewal);
-      meant.since = moved_back(meant.since, renewal);
+      meant.since = moved(meant.since, renewal);
     }
     if (!life.moved) continue;
     life.moved->version = renamed(life.moved->version, renewal);
@@ -48,12 +50,27 @@ void rename(RowState& state, const Renewal& renewal) {
             [](const Life& left, const Life& right) { return left.birth < right.birth; });
 }
 
+std::string packed(const Renewal& renewal, std::uint64_t part) {
+  PackedWriter data;
+  data.number(part);
+  data.fixed64(renewal.before);
+  data.fixed64(renewal.after);
+  data.fixed64(renewal.fork);
+  data.number(renewal.corrected);
+  data.fixed64(renewal.floor);
+  data.number(renewal.ahead.size());
+  Hlc last = renewal.rebased() ? 0 : renewal.floor;
+  for (Hlc version : renewal.ahead) data.number(version - std::exchange(last, version));
+  data.number(renewal.reached);
+  return data.take();
+}
+
 }  // namespace
 
 // The side table has to be written anew: its rows outlive the record of the renewal in the history.
 void Core::rename_window(const Renewal& renewal, std::int64_t sequence) {
-  window.rename_batches(renewal.before, renewal.fork, renewal.reached, renewal.after,
-                        [&](Hlc newest) { return moved_back(newest, renewal); });
+  window.rename_batches(renewal.before, renewal.rebased() ? ~Hlc{0} : renewal.fork, renewal.reached, renewal.after,
+                        [&](Hlc newest) { return moved(newest, renewal); });
   for (auto& [id, table] : tables_)
     window.for_each(id, [&](Entry& entry) {
       bool side_is_newer = sequence != 0 && entry.side_stored && sequence <= static_cast<std::int64_t>(entry.mark);
@@ -70,7 +87,7 @@ void Core::take_renewal(PackedReader& in, std::int64_t sequence) {
   renewal.fork = in.fixed64();
   renewal.corrected = in.number() != 0;
   renewal.floor = in.fixed64();
-  Hlc last = renewal.floor;
+  Hlc last = renewal.rebased() ? 0 : renewal.floor;
   for (std::uint64_t left = in.number(); left > 0; left--) renewal.ahead.push_back(last += in.number());
   if (!in.done()) renewal.reached = in.number();
   rename_window(renewal, sequence);
@@ -84,7 +101,7 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
   if (auto member = next.members.find(renewal.before); member != next.members.end())
     member->second.left = !renewal.before_goes_on;
   // What this copy has read from the log since, the one that goes on has read as well, under positions of its own.
-  if (renewal.before_goes_on && start_.origin == renewal.before) {
+  if (renewal.before_goes_on && !next.found && start_.origin == renewal.before) {
     reached = start_.position;
     meta = start_.meta;
     renewal.reached = reached.number;
@@ -149,6 +166,9 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   if (next.lost != 0 && !renewal.before_goes_on) next.missing[renewal.before] = next.lost;
   next.lost = 0;
   next.found.reset();
+  next.confirmed = 0;
+  // What the wrong time brought about is settled with `corrected`.
+  next.returning |= !renewal.corrected;
   next.members[renewal.after] = Member{becomes.node, becomes.name, false};
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
   OriginMeta& meta = next.metas[renewal.after];
@@ -156,18 +176,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   meta.received = received();  // while a table waits, neither of the two says more than before
   meta.received[renewal.before] = next.metas[renewal.before].watermark;
   meta.horizon = next.parked.empty() ? next.horizon(watermark) : confirmed;
-  PackedWriter data;
-  data.number(renewal_part);
-  data.fixed64(renewal.before);
-  data.fixed64(renewal.after);
-  data.fixed64(renewal.fork);
-  data.number(renewal.corrected);
-  data.fixed64(renewal.floor);
-  data.number(renewal.ahead.size());
-  Hlc last = renewal.floor;
-  for (Hlc version : renewal.ahead) data.number(version - std::exchange(last, version));
-  data.number(renewal.reached);
-  HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), data.take()};
+  HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
   last_sequence_ = store.append_history({&record, 1});
   store.set_identity({becomes.node, renewal.after, becomes.name});
   if (request != 0) store.finish_request(request);
@@ -175,12 +184,42 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   state = std::move(next);
   rename_window(renewal, 0);
   if (renewal.corrected) {
-    for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere}) *moment = moved_back(*moment, renewal);
-    for (auto& [entry, written] : late_references) written = moved_back(written, renewal);
+    for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere}) *moment = moved(*moment, renewal);
+    for (auto& [entry, written] : late_references) written = moved(written, renewal);
   }
   first_number_ = 1;
+  given_ = {{state.applied[state.self].number, {state.applied[state.self].tag, 0}}};
   log('w', "this node is a new incarnation: " + to_hex(renewal.after) + " instead of " + to_hex(renewal.before));
   load_config();
+}
+
+void Core::rebase(Hlc floor) {
+  cut_alone();
+  flush();
+  StoreTransaction transaction(store, TransactionKind::write);
+  if (store.log_must_be_read())
+    throw Error(ErrorKind::transient, "busy", "local writers leave no gap; it will be tried again");
+  Renewal renewal;
+  renewal.before = renewal.after = state.self;
+  renewal.corrected = true;
+  renewal.ahead = own_versions_above(0);
+  if (renewal.ahead.empty()) return;
+  store.clock().observe(floor);
+  renewal.floor = store.clock().tick();
+  Hlc newest = renewal.floor + renewal.ahead.size();
+  store.clock().observe(newest);
+  NodeState next = state;
+  for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
+  next.own_meta().newest = newest;
+  next.rebased = newest;
+  next.hlc = promise();
+  HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
+  last_sequence_ = store.append_history({&record, 1});
+  transaction.commit();
+  state = std::move(next);
+  rename_window(renewal, 0);
+  keys_changed_at = moved(keys_changed_at, renewal);
+  for (auto& [entry, written] : late_references) written = moved(written, renewal);
 }
 
 void Core::for_each_version(const std::function<void(Version)>& visit) {

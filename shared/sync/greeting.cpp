@@ -135,6 +135,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   leave_out_by_setting(peer);
   peer.ask = hello.ask_me;
   peer.zstd = hello.zstd;
+  peer.returning = hello.returning;
   peer.met = true;
   peer.copy_error_there = hello.copy_error;
   if (!hello.old_secret) {
@@ -172,6 +173,7 @@ void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
 }
 
 void Node::Impl::take_received(Peer& peer, const Progress& progress) {
+  core.note_confirmed(progress.applied);
   peer.received = progress.received;
   peer.received_as_of = peer.asked_at;
 }

@@ -120,6 +120,7 @@ std::string hello_to_json(const Hello& hello) {
   if (hello.old_secret) out["old_secret"] = true;
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
   if (hello.your_position != 0) out["yours"] = {hello.your_position, hello.your_newest};
+  if (hello.returning) out["returning"] = true;
   if (hello.closed) out["closed"] = true;
   if (hello.needs_copy) {
     out["needs_copy"] = true;
@@ -147,6 +148,7 @@ Hello hello_from_json(const std::string& text) {
       hello.your_position = from["yours"].at(0).get<PositionNumber>();
       hello.your_newest = from["yours"].at(1).get<Hlc>();
     }
+    hello.returning = from.value("returning", false);
     hello.closed = from.value("closed", false);
     hello.needs_copy = from.value("needs_copy", false);
     for (auto& origin : from.at("servers")) hello.servers.insert(from_hex(origin.get<std::string>()));

@@ -51,28 +51,34 @@ std::string Node::Impl::stopped() {
   return "";
 }
 
+void Node::Impl::met_other_history(Hlc newest) {
+  core.state.lost = std::max<Hlc>(newest, 1);
+  // What is written here from now on must not count as of the life that was lost.
+  core.store.clock().observe(core.state.lost);
+  core.log('e', stopped());
+  in_transaction([] {});
+}
+
 // Whoever knows a change of ours that we do not know has met another history of this database.
 void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   peer.twin = false;
   peer.needs_copy_there = hello.needs_copy && hello.needs_copy_as_of >= copied_at;
-  if (hello.closed && core.state.lost == 0) {
-    core.state.lost = std::max<Hlc>(hello.your_newest, 1);
-    core.log('e', stopped());
-    return in_transaction([] {});
+  if (hello.closed && core.state.lost == 0) return met_other_history(hello.your_newest);
+  auto there = hello.progress.applied.find(core.state.self);
+  if (there != hello.progress.applied.end() && !core.gave(there->second)) {
+    core.number_from(there->second.number + 1);
+    force = true;
   }
   if (hello.your_position == 0) return;
   core.number_from(hello.your_position + 1);
   if (hello.your_newest == peer.own_checked || core.state.lost != 0) return;
   if (core.knows_own(hello.your_newest)) {
     peer.own_checked = hello.your_newest;
-    if (core.state.found && hello.your_position > core.state.found->position.number) core.state.found.reset();
+    if (core.state.found && hello.your_position > core.state.found->position.number)
+      core.confirmed_since_found(hello.your_newest);
     return;
   }
-  core.state.lost = hello.your_newest;
-  // What is written here from now on must not count as of the life that was lost.
-  core.store.clock().observe(core.state.lost);
-  core.log('e', stopped());
-  in_transaction([] {});
+  met_other_history(hello.your_newest);
 }
 
 bool Node::Impl::told_what_it_has(const Peer& peer) const {
@@ -149,13 +155,17 @@ void Node::Impl::new_identity(const Request& request) {
     core.store.finish_request(request.id);
     core.store.commit();
   } else {
+    // What is on its way may be taken still, and then belongs to the incarnation that made it.
+    if (std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.in_flight; })) return;
     bool copied = kind == "copied";
-    Hlc fork = core.state.lost != 0 ? core.state.lost : copied ? core.newest_at_start : core.newest_confirmed({});
     if (copied) becomes.node = new_uuid(core.services.random);
-    core.renew({core.state.self, next_origin(), fork, copied}, becomes, request.id);
+    core.renew({core.state.self, next_origin(), core.last_shared(), copied}, becomes, request.id);
   }
   misplaced = core.store.place_trouble();
   copied_at = 0;
+  decide_what_is_kept();
+  queued.clear();
+  copies.clear();
   for (auto& [id, peer] : peers) {
     peer.twin = peer.met = peer.in_flight = peer.asking = false;
     peer.own_checked = 0;
@@ -166,6 +176,46 @@ void Node::Impl::new_identity(const Request& request) {
     peer.had_others = false;
     peer.generation++;
   }
+}
+
+// Did it know this database before that was put back or copied? What a new server lacks has not ended here.
+bool Node::Impl::knew(const Peer& peer) {
+  const std::string& node = known(peer).node;
+  return !node.empty() && std::any_of(core.state.applied.begin(), core.state.applied.end(), [&](auto& one) {
+    auto member = core.state.members.find(one.first);
+    return one.first != core.state.self && member != core.state.members.end() && member->second.node == node;
+  });
+}
+
+// What others forgot since this state was made comes in no document any more, and neither would they find what belongs
+// to a change that was made here meanwhile. So the rows come whole, from one that has them all, before anything is
+// shipped or taken.
+std::vector<Peer*> Node::Impl::sources_to_come_back() {
+  std::vector<Peer*> sources;
+  for (auto& [id, peer] : peers)
+    if (peer.config.enabled && peer.takes() && knew(peer)) sources.push_back(&peer);
+  return sources;
+}
+
+void Node::Impl::come_back() {
+  std::vector<Peer*> sources = sources_to_come_back();
+  bool first = std::all_of(sources.begin(), sources.end(), [this](Peer* peer) {
+    return peer->met && peer->returning && core.identity.node < known(*peer).node;
+  });
+  if (first) {  // nobody who could give it one; or all wait for theirs
+    in_transaction([&] { core.state.returning = false; });
+    return;
+  }
+  if (taking_copy() || core.now_ms() < come_back_at_ms) return;
+  for (Peer* peer : sources)
+    if (peer->met && peer->reachable() && !peer->returning) return add_copy(0, *peer, true, "", CopyMode::source);
+}
+
+// None of them can be reached: a person must say under which URL.
+bool Node::Impl::cannot_come_back(const Peer& peer) {
+  if (!core.state.returning || peer.reachable() || !knew(peer)) return false;
+  std::vector<Peer*> sources = sources_to_come_back();
+  return std::none_of(sources.begin(), sources.end(), [](Peer* source) { return source->reachable(); });
 }
 
 // Of an incarnation that another one followed there may be two histories: what it had shipped before it was put back to

@@ -93,8 +93,13 @@ std::uint64_t Node::Impl::tick() {
   if (stopped().empty()) {
     guarded("showing what waited", [&] { reconcile(); });
     guarded("copying", [&] { go_on_copying(); });
-    guarded("shipping", [&] { ship(); });
-    guarded("asking for changes", [&] { ask_for_changes(); });
+    if (core.state.returning) {
+      guarded("coming back", [&] { come_back(); });
+      greet_only();
+    } else {
+      guarded("shipping", [&] { ship(); });
+      guarded("asking for changes", [&] { ask_for_changes(); });
+    }
   } else if (misplaced.empty()) {
     greet_only();
   }
@@ -282,7 +287,7 @@ std::string Node::Impl::state_of(const Peer& peer, std::uint64_t queued_keys) {
   if (!stopped().empty()) return "blocked";
   if (!copies.empty() && copies.front().peer == peer.config.id && !copies.front().checks()) return "copying";
   if (!peer.blocked.empty()) return "blocked";
-  if (peer.needs_copy || peer.needs_copy_there || peer.given_up) return "needs copy";
+  if (peer.needs_copy || peer.needs_copy_there || peer.given_up || cannot_come_back(peer)) return "needs copy";
   if (peer.failures > 0) return expired(peer) ? "needs copy" : "backing off";
   if (!peer.reachable() && peer.may_ship() && core.now_ms() > peer.last_received_ms + silent_asker_ms)
     return "backing off";
@@ -334,9 +339,12 @@ NodeStatus Node::Impl::status() {
     server.state = state_of(peer, server.queued);
     server.last_success_ms = peer.last_success_ms;
     server.last_error = !status.identity.empty() ? status.blocked : peer.blocked;
-    if (server.last_error.empty() && peer.needs_copy_there && !peer.reachable())
+    if (server.last_error.empty() && (peer.needs_copy_there || cannot_come_back(peer)) && !peer.reachable())
       server.last_error =
-          "it keeps no changes from so long ago, and has no URL here from which a copy could be taken: "
+          std::string(peer.needs_copy_there ? "it keeps no changes from so long ago, and has"
+                                            : "this database must take a copy after it was put back or copied, and "
+                                              "that server has") +
+          " no URL here from which a copy could be taken: "
           "give it one with alter_server, then call copy('" +
           peer.config.name + "') here with direction 'pull', on_existing 'source'";
     if (server.last_error.empty() && peer.needs_copy_there)

@@ -118,6 +118,7 @@ class Node::Impl {
   // identity.cpp
   std::string identity_trouble();  // '', 'copied' or 'restored'
   std::string stopped();           // why this node stands still, as a sentence; '': it does not
+  void met_other_history(Hlc newest);
   void judge_identity(Peer& peer, const Hello& hello);
   void judge_clock(const Progress& progress);
   Hlc perhaps_taken();
@@ -128,6 +129,10 @@ class Node::Impl {
   void new_identity(const Request& request);
   bool hears_twins(Peer& peer, std::uint64_t instance);
   void hand_on_again();
+  bool knew(const Peer& peer);
+  std::vector<Peer*> sources_to_come_back();
+  void come_back();
+  bool cannot_come_back(const Peer& peer);
 
   // requests.cpp
   void carry_out_requests();
@@ -168,11 +173,13 @@ class Node::Impl {
   }
   bool end_check(Copy& copy);
   ConflictRow only_here(const Table& table, KeyView key, RowView row, CopyMode mode);
+  bool comes_back_with(const Copy& copy) const { return core.state.returning && copy.pull && copy.adopt; }
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
   void go_on_copying();
   void take_copied(Peer& peer, HttpResponse response);
+  void forget_truncates(Hlc horizon);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void settle_as_source(const Copy& copy, Hlc horizon);
   void end_table(Copy& copy);
@@ -216,7 +223,8 @@ class Node::Impl {
                 forced_cuts = 0;
   std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0, started_ms = 0;
   std::uint64_t retention_ms = 0, retention_rows = 0;
-  std::set<Origin> away;  // members that hold nothing back, as last looked at
+  std::uint64_t come_back_at_ms = 0;  // not before: the last copy failed
+  std::set<Origin> away;              // members that hold nothing back, as last looked at
 };
 
 }  // namespace rowmesh

@@ -191,7 +191,7 @@ OriginMeta unpack_meta(PackedReader& in) {
   return meta;
 }
 
-constexpr std::uint64_t state_format = 4;
+constexpr std::uint64_t state_format = 5;  // 4: until what follows `missing` was added to
 
 }  // namespace
 
@@ -264,17 +264,25 @@ std::string NodeState::encode(Hlc promised) const {
     out.fixed64(origin);
     out.fixed64(newest);
   }
+  out.number(found.has_value());
   if (found) {
     out.number(found->position.number);
     out.fixed64(found->position.tag);
     out.fixed64(found->watermark);
+    out.fixed64(found->newest);
+    out.fixed64(found->unread);
+    out.number(found->copy);
   }
+  out.fixed64(confirmed);
+  out.number(returning);
+  out.fixed64(rebased);
   return out.take();
 }
 
 NodeState NodeState::decode(const std::string& bytes) {
   PackedReader in(bytes);
-  if (in.number() != state_format)
+  std::uint64_t format = in.number();
+  if (format != state_format && format != state_format - 1)
     throw Error(ErrorKind::corrupt, "bad_state",
                 "the stored state was written by another version of rowmesh; install that version");
   NodeState state;
@@ -333,11 +341,19 @@ NodeState NodeState::decode(const std::string& bytes) {
     Origin origin = in.fixed64();
     state.missing[origin] = in.fixed64();
   }
-  if (in.done()) return state;
-  HistoryEnd& found = state.found.emplace();
-  found.position.number = in.number();
-  found.position.tag = in.fixed64();
-  found.watermark = in.fixed64();
+  if (format != state_format || in.done()) return state;
+  if (in.number() != 0) {
+    HistoryEnd& found = state.found.emplace();
+    found.position.number = in.number();
+    found.position.tag = in.fixed64();
+    found.watermark = in.fixed64();
+    found.newest = in.fixed64();
+    found.unread = in.fixed64();
+    found.copy = in.number() != 0;
+  }
+  state.confirmed = in.fixed64();
+  state.returning = in.number() != 0;
+  state.rebased = in.fixed64();
   return state;
 }
 

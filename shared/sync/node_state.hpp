@@ -35,6 +35,9 @@ struct ParkedTable {
 struct HistoryEnd {
   Position position;
   Hlc watermark = 0;
+  Hlc newest = 0;     // of our own versions in it
+  Hlc unread = 0;     // and in what was read first: it may have been in the log already, or be younger
+  bool copy = false;  // it was found elsewhere than where it was made
 };
 
 // Has one gone of the servers that were announced?
@@ -51,6 +54,13 @@ struct NodeState {
   // At the first start since a server last knew something of us that was made after a start. Should we turn out to be
   // an older backup, no more than this is in the other history as well.
   std::optional<HistoryEnd> found;
+  // The newest of our versions that a server has taken since then: others have it under our origin.
+  Hlc confirmed = 0;
+  // A new incarnation of a database that was put back or copied: until it has taken a copy from a server that knew it
+  // before, it ships nothing and takes no changes. Others may have forgotten what it lacks, and what it wrote.
+  bool returning = false;
+  // Own versions up to here are of before it came back: one that comes out of the log only now is given anew.
+  Hlc rebased = 0;
   // Of our earlier incarnations: the newest change that a server has and we lost.
   std::map<Origin, Hlc> missing;
   std::map<TableId, Version> truncates;     // T

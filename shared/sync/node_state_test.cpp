@@ -115,11 +115,20 @@ TEST(NodeStateTest, WhoIsFollowedIsClosedWhoeverSaysSo) {
 
 TEST(NodeStateTest, RemembersWhereItsHistoryWasFound) {
   NodeState state = three_members();
-  state.found = {{7, 8}, 9};
+  state.found = {{7, 8}, 9, 10, 11, true};
+  state.confirmed = 12;
+  state.returning = true;
+  state.rebased = 13;
   NodeState read = NodeState::decode(state.encode(0));
   ASSERT_TRUE(read.found);
   EXPECT_EQ(read.found->position.number, 7u);
   EXPECT_EQ(read.found->watermark, 9u);
+  EXPECT_EQ(read.found->newest, 10u);
+  EXPECT_EQ(read.found->unread, 11u);
+  EXPECT_TRUE(read.found->copy);
+  EXPECT_EQ(read.confirmed, 12u);
+  EXPECT_TRUE(read.returning);
+  EXPECT_EQ(read.rebased, 13u);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ struct Peer {
   bool needs_copy = false;        // our log does not reach back to it any more
   bool needs_copy_there = false;  // its log does not reach back to us
   bool not_kept = false;          // never met, and changes are kept for it no longer
+  bool returning = false;         // it takes a copy itself before it gives anything
   bool twin = false;              // it says that somebody else comes to it under our identity
   Hlc own_checked = 0;            // the newest version of ours there, as it was last found here
   std::deque<std::uint64_t> instances;  // runs of its worker that greeted us lately

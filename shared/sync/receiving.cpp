@@ -192,12 +192,15 @@ void Node::Impl::becomes(Peer& peer, Origin origin) {
   peer.generation++;
   peer.met = peer.in_flight = peer.asking = false;
   peer.received.reset();
+  peer.instances.clear();  // another run under the earlier incarnation is told that this one is closed
+  peer.returns = 0;
 }
 
 HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   Origin origin = number_of(request, "origin");
   if (peer) {
-    if (hears_twins(*peer, number_of(request, "instance")))
+    bool same = origin == known(*peer).origin && !core.state.closed(origin);
+    if (same && hears_twins(*peer, number_of(request, "instance")))
       return refuse(
           RefusedFor::document, 409, "same_node",
           "two databases come here with the identity of '" + peer->config.name + "': one is a copy of the other");
@@ -233,6 +236,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.progress = progress();
   hello.instance = instance;
   hello.closed = core.state.closed(origin);
+  hello.returning = core.state.returning;
   if (peer) {
     hello.needs_copy = peer->needs_copy;
     hello.needs_copy_as_of = judged_as_of(*peer);
@@ -264,7 +268,7 @@ HttpResponse Node::Impl::answer_changes(const HttpRequest& request, Peer& peer) 
   if (!request.body) return refuse(RefusedFor::document, 400, "empty", "a document is missing");
   peer.last_received_ms = core.now_ms();
   // Rows that change while they are copied come again from the position at which the copy began.
-  if (taking_copy())
+  if (taking_copy() || core.state.returning)
     return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; changes follow when it is done");
   if (auto refused = refusals.extract(peer.config.id)) throw refused.mapped();
   if (!in_store && request.body->size() <= limits::inline_apply_bytes)
@@ -299,16 +303,26 @@ HttpResponse Node::Impl::apply_now(Peer& peer, std::shared_ptr<const Body> body,
   });
   if (applier.header().node != known(peer).node)
     throw Error(ErrorKind::protocol, "wrong_node", "the document was made by another node than the one that signed it");
-  if (!core.state.closed(applier.header().sender)) {
-    becomes(peer, applier.header().sender);
-    met(known(peer).node, "", applier.header().sender, true);
-  }
+  // Who was given a new identity since counts what nobody had taken by then as the new one's; who was not is a copy.
+  if (core.state.closed(applier.header().sender))
+    throw Refusal{"history", "another incarnation of that database has followed the one that made this document"};
+  becomes(peer, applier.header().sender);
+  met(known(peer).node, "", applier.header().sender, true);
   peer.meters.documents_received++;
   peer.meters.bytes_received += size;
   if (anything) {
     std::uint64_t begin_ms = core.now_ms();
     std::size_t members = core.state.members.size();
-    applier.run(breathe);
+    auto ours = applier.header().metas.find(core.state.self);
+    try {
+      if (ours != applier.header().metas.end() && ours->second.newest != peer.own_checked &&
+          !core.knows_own(ours->second.newest))
+        throw OtherHistory{ours->second.newest};
+      applier.run(breathe);
+    } catch (const OtherHistory& other) {
+      met_other_history(other.newest);
+      throw Refusal{"stopped", "it stands still: " + stopped()};
+    }
     if (core.state.members.size() > members) owe_announcement();  // somebody behind the sender
     peer.meters.apply_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), begin_ms));
     peer.rows_received += applier.rows();

@@ -72,14 +72,15 @@ void Node::Impl::expire_members() {
 
 // Nothing is forgotten while a server of ours was never met, for nobody knows what it lacks; nor while one has given us
 // up: those who did no longer ask whether our changes are everywhere, so what they announce says nothing of these. What
-// was never sent is listed when the copy comes, and must be here until then.
+// was never sent is listed when the copy comes, and must be here until then. Nor while this node comes back, for what
+// it has forgotten by its birth would be taken for whatever row the copy brings under that key.
 void Node::Impl::decide_what_is_kept() {
   core.hold_prune = std::any_of(peers.begin(), peers.end(),
                                 [&](auto& one) {
                                   const Peer& peer = one.second;
                                   return known(peer).origin == 0 && !peer.not_kept;
                                 }) ||
-                    given_up_by_others();
+                    given_up_by_others() || core.state.returning;
 }
 
 // Whom we have as servers is told to all, and who is removed everywhere holds nothing back any more. What waits under a

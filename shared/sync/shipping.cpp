@@ -106,6 +106,8 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
     bool heard = there != server.applied.end();
     if (origin != core.state.self && (peer.direct.contains(origin) || (!heard && !peer.accepts_unknown))) continue;
     Position from = heard ? there->second : origin == core.state.self ? start_of(peer) : Position{};
+    // It counts what a copy of this database shipped under our origin, which says nothing of what we did.
+    if (origin == core.state.self && heard && !core.gave(from)) from = {core.state.pruned[origin], 0};
     if (position.number > from.number) order.from[origin] = from;
   }
   order.left_out = peer.left_out;
@@ -300,7 +302,6 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
          // Further than we are, or there under another tag: has it met another history of ours? hello tells.
          const Position &own = core.state.applied[core.state.self], &there = progress.applied[core.state.self];
          if (there.number > own.number || (there.number == own.number && there.tag != own.tag)) answered.met = false;
-         if (there.number == own.number && there.tag == own.tag) core.state.found.reset();
          answered.wanted = {};
        });
 }

@@ -1,21 +1,45 @@
 // A node's store is copied while the node runs, and the copy runs beside it: it becomes a node of its own, at once or
 // when somebody has heard both.
+#include <algorithm>
+
+#include "shared/sync/node_state.hpp"
 #include "shared/testing/cluster_run.hpp"
 
 namespace rowmesh::testing {
+
+namespace {
+
+// A copy of a node that has not heard its servers is to them like any other database with rows: a person copies.
+bool has_heard_servers(const SimulatedNode& node) {
+  std::string bytes = node.store->stored_state();
+  if (bytes.empty()) return false;
+  NodeState state = NodeState::decode(bytes);
+  for (const ServerConfig& server : node.store->servers()) {
+    auto known = state.servers.find(server.id);
+    if (known == state.servers.end() || !state.applied.contains(known->second.origin)) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 void ClusterRun::clone(std::size_t i) {
   if (clone_.node != 0) return look_at_clone();
   SimulatedNode& here = *nodes_[i];
   if (!here.node || here.full || here.joining || here.gone || here.workload.has_prepared() || i == plan_.leaf()) return;
   if (backup_.put_back && backup_.node == i) return;
+  if (!all_added() || !has_heard_servers(here)) return;
   // What nobody has read yet the copy would take for its own (docs/guarantees.md, "Known gaps").
   guarded(i, [&] { here.node->remember(); });
   if (!here.node || here.store->log_unread()) return;
   clone_ = {i, nodes_.size(), false};
   build_node(clone_.node);
   SimulatedNode& copy = *nodes_[clone_.node];
-  bool elsewhere = random_.chance(700);
+  // Where it comes to nobody, nobody hears it.
+  auto servers = here.store->servers();
+  bool comes =
+      std::any_of(servers.begin(), servers.end(), [](const ServerConfig& server) { return !server.url.empty(); });
+  bool elsewhere = random_.chance(700) || !comes;
   copy.store->become_copy_of(*here.store, elsewhere);
   tell("node " + std::to_string(clone_.node) + " is a copy of " + std::to_string(i) +
        (elsewhere ? "" : " and does not notice"));

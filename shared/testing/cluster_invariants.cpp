@@ -25,7 +25,7 @@ void ClusterRun::watch() {
   }
   // Rows of a table that waits come after their positions, a backup takes both back, a clock that is set right gives
   // positions anew, and a node with some tables gets the positions of the others.
-  if (plan_.schemas || plan_.backups || plan_.filters || plan_.clocks) return;
+  if (plan_.schemas || plan_.backups || plan_.clones || plan_.filters || plan_.clocks) return;
   // On a full disk nothing is listed yet.
   if (std::any_of(nodes_.begin(), nodes_.end(), [](auto& node) { return node->full; })) return;
   for (std::size_t i : members())

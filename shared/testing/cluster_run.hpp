@@ -64,6 +64,7 @@ class ClusterRun {
   void transact(std::size_t i);
   void disturb();
   void backup_or_restore(std::size_t i);
+  bool all_added() const;
   void discard(std::size_t i);
   void set_clock(std::size_t i);
   void discarding(std::size_t i, const std::function<void()>& step);

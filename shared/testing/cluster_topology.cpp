@@ -99,6 +99,8 @@ void ClusterRun::finish_topology() {
 void ClusterRun::change_topology() {
   for (std::size_t i : members()) look_at_copy(i);
   if (!unfinished_.empty()) return finish_topology();
+  // A backup of before would bring other servers back than the ones that know this node.
+  if (!backup_.used) backup_ = {};
   std::uint64_t what = random_.below(100);
   if (what < 35)
     link_two();

@@ -333,5 +333,51 @@ TEST(IdentityTest, TwoThatSpeakInTurnsAreHeard) {
   EXPECT_EQ(lab.rows(1), 1u);
 }
 
+// Symptom: what had been written to a copied database before it was added to the others' servers was gone, or only some
+// had it. Mechanism: meanwhile the others, who did not know of it, had forgotten what came after, so its changes could
+// not be merged any more, and it was told by some of them only that it needs a copy. Mend: it takes one before it ships
+// anything, and what it wrote becomes newer than all that (Core::rebase).
+TEST(IdentityTest, WhatACopyWroteBeforeItWasAddedIsOnAllNodes) {
+  Lab lab;
+  run_two(lab);
+  lab.add(uuid_a, 0xa).become_copy_of(*lab.node(0).store, true);
+  lab.start(2);
+  lab.node(2).store->request("new_identity", "copied");
+  lab.run_for(1000);
+  lab.insert(2, "of the copy");
+  lab.run_for(1000);
+  lab.insert(0, "of the original");
+  lab.run_for(30000);
+  lab.link(1, 2);
+  lab.node(1).wake_ms = 0;
+  lab.run_for(90000);
+  for (std::size_t i : {0, 1, 2}) {
+    EXPECT_EQ(lab.rows(i), 3u) << i;
+    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+  }
+  EXPECT_EQ(lab.status(2).servers[0].state, "streaming") << lab.status(2).servers[0].last_error;
+}
+
+// A new database that a copy is to be copied to knows nothing of what it has: nothing of that ends because it is not
+// there.
+TEST(IdentityTest, ACopyWithNewServersTakesNoCopyFromThem) {
+  Lab lab;
+  run_two(lab);
+  lab.add(uuid_a, 0xa).become_copy_of(*lab.node(0).store, true);
+  MemoryStore& copy = *lab.node(2).store;
+  for (const ServerConfig& server : copy.servers()) copy.remove_server(server.id);
+  lab.add("00000000-0000-4000-8000-00000000000d", 0xd);
+  lab.link(2, 3);
+  lab.link(3, 2);
+  lab.start(2);
+  lab.start(3);
+  copy.request("new_identity", "copied");
+  lab.run_for(30000);
+  lab.insert(2, "of the copy");
+  lab.run_for(30000);
+  EXPECT_EQ(lab.rows(2), 2u);
+  EXPECT_EQ(lab.rows(3), 1u) << "what came after it was added; the rest comes by copy()";
+}
+
 }  // namespace
 }  // namespace rowmesh::testing

@@ -84,6 +84,7 @@ class MemoryStore : public Store {
   std::string stored_state() const;  // NodeState, as a start would find it; empty: there is none
   std::size_t history_size() const { return history_.size(); }
   std::size_t log_size() const { return log_.size(); }
+  Flavour flavour() const { return flavour_; }
   bool log_unread() const { return given_ != last_transaction_; }
   std::uint64_t rows_written() const { return rows_written_; }  // by the core
   std::uint64_t idle_writes() const { return idle_writes_; }    // updates by the core that changed nothing

@@ -350,6 +350,31 @@ TEST(KeptSeeds, ATableWaitsForNothingThatIsLost) {
 // had given as well, after a restart of its own (Core::load_history).
 TEST(KeptSeeds, TwoRunsFromOneStateCountApart) { EXPECT_EQ(run_plan(put_back_amid_all(1433)).failure, ""); }
 
+// Two nodes, one of which is copied while it runs; nothing else happens, but for `also`.
+Plan copied(std::uint64_t seed, Switch also = nullptr) {
+  Plan plan = Plan::small(seed);
+  for (const Feature& feature : testing::features())
+    if (feature.on != &Plan::integer_keys && feature.on != &Plan::natural_keys && feature.on != also)
+      plan.*feature.on = false;
+  plan.nodes = 2;
+  plan.clones = true;
+  return plan;
+}
+
+// What the original wrote was never shipped: a copy under the same identity had shipped a position with a higher number,
+// and the server counted that one as the original's (Core::gave).
+TEST(KeptSeeds, WhatACopyShipsHidesNothingOfTheOriginal) { EXPECT_EQ(run_plan(copied(167)).failure, ""); }
+
+// Two nodes differed: the original took a document in which rows had versions of its own that the copy had given, and
+// took them for its own when it became a new incarnation (OtherHistory).
+TEST(KeptSeeds, AnotherHistoryIsNoticedInADocument) { EXPECT_EQ(run_plan(copied(364)).failure, ""); }
+
+// A row that had been inserted with a truncate was gone from the copy: at its source both had settled, so the row came
+// without its birth, and the truncate still stood here (Node::Impl::forget_truncates).
+TEST(KeptSeeds, ATruncateThatHasSettledAtTheSourceKillsNothing) {
+  EXPECT_EQ(run_plan(copied(1141, &Plan::truncates)).failure, "");
+}
+
 // Two nodes showed different rows under one number after a clock was set right: both had been written in one moment, of
 // which the origin decides, and the new incarnation stood on the other side of the other node
 // (Node::Impl::next_origin).
