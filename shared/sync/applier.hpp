@@ -212,6 +212,8 @@ class Applier {
   void carry_out_own();
   void leave_table(const Table& table, Entry& entry, const Life* next);
   // applier_references.cpp
+  bool of_one_who_is_gone(Origin origin) const;
+  const Life* life_seen(const RowState& state, Version written) const;
   void find_late_references();
   void note_lost_references(const Table& table, const Item& item);
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,

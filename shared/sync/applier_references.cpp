@@ -32,6 +32,22 @@ static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lo
   return moved;
 }
 
+bool Applier::of_one_who_is_gone(Origin origin) const {
+  auto member = state_.members.find(origin);
+  return origin != state_.self && member != state_.members.end() && member->second.node != core_.identity.node &&
+         mine(origin);
+}
+
+// The life that the table showed to one who is gone when it wrote: the oldest of those that it had heard of.
+const Life* Applier::life_seen(const RowState& state, Version written) const {
+  auto before = [&](Version version) { return version.hlc <= written.hlc && state_.had_seen(written, version); };
+  for (const Life& life : state.lives) {
+    bool ended = (!life.removed.settled() && before(life.removed)) || (life.moved && before(life.moved->version));
+    if (before(life.birth) && !ended) return &life;
+  }
+  return nullptr;
+}
+
 // References that the log brings only after the row under their number has changed, though their writer saw it as it
 // was before: a prepared transaction, or one that committed while a document was applied.
 void Applier::find_late_references() {
@@ -65,7 +81,9 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
   for (Life& life : entry.state.lives) {
     Version written = life.columns.of(reference.column);
     bool lost = lost_origins_.contains(written.origin);
-    if (life.dead(state_.truncated(child.id)) || (!lost && written.origin != state_.self) || written.hlc > read)
+    bool gone = !lost && of_one_who_is_gone(written.origin);
+    if (life.dead(state_.truncated(child.id)) || (!lost && !gone && written.origin != state_.self) ||
+        written.hlc > read)
       continue;
     if (std::any_of(life.meant.begin(), life.meant.end(),
                     [&](const Meant& one) { return one.column == reference.column; }))
@@ -76,12 +94,14 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     Row key_values = {number};
     Key key = encode_key(key_values);
     const Entry* at = core_.window.find(parent.id, key);
-    const Life* meant = at ? life_at(at->state, written.origin, written.hlc, lost) : nullptr;
+    const Life* meant = !at    ? nullptr
+                        : gone ? life_seen(at->state, written)
+                               : life_at(at->state, written.origin, written.hlc, lost);
     if (!meant || meant->in_table) continue;
     // Of several deletes of a life the latest counts, so one that had long gone may look as if it had been there. It
     // was not, where another one's row was.
     const Life* shown = at->state.in_table();
-    bool another = lost || (shown && std::max(shown->applied_at, shown->shown_at) < written.hlc);
+    bool another = lost || gone || (shown && std::max(shown->applied_at, shown->shown_at) < written.hlc);
     if (another && !meant->moved && meant->dead(state_.truncated(parent.id))) continue;
     mean(entry, life, reference.column, number.integer, meant->birth);
     if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});

@@ -110,6 +110,27 @@ void Node::Impl::judge_members() {
     for (const Life& life : entry->state.lives)
       if (life.side && life.side->kind == SideKind::held && away.contains(life.birth.origin))
         core.unreconciled.insert(entry);
+  note_references_of_the_gone();
+}
+
+// Symptom: a reference named another row than its writer meant. Mechanism: the row had been moved to another number;
+// only its writer takes a reference along, and that one had left for good before it heard of the move. Whoever takes
+// its place had let the row give way before, when the reference was not yet its own. Mend: when a node is gone, its
+// heir looks at what it had written (Applier::life_seen).
+void Node::Impl::note_references_of_the_gone() {
+  for (auto& [id, table] : core.tables()) {
+    if (table.references.empty()) continue;
+    core.window.for_each(id, [&, &table = table](Entry& entry) {
+      for (const Life& life : entry.state.lives)
+        for (const Reference& reference : table.references) {
+          Version written = life.columns.of(reference.column);
+          if (!away.contains(written.origin)) continue;
+          Hlc& newest = core.late_references[&entry];
+          newest = std::max(newest, written.hlc);
+          core.unreconciled.insert(&entry);
+        }
+    });
+  }
 }
 
 bool Node::Impl::given_up_by_others() {

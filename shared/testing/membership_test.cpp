@@ -236,6 +236,31 @@ TEST_F(Gone, WhoIsLinkedElsewhereBeforeItIsUnlinkedIsNotGone) {
   }
 }
 
+// What the gone one wrote to a row of somebody else who is still there (Node::Impl::note_references_of_the_gone).
+TEST_F(Gone, H12b_AnHeirTakesAlongWhatTheGoneOneReferredTo) {
+  link_all();
+  mesh.start();
+  mesh.run_for(5000);
+  for (std::size_t other : {1u, 2u}) mesh.network.cut(0, other, true), mesh.network.cut(other, 0, true);
+  insert(0, "parents", parent(1, "older"));
+  mesh.run_for(3000);
+  insert(2, "parents", parent(1, "younger"));
+  while (name_of(1, 1).empty()) mesh.run_for(10);
+  mesh.run_for(2000);
+  insert(1, "children", Row{Value::of_text("c"), Value::of_integer(1)});
+  while (mesh.stores[2]->rows("children").empty()) mesh.run_for(10);
+  mesh.network.attach(1, nullptr);
+  mesh.network.heal();
+  mesh.run_for(60000);
+  ASSERT_EQ(name_of(0, 2), "younger");
+  unlink(0, 1), unlink(2, 1);
+  mesh.run_for(20000);
+  for (std::size_t at : {0u, 2u}) {
+    EXPECT_EQ(mesh.stores[at]->rows("children").begin()->second.values[1].integer, 2) << at;
+    EXPECT_EQ(unsettled(at), 0u) << at;
+  }
+}
+
 // Symptom: a row stayed under a number of two for ever, and what referred to it named the other row. Mechanism: only
 // the node that made the younger row moves it, and it had left for good before it heard of the older one; who took its
 // place looked at rows only when they changed, and did not know what its references meant. Mend: when a node is gone,
