@@ -178,8 +178,7 @@ void ClusterRun::settle() {
     if (std::exchange(sent, documents_sent()) != sent) quiet_since = now_ms_;
     return !at_rest() || now_ms_ < quiet_since + quiet_ms;
   });
-  // Whatever still travels has 20 s to show that it goes in circles.
-  std::uint64_t rest = now_ms_ + 20000 - healed;
+  std::uint64_t rest = now_ms_ + plan_.rest_ms - healed;
   step_while(rest, [] { return true; });
 }
 

@@ -26,7 +26,8 @@ struct Plan {
   std::uint64_t seed = 1;
   std::size_t nodes = 3;
   Topology topology = Topology::mesh;
-  unsigned transactions = 40;  // of the whole cluster
+  unsigned transactions = 40;     // of the whole cluster
+  std::uint64_t rest_ms = 20000;  // for which whatever still travels has time to show that it goes in circles
   // What may happen. Off: to narrow a failure down.
   bool integer_keys = true, natural_keys = true, uniques = true, truncates = true, prepared = true;
   bool crashes = true, partitions = true, weather = true, races = true, skew = true, refusals = true, pull = true;

@@ -138,11 +138,11 @@ void ClusterRun::check_rest() {
     return rows;
   };
   std::uint64_t before = carried();
-  step_until(now_ms_ + 20000);
+  step_until(now_ms_ + plan_.rest_ms);
   if (!outcome_.failure.empty()) return;
   if (carried() != before) return fail("rows travel although nothing changes: echo");
   before = documents_sent();
-  step_until(now_ms_ + 10000);
+  step_until(now_ms_ + plan_.rest_ms / 2);
   if (!outcome_.failure.empty()) return;
   if (documents_sent() != before) return fail("documents travel although all that is settled is forgotten");
   for (std::size_t i : members()) {

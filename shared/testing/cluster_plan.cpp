@@ -46,6 +46,7 @@ Plan Plan::small(std::uint64_t seed) {
   plan.nodes = random.chance(100) ? 3 : 2;
   plan.topology = static_cast<Topology>(random.below(4));
   plan.transactions = 3 + static_cast<unsigned>(random.below(10));
+  plan.rest_ms = 4000;
   for (const Feature& feature : features()) plan.*feature.on = random.chance(300);
   for (bool Plan::*seldom :
        {&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks, &Plan::filters, &Plan::clones})
