@@ -181,6 +181,8 @@ MUTATIONS = [
              "Membership.ANewNodeWaitsForNobodyWhoIsGone"),
     Mutation("heir", "shared/sync/applier_keys.cpp", [("if (!known.away()) return other == state_.self;", "(void)known;")],
              "Gone.H12d_AnHeirMovesTheLoserAndWhatRefersToIt"),
+    Mutation("behind-the-new", "shared/sync/node_state.cpp", [("if (!known.left && !known.node.empty() && known.node == member->second.node) next.push_back(other);", "(void)other, (void)known;")],
+             "NodeStateTest.WhoIsBehindANewIncarnationIsNotGone"),
     Mutation("heir-of-references", "shared/sync/retention.cpp", [("  note_references_of_the_gone();\n}", "}")],
              "Gone.H12b_AnHeirTakesAlongWhatTheGoneOneReferredTo"),
     Mutation("clock-on-disk", "shared/testing/memory_store.cpp", [("if (entry.transaction > read) last", "last")],

@@ -116,7 +116,15 @@ void NodeState::judge_members() {
     next.pop_back();
     auto member = members.find(origin);
     bool left = member != members.end() && member->second.left && origin != self;
-    if (!reached.insert(origin).second || left) continue;
+    if (!reached.insert(origin).second) continue;
+    if (left) {
+      // Whoever names an incarnation that was followed by another has that one as a server, and has not said so yet.
+      // (Without this, those behind it counted as gone for a moment, and others moved rows in their place that they
+      // moved themselves.)
+      for (auto& [other, known] : members)
+        if (!known.left && !known.node.empty() && known.node == member->second.node) next.push_back(other);
+      continue;
+    }
     auto meta = metas.find(origin);
     bool said = meta != metas.end() && meta->second.servers;
     // A new member can announce nothing as long as it waits for one who is gone; what it said in a hello is of now.

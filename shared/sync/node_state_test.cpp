@@ -53,6 +53,28 @@ TEST(NodeStateTest, RemembersWhatWasWithheld) {
   EXPECT_TRUE(NodeState::decode(without).servers[7].withheld.empty());
 }
 
+// A row was there twice, under two numbers: in a star whose hub had become a new incarnation, a leaf took the others
+// for gone before it had announced the hub's new origin as its server, and moved a row of theirs as their heir.
+TEST(NodeStateTest, WhoIsBehindANewIncarnationIsNotGone) {
+  NodeState state = three_members();
+  for (auto& [origin, member] : state.members) member.node = "node " + std::to_string(origin);
+  state.metas[1].servers = {2};
+  state.metas[2].servers = {1, 3};
+  state.metas[3].servers = {2};
+  state.judge_members();
+  state.members[2].left = true;
+  state.members[4] = {"node 2", "", false};
+  state.metas[4] = {1, 100, 0, {}};
+  state.judge_members();
+  EXPECT_FALSE(state.members[3].removed) << "it has not said yet whom it has";
+  state.metas[4].servers = {1, 3};
+  state.judge_members();
+  EXPECT_FALSE(state.members[3].removed);
+  state.metas[4].servers = {1};
+  state.judge_members();
+  EXPECT_TRUE(state.members[3].removed);
+}
+
 // A restored node was waited for under its old incarnation again: a late document of that one said something newer of
 // it, and it was taken for a member that is back.
 TEST(NodeStateTest, AnIncarnationThatWasFollowedStaysClosed) {
