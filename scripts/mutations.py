@@ -181,6 +181,8 @@ MUTATIONS = [
              "Membership.ANewNodeWaitsForNobodyWhoIsGone"),
     Mutation("heir", "shared/sync/applier_keys.cpp", [("if (!known.away()) return other == state_.self;", "(void)known;")],
              "Gone.H12d_AnHeirMovesTheLoserAndWhatRefersToIt"),
+    Mutation("new-nodes-meet", "shared/sync/node_state.cpp", [("if (origin == self || meta.position != 0) continue;", "continue;")],
+             "NewNodes.ThatMeetBeforeTheirCopiesAreHeard"),
     Mutation("behind-the-new", "shared/sync/node_state.cpp", [("if (!known.left && !known.node.empty() && known.node == member->second.node) next.push_back(other);", "(void)other, (void)known;")],
              "NodeStateTest.WhoIsBehindANewIncarnationIsNotGone"),
     Mutation("heir-of-references", "shared/sync/retention.cpp", [("  note_references_of_the_gone();\n}", "}")],

@@ -186,7 +186,7 @@ void Node::Impl::settle_as_source(const Copy& copy, Hlc horizon) {
   // It keeps what its new member lacks, unless it has given that one up.
   if (!confirmed && !copy.start.empty())
     throw Refusal{"forgotten", "the source has forgotten changes since the copy began: copy again"};
-  in_transaction([&] { core.state.prune_horizon = horizon; });
+  in_transaction([&] { core.state.settle_up_to(horizon); });
 }
 
 // Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships
@@ -249,7 +249,7 @@ void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
     if (listed > 0)
       core.log('w',
                std::to_string(listed) + " changes that were never sent are too old now and are listed as conflicts");
-    core.state.prune_horizon = std::max(core.state.prune_horizon, horizon);
+    core.state.settle_up_to(horizon);
   });
   // Nobody else is to get what was given up, so that it is gone makes nobody need a copy from here.
   auto pruned = core.state.pruned;

@@ -38,6 +38,19 @@ bool NodeState::advance_prune_horizon() {
   return true;
 }
 
+// Symptom: nobody took what two new nodes wrote, for ever. Mechanism: they had met before they had their copies, each
+// counted nothing of the other as received until that one spoke, and so the documents of both were older than what is
+// forgotten, for each other as well. Mend: of one that has not spoken all counts as received that everybody has
+// forgotten, whenever it was met (Node::Impl::met).
+void NodeState::settle_up_to(Hlc horizon) {
+  prune_horizon = std::max(prune_horizon, horizon);
+  for (auto& [origin, meta] : metas) {
+    if (origin == self || meta.position != 0) continue;
+    meta.watermark = std::max(meta.watermark, prune_horizon);
+    meta.horizon = std::max(meta.horizon, prune_horizon);
+  }
+}
+
 Hlc NodeState::come(Origin origin) const {
   if (!applied.contains(origin)) return 0;
   auto meta = metas.find(origin);

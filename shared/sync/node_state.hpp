@@ -90,6 +90,8 @@ struct NodeState {
   Hlc horizon(Hlc own_watermark) const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.
   bool advance_prune_horizon();
+  // G is taken over from a server that is copied from.
+  void settle_up_to(Hlc horizon);
   // Up to which version the origin's changes have come. Not as far as G where its owner was not met, or was away, while
   // the others forgot (model, H17).
   Hlc come(Origin origin) const;

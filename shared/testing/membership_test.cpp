@@ -173,6 +173,37 @@ TEST_F(Membership, WhoWaitsForItsCopyIsNotCopiedFrom) {
   EXPECT_EQ(mesh.rows(2), 1u);
 }
 
+// NodeState::settle_up_to.
+TEST(NewNodes, ThatMeetBeforeTheirCopiesAreHeard) {
+  NodePair mesh{4};
+  auto link = [&](std::size_t i, std::size_t j) {
+    std::string secret = std::to_string(i) + std::to_string(j);
+    mesh.add_server(i, j, secret), mesh.add_server(j, i, secret);
+  };
+  WithoutDocuments second(mesh, 2, 3), third(mesh, 3, 2);  // as one that is still copying
+  mesh.handlers[2] = &second, mesh.handlers[3] = &third;
+  link(0, 1);
+  mesh.start();
+  mesh.run_for(1000);
+  mesh.write(0, "old", "v");
+  mesh.run_for(10000);
+  link(2, 3);
+  mesh.run_for(3000);
+  link(0, 2), link(1, 3);
+  mesh.run_for(1000);
+  mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull"})");
+  mesh.stores[3]->request("copy", R"({"server":"node1","direction":"pull"})");
+  mesh.run_for(10000);
+  second.unheard = third.unheard = mesh.nodes.size();
+  mesh.write(2, "two", "v");
+  mesh.write(3, "three", "v");
+  mesh.run_for(20000);
+  for (std::size_t at = 0; at < 4; at++) {
+    EXPECT_EQ(mesh.rows(at), 3u) << at;
+    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+  }
+}
+
 Row parent(std::int64_t id, const char* name) { return {Value::of_integer(id), Value::of_text(name)}; }
 
 class Gone : public Membership {
