@@ -256,6 +256,8 @@ MUTATIONS = [
              "KeptSeeds.AnotherHistoryIsNoticedInADocument"),
     Mutation("settled-truncate", "shared/sync/copying.cpp", [("        forget_truncates(applier.header().prune_horizon);\n", "")],
              "KeptSeeds.ATruncateThatHasSettledAtTheSourceKillsNothing"),
+    Mutation("came-with", "shared/sync/copying.cpp", [("          came_with(copy);\n", "")],
+             "KeptSeeds.WhatHadSettledBeforeTheCopyIsNotLate"),
     Mutation("two-runs", "shared/sync/core_history.cpp", [(" + now_ms() % lost_numbers", "")], "KeptSeeds.TwoRunsFromOneStateCountApart"),
     Mutation("closed-parked", "shared/sync/node_state.cpp", [(" || closed(one.first);", ";")], "KeptSeeds.ATableWaitsForNothingThatIsLost"),
     Mutation("closed-awaited", "shared/sync/node_state.cpp",

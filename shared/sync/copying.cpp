@@ -402,11 +402,22 @@ void Node::Impl::end_copy(const std::string& failure) {
         if (failure.empty() && copy.everything && comes_back_with(copy)) {
           core.state.returning = false;
           core.state.prune_horizon = std::max(core.state.prune_horizon, copy.start_horizon.hlc);
+          came_with(copy);
         }
       },
       &copied);
   decide_what_is_kept();
   if (!failure.empty()) come_back_at_ms = core.now_ms() + copy_again_ms;
+}
+
+// Also where changes are still to come that the source keeps: what has come there and is settled is in the rows, and
+// must not be taken for something that was never here.
+void Node::Impl::came_with(const Copy& copy) {
+  for (auto& [origin, there] : copy.start_metas) {
+    auto meta = core.state.metas.find(origin);
+    if (origin == core.state.self || meta == core.state.metas.end() || there.position == 0) continue;
+    meta->second.watermark = std::max(meta->second.watermark, std::min(there.watermark, copy.start_horizon.hlc));
+  }
 }
 
 // What the source could not take itself is not in its rows either, so here as well it is to come from somebody else.

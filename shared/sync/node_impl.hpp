@@ -181,6 +181,7 @@ class Node::Impl {
   void go_on_copying();
   void take_copied(Peer& peer, HttpResponse response);
   void forget_truncates(Hlc horizon);
+  void came_with(const Copy& copy);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void settle_as_source(const Copy& copy, Hlc horizon);
   void end_table(Copy& copy);

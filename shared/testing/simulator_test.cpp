@@ -361,8 +361,8 @@ Plan copied(std::uint64_t seed, Switch also = nullptr) {
   return plan;
 }
 
-// What the original wrote was never shipped: a copy under the same identity had shipped a position with a higher number,
-// and the server counted that one as the original's (Core::gave).
+// What the original wrote was never shipped: a copy under the same identity had shipped a position with a higher
+// number, and the server counted that one as the original's (Core::gave).
 TEST(KeptSeeds, WhatACopyShipsHidesNothingOfTheOriginal) { EXPECT_EQ(run_plan(copied(167)).failure, ""); }
 
 // Two nodes differed: the original took a document in which rows had versions of its own that the copy had given, and
@@ -373,6 +373,18 @@ TEST(KeptSeeds, AnotherHistoryIsNoticedInADocument) { EXPECT_EQ(run_plan(copied(
 // without its birth, and the truncate still stood here (Node::Impl::forget_truncates).
 TEST(KeptSeeds, ATruncateThatHasSettledAtTheSourceKillsNothing) {
   EXPECT_EQ(run_plan(copied(1141, &Plan::truncates)).failure, "");
+}
+
+// A row was gone from a node that had come back: the delete of an older row under its number came once more with the
+// changes, and counted as one that had never been here, though the copy had been made after it (Node::Impl::came_with).
+TEST(KeptSeeds, WhatHadSettledBeforeTheCopyIsNotLate) {
+  Plan plan = Plan::random(106);
+  for (const Feature& feature : testing::features()) plan.*feature.on = false;
+  for (Switch kept :
+       {&Plan::integer_keys, &Plan::natural_keys, &Plan::uniques, &Plan::prepared, &Plan::crashes, &Plan::weather,
+        &Plan::races, &Plan::skew, &Plan::pull, &Plan::mixed, &Plan::full_disks, &Plan::backups})
+    plan.*kept = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
 }
 
 // Two nodes showed different rows under one number after a clock was set right: both had been written in one moment, of
