@@ -54,6 +54,7 @@ Plan Plan::small(std::uint64_t seed) {
   if (plan.hold) plan.merge = false;
   plan.proxies &= random.chance(300);
   if (!plan.integer_keys) plan.natural_keys = true;
+  plan.backups = random.chance(100);
   return plan;
 }
 
