@@ -183,6 +183,8 @@ MUTATIONS = [
              "Gone.H12d_AnHeirMovesTheLoserAndWhatRefersToIt"),
     Mutation("new-nodes-meet", "shared/sync/node_state.cpp", [("if (origin == self || meta.position != 0) continue;", "continue;")],
              "NewNodes.ThatMeetBeforeTheirCopiesAreHeard"),
+    Mutation("copy-of-removed", "shared/merge/match.cpp", [("bool ended = (context.behind || context.copy) && life.dead();", "bool ended = context.behind && life.dead();")],
+             "NewNodes.HandOnWhatWasRemovedBeforeTheyCame"),
     Mutation("behind-the-new", "shared/sync/node_state.cpp", [("if (!known.left && !known.node.empty() && known.node == member->second.node) next.push_back(other);", "(void)other, (void)known;")],
              "NodeStateTest.WhoIsBehindANewIncarnationIsNotGone"),
     Mutation("heir-of-references", "shared/sync/retention.cpp", [("  note_references_of_the_gone();\n}", "}")],

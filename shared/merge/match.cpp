@@ -30,8 +30,10 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
   }
   if (youngest) return youngest->birth;
   bool comes = (context.copy || context.take_unknown) && !life.dead() && life.has_values;
-  // Who takes up an older state may get the row itself from somebody else afterwards.
-  bool ended = context.behind && life.dead();
+  // Who takes up an older state may get the row itself from somebody else afterwards. And whoever copies hands on what
+  // its source did, so what had been removed there as well: a row stayed at a server that heard of it only by way of a
+  // new node, which had never had that row.
+  bool ended = (context.behind || context.copy) && life.dead();
   if ((comes || ended) && Version{} >= context.truncated) {
     *added = true;
     return Version{};

@@ -173,6 +173,36 @@ TEST_F(Membership, WhoWaitsForItsCopyIsNotCopiedFrom) {
   EXPECT_EQ(mesh.rows(2), 1u);
 }
 
+// match_settled.
+TEST(NewNodes, HandOnWhatWasRemovedBeforeTheyCame) {
+  NodePair mesh{3};
+  auto link = [&](std::size_t i, std::size_t j) {
+    std::string secret = std::to_string(i) + std::to_string(j);
+    mesh.add_server(i, j, secret), mesh.add_server(j, i, secret);
+  };
+  link(0, 1);
+  mesh.start();
+  mesh.run_for(1000);
+  mesh.write(0, "k", "v");
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.rows(1), 1u);
+  mesh.network.cut(0, 1, true), mesh.network.cut(1, 0, true);
+  mesh.stores[0]->begin_local();
+  mesh.stores[0]->remove("items", Row{Value::of_text("k")});
+  mesh.stores[0]->commit_local();
+  mesh.run_for(1000);
+  mesh.network.cut(1, 2, true), mesh.network.cut(2, 1, true);
+  link(0, 2), link(1, 2);
+  mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull"})");
+  mesh.run_for(10000);
+  mesh.network.cut(1, 2, false), mesh.network.cut(2, 1, false);
+  mesh.run_for(40000);
+  EXPECT_EQ(mesh.rows(1), 0u);
+  mesh.network.heal();
+  mesh.run_for(40000);
+  EXPECT_EQ(mesh.rows(1), 0u);
+}
+
 // NodeState::settle_up_to.
 TEST(NewNodes, ThatMeetBeforeTheirCopiesAreHeard) {
   NodePair mesh{4};
