@@ -189,6 +189,7 @@ class Core {
   void rename_window(const Renewal& renewal, std::int64_t sequence);  // of its record; 0: it is made now
   void take_renewal(PackedReader& in, std::int64_t sequence);
   void close_origin(NodeState& next, Renewal& renewal);
+  Hlc newest_renamed(const Renewal& renewal);
   void fold(const LogEntry& entry, Batch& batch);
   Hlc given_anew(Hlc given);
   std::map<Hlc, Hlc> given_anew_;  // by the version that the log has; of one cut

@@ -172,7 +172,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.members[renewal.after] = Member{becomes.node, becomes.name, false};
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
   OriginMeta& meta = next.metas[renewal.after];
-  meta = {Window::renamed_position, watermark, 0, {}, renewal.ahead.empty() ? 0 : renewal.floor + renewal.ahead.size()};
+  meta = {Window::renamed_position, watermark, 0, {}, newest_renamed(renewal)};
   meta.received = received();  // while a table waits, neither of the two says more than before
   meta.received[renewal.before] = next.metas[renewal.before].watermark;
   meta.horizon = next.parked.empty() ? next.horizon(watermark) : confirmed;
@@ -191,6 +191,19 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   given_ = {{state.applied[state.self].number, {state.applied[state.self].tag, 0}}};
   log('w', "this node is a new incarnation: " + to_hex(renewal.after) + " instead of " + to_hex(renewal.before));
   load_config();
+}
+
+// Symptom: a node whose clock had been set right took itself for one that was put back to an older state. Mechanism:
+// what it had written below the floor, and nobody had yet, is the new incarnation's with the versions that it had; but
+// it said of itself that it had written nothing so far, and then others had something newer of it. Mend: this is its
+// newest.
+Hlc Core::newest_renamed(const Renewal& renewal) {
+  if (!renewal.ahead.empty()) return renewal.floor + renewal.ahead.size();
+  Hlc newest = 0;
+  for (const Batch& batch : window.batches())
+    if (batch.ends.size() == 1 && batch.ends[0].first == renewal.before && batch.newest > renewal.fork)
+      newest = std::max(newest, batch.newest);
+  return newest;
 }
 
 void Core::rebase(Hlc floor) {

@@ -397,5 +397,11 @@ TEST(KeptSeeds, ANewIncarnationStandsWhereTheOldOneStood) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// Core::newest_renamed: what was written below the floor, and nobody had yet.
+TEST(KeptSeeds, WhatWasWrittenBeforeAWrongTimeIsKnownAsItsOwn) {
+  Outcome outcome = run_plan(Plan::small(4817));
+  EXPECT_EQ(outcome.failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
