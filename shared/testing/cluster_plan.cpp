@@ -35,6 +35,8 @@ Plan Plan::random(std::uint64_t seed) {
   plan.filters = random.chance(200);
   plan.late = random.chance(150);
   plan.links = random.chance(150);
+  plan.joins = random.chance(100);
+  plan.leaves = random.chance(100);
   return plan;
 }
 
@@ -48,9 +50,7 @@ Plan Plan::small(std::uint64_t seed) {
   plan.transactions = 3 + static_cast<unsigned>(random.below(10));
   plan.rest_ms = 4000;
   for (const Feature& feature : features()) plan.*feature.on = random.chance(300);
-  for (bool Plan::*seldom :
-       {&Plan::backups, &Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks, &Plan::filters, &Plan::clones})
-    plan.*seldom = false;
+  for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::filters, &Plan::clones}) plan.*seldom = false;
   if (plan.hold) plan.merge = false;
   plan.proxies &= random.chance(300);
   if (!plan.integer_keys) plan.natural_keys = true;
