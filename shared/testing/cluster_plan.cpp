@@ -36,7 +36,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.late = random.chance(150);
   plan.links = random.chance(150);
   plan.joins = random.chance(100);
-  plan.leaves = random.chance(100);
+  plan.leaves = random.chance(100) && !plan.joins;
   return plan;
 }
 
