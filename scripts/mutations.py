@@ -116,6 +116,8 @@ MUTATIONS = [
                "awaited_[{table.id, {}, birth}] = {{moved.key, moved.birth, moved.values}}"),
               ("core_.awaited_moves.find({table.id, item.key, life.birth})", "core_.awaited_moves.find({table.id, {}, life.birth})")],
              "Holes.H12a_RowsThatMoveTogetherAreToldApart"),
+    Mutation("given-anew-waits", "shared/sync/core_history.cpp", [("std::max(open_batch.newest, given_anew(entry.hlc));", "std::max(open_batch.newest, entry.hlc);")],
+             "KeptSeeds.WhatWasGivenAnewAndWaitsIsKnownAfterACrash"),
     Mutation("H12b", "shared/sync/applier_keys.cpp",
              [("  follow_references(table, moved, to, birth, planned || (target && target->in_table));", "")],
              "Holes.H12b_WhoMadeAChildOfTheLoserTakesItAlong"),

@@ -254,7 +254,7 @@ void Core::load_history() {
         Entry* known = window.find(entry.table, entry.key);
         if (known && known->side_stored && sequence <= static_cast<std::int64_t>(known->mark)) {
           open_batch.entries.push_back(known);
-          open_batch.newest = std::max(open_batch.newest, entry.hlc);
+          open_batch.newest = std::max(open_batch.newest, given_anew(entry.hlc));  // as the cut gave it
           return;
         }
         replaying_ = sequence;

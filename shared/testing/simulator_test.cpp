@@ -403,5 +403,10 @@ TEST(KeptSeeds, WhatWasWrittenBeforeAWrongTimeIsKnownAsItsOwn) {
   EXPECT_EQ(outcome.failure, "");
 }
 
+// A node stood still after a crash and said that it had been put back to an older state: a prepared transaction had
+// been given a new version when it was read, and one of its rows waited, so the batch had the old version when the
+// history was loaded; nobody knew any more what the others had been told (Core::load_history).
+TEST(KeptSeeds, WhatWasGivenAnewAndWaitsIsKnownAfterACrash) { EXPECT_EQ(run_plan(Plan::random(340558)).failure, ""); }
+
 }  // namespace
 }  // namespace rowmesh::testing
