@@ -134,6 +134,8 @@ void Applier::note_late_origins() {
   late_tables_.clear();
   if (header_.kind != DocumentKind::changes) return;
   auto note = [&](Origin origin) {
+    // G stands still until all that a closed one did is everywhere (NodeState::awaits_what_was_closed).
+    if (state_.closed(origin)) return;
     Hlc come = origin == state_.self ? ~Hlc{0} : state_.come(origin);
     if (come < state_.prune_horizon) late_[origin] = come;
   };
