@@ -113,7 +113,9 @@ class Core {
   }
   // The newest of our versions that other histories of this origin may have as well.
   Hlc last_shared() const {
-    Hlc found = state.found ? std::max(state.found->newest, std::min(state.found->unread, state.lost)) : 0;
+    // A backup that was made before a confirmation was on disk has an earlier start's end of the history.
+    Hlc unsure = state.found ? std::max(state.found->unread, newest_at_start) : 0;
+    Hlc found = state.found ? std::max(state.found->newest, std::min(unsure, state.lost)) : 0;
     return std::max(state.confirmed, found);
   }
   // The watermarks of the others up to which everything is here; what was announced before, while a table's changes
