@@ -46,7 +46,7 @@ class Window {
   Hlc newest_after(const std::map<Origin, PositionNumber>& from) const;  // of all that gather() looks at; 0: nothing
 
   // Forgets what is settled below G (model 1.5). Reports per origin how far its log is gone now.
-  // `keep`: this batch, and what came after it, is kept for now.
+  // `keep`: true for a batch that somebody still needs; it stays, and so do those that came after it.
   void prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned,
              const std::function<bool(const Batch&)>& keep = nullptr);
   // T of this table is settled: the lives that it killed go.

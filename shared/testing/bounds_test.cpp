@@ -15,8 +15,7 @@ namespace {
 // too many of those the log is not read on; what was committed stays there, and goes out when there is room.
 TEST(Bounds, PositionsThatCannotBeWrittenDoNotGather) {
   NodePair nodes;
-  nodes.add_server(0, 1, "secret");
-  nodes.add_server(1, 0, "secret");
+  nodes.link(0, 1);
   nodes.start();
   nodes.run_for(3000);
   bool full = true;

@@ -30,6 +30,30 @@ class Younger : public LooseNodes {
   }
 };
 
+// Two rows under one number, of which B has moved the younger to number 2. C has it under the old number and has not
+// heard of the move; D has.
+class HalfHeard : public LooseNodes {
+ public:
+  HalfHeard() : LooseNodes(4, create_family) {
+    insert(0, "parent", parent(1, "older"));
+    pass(10);
+    insert(1, "parent", parent(1, "younger"));
+    ship(1, 2);
+    ship(0, 1);
+    settle(1);
+    ship(1, 3);
+  }
+  // What D itself has written.
+  Document of_the_fourth() { return make_since(3, applied(2), origin(3)); }
+  void expect(const char* parents, const char* listed_at_the_third) {
+    exchange_all();
+    for (std::size_t i = 0; i < size(); i++) EXPECT_EQ(rows(i, "parent"), parents) << i;
+    std::string listed;
+    for (auto& conflict : store(2).conflicts()) listed += conflict.loser;
+    EXPECT_NE(listed.find(listed_at_the_third), std::string::npos) << listed;
+  }
+};
+
 // The loser of a number is moved by its origin. What others wrote to it under the old number goes with it: the edit.
 TEST(Holes, H12a_WhoWroteToTheLoserCarriesItOver) {
   Younger lab;
@@ -49,17 +73,10 @@ TEST(Holes, H12a_ADeleteUnderTheOldNumberIsCarriedOver) {
 TEST(Holes, H12a_ARowStandsUnderOneNumberAtAnyTime) {
   for (int changed : {1, 2})
     for (bool restarted : {false, true}) {
-      LooseNodes lab(4, create_family);
-      lab.insert(0, "parent", parent(1, "older"));
-      lab.pass(10);
-      lab.insert(1, "parent", parent(1, "younger"));
-      lab.ship(1, 2);
-      lab.ship(0, 1);
-      lab.settle(1);
-      lab.ship(1, 3);
+      HalfHeard lab;
       if (restarted) lab.restart(3);
       lab.update(3, "parent", parent(changed, "edited"));
-      lab.deliver(lab.make_since(3, lab.applied(2), lab.origin(3)), 2);
+      lab.deliver(lab.of_the_fourth(), 2);
       EXPECT_EQ(lab.rows(2, "parent"), changed == 1 ? "1=edited 2=younger" : "1=older 2=edited") << restarted;
     }
 }
@@ -68,73 +85,40 @@ TEST(Holes, H12a_ARowStandsUnderOneNumberAtAnyTime) {
 // the move was heard of, so a person saw it under both, deleted it under the one and wrote to it under the
 // other; the delete was carried over, and what a node has written itself was not listed. Mend: it is.
 TEST(Holes, H12a_WhatACarriedDeleteTakesFromItsOwnNodeIsListed) {
-  LooseNodes lab(4, create_family);
-  lab.insert(0, "parent", parent(1, "older"));
-  lab.pass(10);
-  lab.insert(1, "parent", parent(1, "younger"));
-  lab.ship(1, 2);
-  lab.ship(0, 1);
-  lab.settle(1);
-  lab.ship(1, 3);
+  HalfHeard lab;
   lab.update(3, "parent", parent(2, "edited"));
-  lab.deliver(lab.numbers(lab.make_since(3, lab.applied(2), lab.origin(3)), 2, 2), 2);
+  lab.deliver(lab.numbers(lab.of_the_fourth(), 2, 2), 2);
   ASSERT_EQ(lab.rows(2, "parent"), "1=younger 2=edited");
   lab.write(2, [](MemoryStore& store) {
     store.remove("parent", Row{Value::of_integer(1)});
     store.update("parent", Row{Value::of_integer(2)}, parent(2, "kept?"));
   });
-  lab.exchange_all();
-  for (std::size_t i = 0; i < lab.size(); i++) EXPECT_EQ(lab.rows(i, "parent"), "1=older") << i;
-  std::string listed;
-  for (auto& conflict : lab.store(2).conflicts()) listed += conflict.loser;
-  EXPECT_NE(listed.find("kept?"), std::string::npos) << listed;
+  lab.expect("1=older", "kept?");
 }
 
 // Symptom: a value was lost without a trace. Mechanism: an edit that was carried over to the new number got a new
 // version, so it won over what somebody else had written under that number later. Mend: of the two edits the later
 // wins.
 TEST(Holes, H12a_WhatIsCarriedDoesNotWinOverLaterEdits) {
-  LooseNodes lab(4, create_family);
-  lab.insert(0, "parent", parent(1, "older"));
-  lab.pass(10);
-  lab.insert(1, "parent", parent(1, "younger"));
-  lab.ship(1, 2);
-  lab.ship(0, 1);
-  lab.settle(1);
-  lab.ship(1, 3);
+  HalfHeard lab;
   lab.update(2, "parent", parent(1, "earlier edit"));
   lab.pass(10);
   lab.update(3, "parent", parent(2, "later edit"));
-  lab.deliver(lab.make_since(3, lab.applied(2), lab.origin(3)), 2);
-  lab.exchange_all();
-  for (std::size_t i = 0; i < lab.size(); i++) EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=later edit") << i;
-  std::string listed;
-  for (auto& conflict : lab.store(2).conflicts()) listed += conflict.loser;
-  EXPECT_NE(listed.find("earlier edit"), std::string::npos) << listed;
+  lab.deliver(lab.of_the_fourth(), 2);
+  lab.expect("1=older 2=later edit", "earlier edit");
 }
 
 // Symptom: a value was lost without a trace. Mechanism: the row showed under both numbers, and somebody who saw what
 // had been written under the new one wrote to the old one; that won when it was carried over, and was taken for the
 // work of one who had seen what it replaced. He had, in another row. Mend: it is listed.
 TEST(Holes, H12a_WhatACarriedEditReplacesIsListed) {
-  LooseNodes lab(4, create_family);
-  lab.insert(0, "parent", parent(1, "older"));
-  lab.pass(10);
-  lab.insert(1, "parent", parent(1, "younger"));
-  lab.ship(1, 2);
-  lab.ship(0, 1);
-  lab.settle(1);
-  lab.ship(1, 3);
+  HalfHeard lab;
   lab.update(3, "parent", parent(2, "replaced"));
-  lab.deliver(lab.numbers(lab.make_since(3, lab.applied(2), lab.origin(3)), 2, 2), 2);
+  lab.deliver(lab.numbers(lab.of_the_fourth(), 2, 2), 2);
   ASSERT_EQ(lab.rows(2, "parent"), "1=younger 2=replaced");
   lab.pass(10);
   lab.update(2, "parent", parent(1, "later edit"));
-  lab.exchange_all();
-  for (std::size_t i = 0; i < lab.size(); i++) EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=later edit") << i;
-  std::string listed;
-  for (auto& conflict : lab.store(2).conflicts()) listed += conflict.loser;
-  EXPECT_NE(listed.find("replaced"), std::string::npos) << listed;
+  lab.expect("1=older 2=later edit", "replaced");
 }
 
 // Symptom: of what was written to several rows that moved at once, only one row's came to its new number; a delete did
@@ -258,9 +242,6 @@ TEST(Holes, H12b_ANoteOutlivesTheWaitOfItsTable) {
   constexpr std::size_t older = 0, here = 1, mover = 2;
   NodePair chain(3);
   for (auto& store : chain.stores) create_family(*store);
-  auto link = [&](std::size_t one, std::size_t other) {
-    chain.add_server(one, other, "secret"), chain.add_server(other, one, "secret");
-  };
   auto insert = [&](std::size_t at, const char* table, const Row& row) {
     chain.stores[at]->begin_local();
     chain.stores[at]->insert(table, row);
@@ -269,8 +250,8 @@ TEST(Holes, H12b_ANoteOutlivesTheWaitOfItsTable) {
   auto name_column = [&](const char* name) {
     chain.stores[here]->alter_table("parent", [&](Table& table) { table.columns[1].name = name; });
   };
-  link(here, mover);
-  link(here, older);
+  chain.link(here, mover);
+  chain.link(here, older);
   WithoutDocuments deaf_to_the_older(chain, here, older), deaf_to_the_mover(chain, here, mover),
       deaf_to_here(chain, mover, here);
   chain.start();

@@ -176,11 +176,7 @@ TEST_F(Membership, WhoWaitsForItsCopyIsNotCopiedFrom) {
 // match_settled.
 TEST(NewNodes, HandOnWhatWasRemovedBeforeTheyCame) {
   NodePair mesh{3};
-  auto link = [&](std::size_t i, std::size_t j) {
-    std::string secret = std::to_string(i) + std::to_string(j);
-    mesh.add_server(i, j, secret), mesh.add_server(j, i, secret);
-  };
-  link(0, 1);
+  mesh.link(0, 1);
   mesh.start();
   mesh.run_for(1000);
   mesh.write(0, "k", "v");
@@ -192,7 +188,7 @@ TEST(NewNodes, HandOnWhatWasRemovedBeforeTheyCame) {
   mesh.stores[0]->commit_local();
   mesh.run_for(1000);
   mesh.network.cut(1, 2, true), mesh.network.cut(2, 1, true);
-  link(0, 2), link(1, 2);
+  mesh.link(0, 2), mesh.link(1, 2);
   mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull"})");
   mesh.run_for(10000);
   mesh.network.cut(1, 2, false), mesh.network.cut(2, 1, false);
@@ -206,20 +202,16 @@ TEST(NewNodes, HandOnWhatWasRemovedBeforeTheyCame) {
 // NodeState::settle_up_to.
 TEST(NewNodes, ThatMeetBeforeTheirCopiesAreHeard) {
   NodePair mesh{4};
-  auto link = [&](std::size_t i, std::size_t j) {
-    std::string secret = std::to_string(i) + std::to_string(j);
-    mesh.add_server(i, j, secret), mesh.add_server(j, i, secret);
-  };
   WithoutDocuments second(mesh, 2, 3), third(mesh, 3, 2);  // as one that is still copying
   mesh.handlers[2] = &second, mesh.handlers[3] = &third;
-  link(0, 1);
+  mesh.link(0, 1);
   mesh.start();
   mesh.run_for(1000);
   mesh.write(0, "old", "v");
   mesh.run_for(10000);
-  link(2, 3);
+  mesh.link(2, 3);
   mesh.run_for(3000);
-  link(0, 2), link(1, 3);
+  mesh.link(0, 2), mesh.link(1, 3);
   mesh.run_for(1000);
   mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull"})");
   mesh.stores[3]->request("copy", R"({"server":"node1","direction":"pull"})");

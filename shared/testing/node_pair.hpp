@@ -42,6 +42,12 @@ class NodePair {
     return stores[at]->add_server(server);
   }
 
+  // Each has the other as a server.
+  void link(std::size_t one, std::size_t other) {
+    std::string secret = std::to_string(one) + std::to_string(other);
+    add_server(one, other, secret), add_server(other, one, secret);
+  }
+
   void start() {
     for (std::size_t i = 0; i < stores.size(); i++) {
       nodes.push_back(std::make_unique<Node>(

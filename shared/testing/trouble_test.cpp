@@ -11,8 +11,7 @@ namespace {
 // each step takes back only its own trouble.
 TEST(Trouble, WhatFailsForGoodIsInTheStatusUntilItWorks) {
   NodePair nodes;
-  nodes.add_server(0, 1, "secret");
-  nodes.add_server(1, 0, "secret");
+  nodes.link(0, 1);
   nodes.start();
   nodes.run_for(3000);
   bool broken = true;
