@@ -4,7 +4,7 @@ import sys
 import unittest
 
 from compare import differences
-from nodes import PostgresNode, PostgresServer, SqliteNode, link, wait_linked  # noqa: F401
+from nodes import PostgresNode, PostgresServer, SqliteNode, link, published, wait_linked  # noqa: F401
 from places import SetupError, built
 from waiting import NotYet, wait_until
 
@@ -76,6 +76,14 @@ class ClusterTest(unittest.TestCase):
         for left, right in pairs:
             link(left, right)
         wait_linked(pairs)
+
+    def write_alone(self, node, statement):
+        """What a node writes before it knows a server concerns nobody, once its worker has read it: a server that is added sooner still gets it."""
+        self.wait_for(lambda: published(node), lambda now: now and now["unsettled"] == 0, f"{node.name} has read its log")
+        captured = published(node)["captured"]
+        node.run(statement)
+        self.wait_for(lambda: published(node), lambda now: now["captured"] > captured and now["unsettled"] == 0,
+                      f"{node.name} is alone and settles all by itself")
 
     # ---- assertions
     def wait_equal(self, nodes, tables=None, timeout_s=60):

@@ -37,10 +37,9 @@ def server_state(node, server):
 
 
 def published(node):
-    """What the worker last told of itself, about once a second."""
-    if node.engine == "postgresql":
-        return json.loads(node.one("SELECT rowmesh.published_status()"))
-    return json.loads(node.one("SELECT status FROM rowmesh_published"))
+    """What the worker last told of itself, about once a second; None as long as it has told nothing."""
+    told = node.one("SELECT rowmesh.published_status()" if node.engine == "postgresql" else "SELECT max(status) FROM rowmesh_published")
+    return json.loads(told) if told else None
 
 
 def wait_streaming(node, *servers, timeout_s=30):
