@@ -116,6 +116,8 @@ MUTATIONS = [
                "awaited_[{table.id, {}, birth}] = {{moved.key, moved.birth, moved.values}}"),
               ("core_.awaited_moves.find({table.id, item.key, life.birth})", "core_.awaited_moves.find({table.id, {}, life.birth})")],
              "Holes.H12a_RowsThatMoveTogetherAreToldApart"),
+    Mutation("log-crossed", "shared/sync/core.hpp", [("    window.on_begin_lost = [this](Entry& entry) { keep_begin(entry); };\n", "")],
+             "Mechanisms.WhatTheLogCrossedIsKnownAfterARestart"),
     Mutation("closed-not-late", "shared/sync/applier.cpp", [("    if (state_.closed(origin)) return;\n", "")],
              "KeptSeeds.WhatAClosedIncarnationDidComesNoMore"),
     Mutation("given-anew-waits", "shared/sync/core_history.cpp", [("std::max(open_batch.newest, given_anew(entry.hlc));", "std::max(open_batch.newest, entry.hlc);")],

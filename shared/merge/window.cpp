@@ -137,6 +137,7 @@ void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned,
     for (Entry* entry : batch.entries) {
       entry->references--;
       // What came late is below the horizon already, and still to be handed on with the batch that it came in.
+      if (entry->references > 0 && entry->state.lives.size() > 1 && on_begin_lost) on_begin_lost(*entry);
       if (entry->references == 0 || late_until_ <= horizon) settle(*entry, horizon);
     }
     batches_.pop_front();

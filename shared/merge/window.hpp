@@ -68,6 +68,7 @@ class Window {
   std::list<Batch>& batches() { return batches_; }
   std::function<void(Entry&)> on_side_change;  // lives of an entry were forgotten that the side table still has
   std::function<void(Entry&)> on_erase;        // whoever keeps pointers to entries must let go of this one
+  std::function<void(Entry&)> on_begin_lost;   // a batch that made one of several lives is forgotten, the entry is not
 
  private:
   void index(Batch& added);

@@ -67,7 +67,9 @@ class Core {
  public:
   explicit Core(const NodeServices& services) : services(services), store(services.store) {
     window.on_side_change = [this](Entry& entry) { mark_side(entry); };
+    window.on_begin_lost = [this](Entry& entry) { keep_begin(entry); };
     window.on_erase = [this](Entry& entry) {
+      crossed_.erase(&entry);
       dirty_sides_.erase(&entry);
       sides_.erase(&entry);
       unreconciled.erase(&entry);
@@ -93,7 +95,7 @@ class Core {
   void write_pending(std::vector<HistoryRecord> more, const NodeState& state);
   void written();
   std::int64_t first_written() const { return first_written_; }  // what the last write_pending wrote begins here
-  bool pending() const { return !pending_.empty() || !dirty_sides_.empty(); }
+  bool pending() const { return !pending_.empty() || !dirty_sides_.empty() || !crossed_.empty(); }
   std::size_t unwritten() const { return pending_.size(); }  // records that wait for a write transaction
 
   // Throws Error; then nothing has changed. `request`: to be finished with it; 0: none.
@@ -202,6 +204,7 @@ class Core {
   void keep_late_references();
   void note_moves(TableId table, const Entry& entry);
   void forget_awaited();
+  void keep_begin(Entry& entry);
   bool waits(TableId table) const;
   bool notes_wait(const Batch& batch) const;
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
@@ -215,12 +218,13 @@ class Core {
   };
   std::vector<PendingRecord> pending_;
   EntrySet dirty_sides_, sides_;
+  EntrySet crossed_;  // what they have become must be in the history before it loses their begin
   std::vector<ConflictRow> pending_conflicts_;
   std::int64_t replaying_ = 0;  // the history record whose log entries are folded again
   bool cutting_ = false;        // not while the history is loaded: what was lost then is listed already
   std::map<Entry*, ColumnSet, ByKey> touched_sides_;   // during a cut: columns of side rows that changed here
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
-  Batch settling_;                                     // rows that leave the side table with it
+  Batch settling_;                                     // rows of which it writes what they have become
   std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
   // The history may lose its begin only after a state that has forgotten as much is on disk: a truncate that a restart
   // still knew would kill rows again of whose birth it does not know any more.

@@ -52,8 +52,11 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   for (Entry* entry : dirty_sides_) {
     if (!entry->side_stored || entry->state.kept_aside()) continue;
     settling_.entries.push_back(entry);
-    settling_.newest = std::max(settling_.newest, entry->state.newest().hlc);
   }
+  for (Entry* entry : crossed_)
+    if (!entry->state.kept_aside() && !(entry->side_stored && dirty_sides_.contains(entry)))
+      settling_.entries.push_back(entry);
+  for (Entry* entry : settling_.entries) settling_.newest = std::max(settling_.newest, entry->state.newest().hlc);
   if (settling_.newest != 0)
     for (HistoryRecord& record : applied_records(settling_, 0)) records.push_back(std::move(record));
   first_written_ = last_sequence_ + 1;
@@ -91,6 +94,7 @@ void Core::written() {
   for (const ConflictRow& conflict : pending_conflicts_) counters.conflicts_by_type[conflict.type]++;
   pending_conflicts_.clear();
   dirty_sides_.clear();
+  crossed_.clear();
   if (settling_.newest != 0) {
     settling_.sequence = first_written_;
     window.add_batch(std::move(settling_));
@@ -104,6 +108,19 @@ void Core::written() {
   stored_sides_.clear();
   for (auto& [entry, side] : stored) window.forget_if_empty(*entry);
   if (prune_to_ != 0 && writing_horizon_ >= prune_needs_) store.prune_history(std::exchange(prune_to_, 0));
+}
+
+// The log tells of a change that was made before a document brought a row of the same key, and was read only
+// afterwards. Read again without that document's record, it would be the last that happened to the key.
+void Core::keep_begin(Entry& entry) {
+  if (entry.state.kept_aside()) return;  // its side row has it
+  auto crosses = [&](const Life& came, Version change) {
+    return change.origin == state.self && change.hlc < came.applied_at;
+  };
+  for (const Life& came : entry.state.lives)
+    for (const Life& life : entry.state.lives)
+      if (&life != &came && (crosses(came, life.birth) || crosses(came, life.removed) || crosses(came, life.newest())))
+        crossed_.insert(&entry);
 }
 
 void Core::flush() {
