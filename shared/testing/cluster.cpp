@@ -174,9 +174,17 @@ void ClusterRun::settle() {
   outcome_.equal_ms = step_while(plan_.joins ? 260000 : 120000, [&] { return !difference().empty(); });
   // A row beside the table may be all that is not forgotten, or may wait for more: heartbeats tell.
   std::uint64_t sent = documents_sent(), quiet_since = now_ms_;
-  outcome_.forgotten_ms = step_while(plan_.joins ? 410000 : 270000, [&] {
+  std::uint64_t forgotten_at_most_ms = plan_.joins ? 410000 : 270000;
+  auto busy = [&] {
     if (std::exchange(sent, documents_sent()) != sent) quiet_since = now_ms_;
     return !at_rest() || now_ms_ < quiet_since + quiet_ms;
+  };
+  outcome_.forgotten_ms = step_while(forgotten_at_most_ms, busy);
+  // A request that was lost before the faults ended is given up in its time, up to 90 s after it was sent. Until then
+  // that line is silent, and looks like one at rest; then its node tries again, and says where it stands.
+  step_while(forgotten_at_most_ms, [&] {
+    bool still_busy = busy();
+    return still_busy || network_.waits_from_before_healing() || !all_streaming();
   });
   std::uint64_t rest = now_ms_ + plan_.rest_ms - healed;
   step_while(rest, [] { return true; });

@@ -110,6 +110,14 @@ bool ClusterRun::at_rest() const {
   return true;
 }
 
+bool ClusterRun::all_streaming() const {
+  for (std::size_t i : members())
+    if (nodes_[i]->node)
+      for (auto& server : nodes_[i]->node->status().servers)
+        if (server.state != "streaming") return false;
+  return true;
+}
+
 std::uint64_t ClusterRun::documents_sent() const {
   std::uint64_t sent = 0;
   for (std::size_t i : members())

@@ -108,6 +108,7 @@ class ClusterRun {
   void check();
   void check_rest();
   bool at_rest() const;
+  bool all_streaming() const;
   std::uint64_t documents_sent() const;
   void check_liveness();
 

@@ -1,8 +1,14 @@
 #include "shared/testing/simulated_network.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "shared/model/error.hpp"
 
 namespace rowmesh::testing {
+namespace {
+constexpr std::size_t looked_through_at = 64;
+}
 
 std::uint64_t SeededRandom::next() {
   std::uint64_t mixed = state_ += 0x9e3779b97f4a7c15;
@@ -63,6 +69,17 @@ void SimulatedNetwork::cut(std::size_t from, std::size_t to, bool is_cut) {
 void SimulatedNetwork::heal() {
   cuts_.clear();
   weather = Weather{};
+  from_before_healing_ = std::exchange(sent_, {});
+}
+
+bool SimulatedNetwork::unanswered(const std::weak_ptr<Exchange>& sent) const {
+  auto exchange = sent.lock();
+  return exchange && exchange->done && lives_.at(exchange->from) == exchange->senders_life;
+}
+
+bool SimulatedNetwork::waits_from_before_healing() const {
+  return std::any_of(from_before_healing_.begin(), from_before_healing_.end(),
+                     [this](auto& sent) { return unanswered(sent); });
 }
 
 std::uint64_t SimulatedNetwork::latency() {
@@ -109,6 +126,8 @@ void SimulatedNetwork::send(std::size_t from, const std::string& url_base, HttpR
   exchange->what = std::to_string(from) + ">" + std::to_string(exchange->to) + " " + request.method + " " +
                    request.path + (request.body ? " " + std::to_string(request.body->size()) : "");
   exchange->done = std::move(done);
+  if (sent_.size() >= looked_through_at) std::erase_if(sent_, [this](auto& sent) { return !unanswered(sent); });
+  sent_.push_back(exchange);
   HttpResponse silence;
   silence.error = "no answer in time";
   answer(exchange, silence, timeout_ms);

@@ -53,6 +53,9 @@ class SimulatedNetwork {
 
   // Requests of one node to another that are not answered yet.
   std::size_t most_open() const { return most_open_; }
+  // Of those that were on their way when it healed, is one without an answer still? If it was lost, its sender waits
+  // until its time is up.
+  bool waits_from_before_healing() const;
 
   std::uint64_t next_ms() const;  // time of the next event; ~0: none
   // Carries the next event out; returns the node that it happened at. Lets pass what the handler throws, after the
@@ -75,6 +78,7 @@ class SimulatedNetwork {
   void arrive(const std::shared_ptr<Exchange>& exchange, const HttpRequest& request, bool again);
   void answer(const std::shared_ptr<Exchange>& exchange, HttpResponse response, std::uint64_t delay_ms);
   std::uint64_t latency();
+  bool unanswered(const std::weak_ptr<Exchange>& sent) const;
   void add(std::uint64_t delay_ms, Event event);
   bool is_cut(std::size_t from, std::size_t to) const { return cuts_.count({from, to}) != 0; }
 
@@ -86,6 +90,7 @@ class SimulatedNetwork {
   std::map<std::pair<std::size_t, std::size_t>, std::size_t>
       open_;  // of what the sender has sent since it was attached
   std::size_t most_open_ = 0;
+  std::vector<std::weak_ptr<Exchange>> sent_, from_before_healing_;  // those that were answered go now and then
   std::map<std::size_t, std::unique_ptr<Client>> clients_;
   std::map<std::size_t, HttpHandler*> handlers_;
   std::map<std::size_t, std::uint64_t> lives_;  // how often each node was attached

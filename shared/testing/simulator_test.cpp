@@ -413,5 +413,12 @@ TEST(KeptSeeds, WhatWasGivenAnewAndWaitsIsKnownAfterACrash) { EXPECT_EQ(run_plan
 // had got the key since (Applier::note_late_origins).
 TEST(KeptSeeds, WhatAClosedIncarnationDidComesNoMore) { EXPECT_EQ(run_plan(Plan::small(2000003489)).failure, ""); }
 
+// One node's first greeting had been lost before the faults ended, and was given up when all seemed at rest; so the two
+// met while nothing was to travel any more (SimulatedNetwork::waits_from_before_healing).
+TEST(KeptSeeds, WhoWaitsForALostAnswerIsNotAtRest) {
+  Plan plan = Plan::small(3000079984).without({&Plan::backups, &Plan::joins, &Plan::leaves, &Plan::clocks});
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
