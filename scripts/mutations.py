@@ -116,6 +116,8 @@ MUTATIONS = [
                "awaited_[{table.id, {}, birth}] = {{moved.key, moved.birth, moved.values}}"),
               ("core_.awaited_moves.find({table.id, item.key, life.birth})", "core_.awaited_moves.find({table.id, {}, life.birth})")],
              "Holes.H12a_RowsThatMoveTogetherAreToldApart"),
+    Mutation("former-life", "shared/merge/match.cpp", [("  if (!late && ended_before_another(life, all, state, context)) return std::nullopt;\n", "")],
+             "Holes.H4_ALaterDeleteOfAFormerLifeHitsThatOneOnly"),
     Mutation("log-crossed", "shared/sync/core.hpp", [("    window.on_begin_lost = [this](Entry& entry) { keep_begin(entry); };\n", "")],
              "Mechanisms.WhatTheLogCrossedIsKnownAfterARestart"),
     Mutation("closed-not-late", "shared/sync/applier.cpp", [("    if (state_.closed(origin)) return;\n", "")],

@@ -16,6 +16,17 @@ bool follows_another(const IncomingLife& life, std::span<const IncomingLife> all
   return std::any_of(all.begin(), all.end(), [&](const IncomingLife& other) { return other.birth < life.birth; });
 }
 
+// Of several old lives that a document names, the one that goes on is what settled here. That another one ended is
+// settled as well, though the document tells of a later end of it, by somebody who had not heard of the first.
+bool ended_before_another(const IncomingLife& life, std::span<const IncomingLife> all, const RowState& state,
+                          const MergeContext& context) {
+  auto settled_here = [&](const IncomingLife& other) {
+    return &other != &life && !other.dead() && other.birth.hlc <= context.prune_horizon &&
+           !(other.birth < context.sender_truncated) && (other.birth.settled() || !state.find(other.birth));
+  };
+  return life.dead() && std::any_of(all.begin(), all.end(), settled_here);
+}
+
 // The sender knows the life only as "settled". Which of mine is it? One that the sender may have settled.
 std::optional<Version> match_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
                                      const MergeContext& context, bool* added) {
@@ -61,6 +72,7 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   if (life.birth < context.sender_truncated) return std::nullopt;
   // One that comes late may have been carried here by hand meanwhile: with the table as it was dumped and read in.
   bool late = context.comes_late(life.birth);
+  if (!late && ended_before_another(life, all, state, context)) return std::nullopt;
   if (state.find(Version{}) && !(late && follows_another(life, all))) return Version{};
   *added = late;
   if (late) return life.birth;
