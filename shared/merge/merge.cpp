@@ -63,8 +63,15 @@ class Merger {
       lives_.push_back(std::move(working));
     }
     // A local change that was made while its row's death arrived: the row still stands in the table.
-    for (const Working& working : lives_)
-      if (!working.was_alive && working.life.in_table) list_dead(working, killer_of(working.life), nullptr);
+    for (const Working& working : lives_) {
+      if (working.was_alive || !working.life.in_table) continue;
+      // Symptom: a row of a transaction that had been prepared before a truncate was heard of, and was committed after
+      // it, was in no list. Mechanism: it was shipped as dead before its turn to be taken out of the table, and when
+      // that came, the one who had truncated had answered that he has it. Mend: he had not seen it when he truncated,
+      // and has never got its values.
+      Version killer = killer_of(working.life);
+      list_dead(working, killer, nullptr, killer == context.truncated);
+    }
   }
 
   bool merge(std::span<IncomingLife> incoming) {
@@ -273,13 +280,15 @@ class Merger {
   }
 
   // Columns of a dead life that its killer had not seen. `known`: versions that were listed when the life died.
-  void list_dead(const Working& working, Version killer, const ColumnVersions* known) {
+  // `all_unseen`: whatever he says by now.
+  void list_dead(const Working& working, Version killer, const ColumnVersions* known, bool all_unseen = false) {
     ColumnSet lost;
     Version newest;
     for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
       auto column = static_cast<ColumnIndex>(i);
       Version version = working.life.columns.of(column);
-      if (context_.had_seen(killer, version) || (known && known->of(column) == version)) continue;
+      bool seen = !all_unseen && context_.had_seen(killer, version);
+      if (seen || (known && known->of(column) == version)) continue;
       lost.add(column);
       newest = std::max(newest, version);
     }
