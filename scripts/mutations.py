@@ -278,6 +278,10 @@ MUTATIONS = [
              "NodeStateTest.NothingIsConfirmedBeforeAllHaveSpokenOfANewIncarnation"),
     Mutation("closed-followed", "shared/sync/node_state.cpp", [("if (followed || known", "if ((false && followed) || known")],
              "NodeStateTest.WhoIsFollowedIsClosedWhoeverSaysSo"),
+    Mutation("copied-two-lives", "shared/merge/match.cpp", [("!settled_is_an_older_one(state, life, all, context)) return", "(!settled_is_an_older_one(state, life, all, context) || true)) return")],
+             "MergeAdopted.OfTwoLivesOfTheSourceOneIsTheRowThatIsHere"),
+    Mutation("truncated-late", "shared/merge/merge.cpp", [("bool seen = !all_unseen && context_", "(void)all_unseen;\n      bool seen = context_")],
+             "MergeTruncated.WhatWasCommittedAfterTheTruncateWasHeardOfIsListed"),
     # The mechanisms that everything rests on (docs/guarantees.md).
     Mutation("progress", "shared/sync/applier.cpp", [("  copy_ = copy;\n  Differences", "  copy_ = copy;" + AHEAD + "  Differences")],
              "Mechanisms.ProgressIsWrittenWithTheRows"),

@@ -27,6 +27,17 @@ bool ended_before_another(const IncomingLife& life, std::span<const IncomingLife
   return life.dead() && std::any_of(all.begin(), all.end(), settled_here);
 }
 
+// Symptom: a key that had two lives on one node had one on another, for ever. Mechanism: this node came to forget the
+// birth of the one that it had, at the begin of a copy; the copy named both, which the source never forgets as long as
+// there are two, and either was taken for the row that is here. Mend: only one of them is, the oldest.
+bool settled_is_an_older_one(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
+                             const MergeContext& context) {
+  return std::any_of(all.begin(), all.end(), [&](const IncomingLife& other) {
+    if (!(other.birth < life.birth) || (other.dead() && context.forgotten(other.death()))) return false;
+    return other.birth.settled() || !(state.find(other.birth) || other.birth < context.sender_truncated);
+  });
+}
+
 // The sender knows the life only as "settled". Which of mine is it? One that the sender may have settled.
 std::optional<Version> match_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
                                      const MergeContext& context, bool* added) {
@@ -63,7 +74,7 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   // A row of a copy that was taken before, when its source had settled it; a restart may undo that.
   bool old = life.birth.hlc <= context.prune_horizon;
   bool again = context.copy && old && !(life.birth < context.sender_truncated);
-  if (again && state.find(Version{})) return Version{};
+  if (again && state.find(Version{}) && !settled_is_an_older_one(state, life, all, context)) return Version{};
   if (!old || context.copy) {
     *added = true;
     return life.birth;

@@ -262,5 +262,61 @@ TEST(MergeAdopted, ALifeThatEndedAtTheSourceEndedAsItSays) {
   EXPECT_EQ(settled.lives.at(0).removed, (Version{200, 1}));
 }
 
+// Symptom: a row that a prepared transaction had made was nowhere, and in no list. Mechanism: a truncate was heard of
+// before that transaction was committed, so the row was shipped as dead; when it was taken out of the table, whoever
+// had truncated had answered that he has all of it. Mend: what a truncate killed before it was seen here was seen by
+// nobody (Merger::list_dead).
+TEST(MergeTruncated, WhatWasCommittedAfterTheTruncateWasHeardOfIsListed) {
+  Table table = rowmesh::table(false);
+  MergeContext context{.table = table, .prune_horizon = 10};
+  context.truncated = {100, 2};
+  context.had_seen = [](Version, Version) { return true; };
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  RowState state;
+  Life life(Version{50, 1});
+  life.removed = context.truncated;
+  state.lives.push_back(std::move(life));
+  Row values(columns, Value::of_text("x"));
+  merge_lives(state, {}, values, context, losses, desired);
+  EXPECT_FALSE(desired);
+  ASSERT_EQ(losses.size(), 1u);
+  EXPECT_EQ(losses[0].loser.view()[1].text, "x");
+}
+
+// Symptom: "side rows of 0 and 1: 3 merged 'bob' |": a key with two lives on the source had one where a copy of it had
+// been adopted. (match.cpp, settled_is_an_older_one)
+TEST(MergeAdopted, OfTwoLivesOfTheSourceOneIsTheRowThatIsHere) {
+  Table table = rowmesh::table(false);
+  MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 100};
+  context.copy = true;
+  context.adopted = {100, 9};
+  context.had_seen = [](Version, Version) { return true; };
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  auto lives_of = [&](std::vector<Version> births, Version first_removed) {
+    RowState state;
+    state.lives.emplace_back();
+    Row here(columns, Value::of_text("here")), there(columns, Value::of_text("there"));
+    std::vector<IncomingLife> lives(births.size());
+    for (std::size_t i = 0; i < births.size(); i++) {
+      lives[i].birth = births[i];
+      lives[i].columns.base = births[i];
+      if (i == 0) lives[i].removed = first_removed;
+      lives[i].has_values = !lives[i].dead();
+      if (lives[i].has_values) lives[i].values = there;
+    }
+    merge_lives(state, lives, here, context, losses, desired);
+    std::vector<Version> after;
+    for (const Life& life : state.lives) after.push_back(life.birth);
+    return after;
+  };
+  Version older{50, 1}, younger{60, 2};
+  EXPECT_EQ(lives_of({older, younger}, {}), (std::vector<Version>{{}, younger}));
+  EXPECT_EQ(lives_of({{}, younger}, {}), (std::vector<Version>{{}, younger}));
+  EXPECT_EQ(lives_of({younger}, {}), (std::vector<Version>{{}}));
+  EXPECT_EQ(lives_of({older, younger}, {70, 1}), (std::vector<Version>{{}}));  // which is the younger one, then
+}
+
 }  // namespace
 }  // namespace rowmesh
