@@ -282,6 +282,8 @@ MUTATIONS = [
              "MergeAdopted.OfTwoLivesOfTheSourceOneIsTheRowThatIsHere"),
     Mutation("truncated-late", "shared/merge/merge.cpp", [("bool seen = !all_unseen && context_", "(void)all_unseen;\n      bool seen = context_")],
              "MergeTruncated.WhatWasCommittedAfterTheTruncateWasHeardOfIsListed"),
+    Mutation("renewed-servers", "shared/sync/core_identity.cpp", [("meta.servers = next.metas[renewal.before].servers;", "")],
+             "Membership.ANewIncarnationTakesNobodyOut"),
     # The mechanisms that everything rests on (docs/guarantees.md).
     Mutation("progress", "shared/sync/applier.cpp", [("  copy_ = copy;\n  Differences", "  copy_ = copy;" + AHEAD + "  Differences")],
              "Mechanisms.ProgressIsWrittenWithTheRows"),

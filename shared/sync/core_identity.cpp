@@ -173,6 +173,10 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
   OriginMeta& meta = next.metas[renewal.after];
   meta = {Window::renamed_position, watermark, 0, {}, newest_renamed(renewal)};
+  // Symptom: a row stood under two numbers. Mechanism: the first greeting of a new incarnation named no servers, so
+  // those behind it counted as gone on its other sides, and what they moved there was moved in their place as well.
+  // Mend: it has the servers that it had.
+  meta.servers = next.metas[renewal.before].servers;
   meta.received = received();  // while a table waits, neither of the two says more than before
   meta.received[renewal.before] = next.metas[renewal.before].watermark;
   meta.horizon = next.parked.empty() ? next.horizon(watermark) : confirmed;

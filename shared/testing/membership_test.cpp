@@ -100,6 +100,35 @@ TEST_F(Membership, WhoIsLinkedGetsWhatADeadHubOwedIt) {
   EXPECT_EQ(unsettled(1), 0u);
 }
 
+// Sees who is named as a server of a node that greets.
+class Spy : public WithoutDocuments {
+ public:
+  using WithoutDocuments::WithoutDocuments;
+  HttpResponse handle(const HttpRequest& request) override {
+    if (request.path == "/rowmesh/v1/hello") greetings.push_back(request.query);
+    return nodes.nodes[at]->handle(request);
+  }
+  std::vector<std::string> greetings;
+};
+
+// Symptom: a row stood under two numbers after a database in the middle had been copied. Mechanism: as a new
+// incarnation it greeted its servers before it had said anew whom it has, so those behind it counted as gone, and what
+// they had made was moved in their place. Mend: it has the servers that it had (Core::renew).
+TEST_F(Membership, ANewIncarnationTakesNobodyOut) {
+  Spy spy(mesh, 1, 0);
+  mesh.handlers[1] = &spy;
+  for (std::size_t leaf : {1u, 2u}) mesh.add_server(0, leaf, "secret"), mesh.add_server(leaf, 0, "secret");
+  mesh.start();
+  mesh.run_for(5000);
+  spy.greetings.clear();
+  mesh.stores[0]->request("new_identity", "restored");
+  mesh.run_for(2000);
+  ASSERT_NE(mesh.stores[0]->identity().origin, 100u);
+  ASSERT_FALSE(spy.greetings.empty());
+  for (const std::string& greeting : spy.greetings)
+    EXPECT_NE(greeting.find(to_hex(Origin{102})), greeting.npos) << greeting;
+}
+
 // Symptom: a row that was deleted stayed at a new node, or a row under a number of two did. Mechanism: what has settled
 // at the source is copied without versions, and the new node took the same life for another one when somebody who had
 // not forgotten yet named it by its birth. Mend: what has settled at the source has settled at its new member.
