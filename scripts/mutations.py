@@ -284,6 +284,8 @@ MUTATIONS = [
              "MergeTruncated.WhatWasCommittedAfterTheTruncateWasHeardOfIsListed"),
     Mutation("renewed-servers", "shared/sync/core_identity.cpp", [("meta.servers = next.metas[renewal.before].servers;", "")],
              "Membership.ANewIncarnationTakesNobodyOut"),
+    Mutation("seen-later", "shared/sync/node_state.cpp", [("return loser.hlc <= winner.hlc;", "return true;")],
+             "NodeStateTest.NobodyHasSeenWhatItsOriginWroteLater"),
     # The mechanisms that everything rests on (docs/guarantees.md).
     Mutation("progress", "shared/sync/applier.cpp", [("  copy_ = copy;\n  Differences", "  copy_ = copy;" + AHEAD + "  Differences")],
              "Mechanisms.ProgressIsWrittenWithTheRows"),

@@ -152,7 +152,11 @@ void NodeState::judge_members() {
 }
 
 bool NodeState::had_seen(Version winner, Version loser) const {
-  if (loser.settled() || loser.origin == winner.origin) return true;
+  if (loser.settled()) return true;
+  // Symptom: an edit was lost without a trace while a copy of its database ran as well. Mechanism: the copy had removed
+  // the row, under the same origin, and whoever had both took the edit for one that the remover had made itself. Mend:
+  // nobody has seen what it writes later.
+  if (loser.origin == winner.origin) return loser.hlc <= winner.hlc;
   auto meta = metas.find(winner.origin);
   if (meta == metas.end()) return false;
   auto seen = meta->second.received.find(loser.origin);

@@ -44,6 +44,14 @@ TEST(NodeStateTest, AHorizonFromBeforeAMemberWasMetDoesNotCoverIt) {
   EXPECT_EQ(state.prune_horizon, 40u);
 }
 
+// Two that run under one identity: the one had removed the row before the other one edited it.
+TEST(NodeStateTest, NobodyHasSeenWhatItsOriginWroteLater) {
+  NodeState state = three_members();
+  EXPECT_TRUE(state.had_seen({150, 2}, {140, 2}));
+  EXPECT_FALSE(state.had_seen({140, 2}, {150, 2}));
+  EXPECT_TRUE(state.had_seen({150, 2}, {}));
+}
+
 TEST(NodeStateTest, RemembersWhatWasWithheld) {
   NodeState state = three_members();
   state.servers[7].node = "a node";
