@@ -116,13 +116,6 @@ Plan put_back(std::uint64_t seed, std::size_t nodes, std::initializer_list<Switc
   return plan;
 }
 
-// With everything else that the seed asks for.
-Plan put_back_amid_all(std::uint64_t seed) {
-  Plan plan = as_of(&Plan::filters, seed).without({&Plan::links, &Plan::joins, &Plan::leaves, &Plan::clocks});
-  plan.backups = true;
-  return plan;
-}
-
 // A node loses what it did since its backup, while the others go on; it does what its status asks for.
 TEST(Simulator, OlderStatesPutBack) {
   for (std::uint64_t seed = 1; seed <= 60; seed++) {
@@ -332,24 +325,6 @@ TEST(KeptSeeds, ARestoredNodeThatReachesNobodyNotices) {
   EXPECT_EQ(run_plan(put_back(499, 2, {&Plan::integer_keys, &Plan::natural_keys, &Plan::pull})).failure, "");
 }
 
-// Rows were on some nodes only, and none came to rest. A server that had seen nothing of the lost life took changes of
-// the restored node under the old incarnation's positions, which hid those of the lost life from all who had the others
-// (Node::Impl::hand_on_again).
-TEST(KeptSeeds, OfTwoHistoriesOfOneIncarnationNoneIsHidden) {
-  for (std::uint64_t seed : {124, 178, 573}) EXPECT_EQ(run_plan(put_back_amid_all(seed)).failure, "") << seed;
-}
-
-// Rows travelled for ever: two servers that had left out a table waited for what the lost life had written to it, which
-// nobody has any more (NodeState::caught_up).
-TEST(KeptSeeds, ATableWaitsForNothingThatIsLost) {
-  EXPECT_EQ(run_plan(put_back_amid_all(71)).failure, "");
-  EXPECT_EQ(run_plan(put_back_amid_all(95)).failure, "");
-}
-
-// A row that was written after the restore never left its node: it lay in a position with a number that the lost life
-// had given as well, after a restart of its own (Core::load_history).
-TEST(KeptSeeds, TwoRunsFromOneStateCountApart) { EXPECT_EQ(run_plan(put_back_amid_all(1433)).failure, ""); }
-
 // Two nodes, one of which is copied while it runs; nothing else happens, but for `also`.
 Plan copied(std::uint64_t seed, Switch also = nullptr) {
   Plan plan = Plan::small(seed);
@@ -384,16 +359,6 @@ TEST(KeptSeeds, WhatHadSettledBeforeTheCopyIsNotLate) {
        {&Plan::integer_keys, &Plan::natural_keys, &Plan::uniques, &Plan::prepared, &Plan::crashes, &Plan::weather,
         &Plan::races, &Plan::skew, &Plan::pull, &Plan::mixed, &Plan::full_disks, &Plan::backups})
     plan.*kept = true;
-  EXPECT_EQ(run_plan(plan).failure, "");
-}
-
-// Two nodes showed different rows under one number after a clock was set right: both had been written in one moment, of
-// which the origin decides, and the new incarnation stood on the other side of the other node
-// (Node::Impl::next_origin).
-TEST(KeptSeeds, ANewIncarnationStandsWhereTheOldOneStood) {
-  Plan plan = as_of(&Plan::filters, 96).without({&Plan::filters});
-  plan.nodes = 2;
-  plan.clocks = true;
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 

@@ -1,0 +1,116 @@
+// Two histories of one incarnation: a database that goes on from a state of before, and what it had done since. In
+// virtual time; with everything else breaking as well: rowmesh_sim --with backup.
+#include <gtest/gtest.h>
+
+#include "shared/testing/node_pair.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+class Histories : public ::testing::Test {
+ protected:
+  void cut(std::size_t one, std::size_t other, bool is_cut = true) {
+    mesh.network.cut(one, other, is_cut), mesh.network.cut(other, one, is_cut);
+  }
+  // Its process ends, `meanwhile` happens to its store, and it starts.
+  void restart(std::size_t at, const std::function<void()>& meanwhile) {
+    mesh.network.attach(at, nullptr);
+    mesh.nodes[at].reset();
+    mesh.stores[at]->crash();
+    meanwhile();
+    mesh.nodes[at] = std::make_unique<Node>(
+        NodeServices{*mesh.stores[at], mesh.wall, mesh.random, mesh.network.client(at),
+                     [this](char, const std::string& text) { mesh.lines.push_back(text); }, [] {}});
+    mesh.nodes[at]->start();
+    mesh.network.attach(at, mesh.nodes[at].get());
+  }
+  PositionNumber position(std::size_t at) { return mesh.nodes[at]->status().position; }
+  std::string keys(std::size_t at) {
+    std::string text;
+    for (auto& [key, row] : mesh.stores[at]->rows("items")) text += std::string(row.values[0].text) + " ";
+    return text;
+  }
+  NodePair mesh{3};
+};
+
+// Symptom: a row that was written after a restore never left its node. Mechanism: both runs had begun with one stored
+// state, so they gave the same numbers; who had got the first one's position took the second one's for known, where a
+// server in between had not met the first. Mend: the numbers go on by the time of day as well (Core::load_history).
+TEST_F(Histories, TwoRunsFromOneStateCountApart) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  mesh.start();
+  mesh.run_for(3000);
+  auto put_back = mesh.stores[0]->backup();
+  std::set<PositionNumber> given;
+  restart(0, [] {});
+  for (int i = 0; i < 200; i++) {
+    mesh.run_for(10);
+    if (i % 20 == 0) mesh.write(0, "first " + std::to_string(i), "v");
+    given.insert(position(0));
+  }
+  cut(0, 1);  // so nobody tells it how far it had come
+  restart(0, put_back);
+  for (int i = 0; i < 200; i++) {
+    mesh.run_for(10);
+    if (i % 20 == 0) mesh.write(0, "second " + std::to_string(i), "v");
+    if (i < 5) continue;
+    EXPECT_FALSE(given.contains(position(0))) << position(0);
+  }
+}
+
+// Symptom: rows were on some nodes only, for ever. Mechanism: a server that had got nothing of what was lost took what
+// the restored node wrote, under the same origin and later positions, and so counted as having the former. Mend:
+// whoever hears that an incarnation was followed names what it has of it once more (Node::Impl::hand_on_again).
+TEST_F(Histories, NoneIsHiddenByTheOther) {
+  for (std::size_t at : {0u, 1u, 2u})
+    for (std::size_t to : {0u, 1u, 2u})
+      if (at != to) mesh.add_server(at, to, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  auto put_back = mesh.stores[0]->backup();
+  cut(0, 2), cut(1, 2);
+  mesh.write(0, "lost", "v");
+  mesh.run_for(3000);
+  ASSERT_EQ(keys(1), "lost ");
+  cut(0, 1), cut(0, 2, false);
+  restart(0, put_back);
+  mesh.write(0, "since", "v");
+  mesh.run_for(3000);
+  ASSERT_EQ(keys(2), "since ");
+  mesh.network.heal();
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
+  mesh.stores[0]->request("new_identity", "restored");
+  mesh.run_for(40000);
+  for (std::size_t at : {0u, 1u, 2u}) {
+    EXPECT_EQ(keys(at), "lost since ") << at;
+    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+  }
+}
+
+// Symptom: two nodes showed different rows under one number after a clock had been set right. Mechanism: both rows had
+// been written in one moment, of which the origin decides, and had decided here; the new incarnation stood on the other
+// side of the other node. Mend: it stands beside the old one (Node::Impl::next_origin).
+TEST(NewOrigins, StandWhereTheOldOneStood) {
+  NodePair mesh{3};
+  constexpr Origin room = Origin{1} << 40;
+  for (std::size_t i = 0; i < 3; i++) {
+    mesh.stores[i] = std::make_unique<MemoryStore>(Identity{NodePair::uuid(i), (i + 1) * room, "node"}, mesh.wall);
+    mesh.stores[i]->set("enabled", "on");
+  }
+  for (std::size_t at : {0u, 1u, 2u})
+    for (std::size_t to : {0u, 1u, 2u})
+      if (at != to) mesh.add_server(at, to, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  for (std::size_t i = 0; i < 3; i++) {
+    mesh.stores[i]->request("new_identity", "restored");
+    mesh.run_for(20000);
+    Origin origin = mesh.stores[i]->identity().origin;
+    EXPECT_GT(origin, (i + 1) * room);
+    EXPECT_LT(origin, (i + 2) * room);
+  }
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
