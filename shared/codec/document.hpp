@@ -46,8 +46,8 @@ struct Member {
   std::string node;  // UUID
   std::string name;
   bool left = false;  // given up, or an earlier incarnation: it holds nothing back any more
-  // Each node finds out by itself (NodeState::judge_members); who hears of it for the first time is told.
-  bool linked = false;   // somebody had it as a server; does not travel
+  // Each node finds out by itself (NodeState::judge_members); who has not seen anybody have it as a server is told.
+  bool linked = false;   // somebody had it as a server; travels with `removed` only
   bool removed = false;  // and nobody has any more
 
   bool away() const { return left || removed; }

@@ -76,7 +76,8 @@ void Node::Impl::met(const std::string& node, const std::string& name, Origin or
       member.left = true;  // an earlier incarnation: a closed origin holds nothing back
   auto [member, added] = core.state.members.try_emplace(origin, Member{node, name, !takes});
   if (!name.empty()) member->second.name = name;
-  if (added) owe_announcement();
+  // Its place among our servers is noted at once: if it is removed in the next moment, it was there (Member::linked).
+  if (added) owe_announcement(), judge_members();
   // Nothing that is not settled yet may be forgotten before it has spoken for itself (model, H16 h).
   OriginMeta first{0, core.state.prune_horizon, core.state.prune_horizon, {}};
   OriginMeta& meta = core.state.metas.try_emplace(origin, std::move(first)).first->second;

@@ -103,7 +103,7 @@ bool NodeState::caught_up(const ParkedTable& table) const {
 void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::map<Origin, OriginMeta>& their_metas) {
   for (auto& [origin, member] : theirs) {
     auto [here, added] = members.try_emplace(origin, member);
-    if (added) here->second.linked = member.removed;
+    here->second.linked |= member.removed;  // also of one that we know: perhaps from when it had just been removed
     if (added || origin == self || !member.left || here->second.left) continue;
     auto said = their_metas.find(origin);
     auto known = metas.find(origin);

@@ -1,6 +1,7 @@
 // Who is a member: links that go, nodes that leave for good. Everything at once: rowmesh_sim --with topology.
 #include <gtest/gtest.h>
 
+#include "shared/sync/node_state.hpp"
 #include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
@@ -78,6 +79,65 @@ TEST_F(Membership, ANewNodeWaitsForNobodyWhoIsGone) {
   mesh.run_for(10000);
   EXPECT_EQ(mesh.rows(0), 3u) << mesh.status(2).last_error;
   EXPECT_EQ(unsettled(0), 0u);
+  EXPECT_EQ(unsettled(2), 0u);
+}
+
+// Symptom: nothing was forgotten any more, and heartbeats went on for ever. Mechanism: a node first heard of a member
+// when that one's only server had just removed it, and had not found out yet that nobody else has it; so it was told of
+// a member that holds back, whom none of the servers that it heard of has, as of one that has just come. Mend: also who
+// knows the member already is told that it is gone (NodeState::take_members).
+TEST_F(Membership, WhoIsHeardOfWhileItIsRemovedHoldsNothingBack) {
+  WithoutDocuments far(mesh, 2, 1), near(mesh, 1, 3);
+  mesh.handlers[1] = &near, mesh.handlers[2] = &far;
+  mesh.link(0, 1), mesh.link(1, 2);
+  mesh.start();
+  mesh.run_for(5000);
+  mesh.network.attach(0, nullptr);
+  mesh.write(2, "k", "v");
+  mesh.run_for(2000);
+  ASSERT_EQ(mesh.rows(1), 1u);
+  near.unheard = 2;  // so node 1 cannot tell whether it has the one that is gone
+  unlink(1, 0);
+  far.unheard = 3;
+  auto heard_of = [&] { return NodeState::decode(mesh.stores[2]->stored_state()).members.size(); };
+  while (heard_of() < 3) mesh.run_for(10);
+  near.unheard = 3;
+  mesh.run_for(20000);
+  EXPECT_EQ(unsettled(1), 0u);
+  EXPECT_EQ(unsettled(2), 0u);
+}
+
+// Removes a server right after it has answered its first greeting.
+class RemovesWhoGreets : public WithoutDocuments {
+ public:
+  RemovesWhoGreets(NodePair& all, std::size_t here, std::size_t of) : WithoutDocuments(all, here, of) {}
+  HttpResponse handle(const HttpRequest& request) override {
+    HttpResponse response = WithoutDocuments::handle(request);
+    auto from = request.headers.find("x-rowmesh-node");
+    if (from == request.headers.end() || from->second != NodePair::uuid(unheard)) return response;
+    for (auto& server : nodes.stores[at]->servers())
+      if (server.name == "node" + std::to_string(unheard)) nodes.stores[at]->remove_server(server.id);
+    return response;
+  }
+};
+
+// Symptom: as above. Mechanism: a server was met, and so a member, and was removed before this node had looked at whom
+// it has. Mend: it looks as soon as it meets somebody (Node::Impl::met).
+TEST_F(Membership, WhoIsRemovedAsSoonAsItIsMetHoldsNothingBack) {
+  RemovesWhoGreets first(mesh, 1, 0);
+  mesh.handlers[1] = &first;
+  mesh.link(1, 2);
+  mesh.start();
+  mesh.run_for(5000);
+  mesh.add_server(1, 0, "short", true);
+  mesh.add_server(0, 1, "short");
+  mesh.run_for(5000);
+  mesh.network.attach(0, nullptr);
+  ASSERT_EQ(mesh.stores[1]->servers().size(), 1u);
+  mesh.write(1, "k", "v");
+  mesh.run_for(20000);
+  EXPECT_EQ(mesh.rows(2), 1u);
+  EXPECT_EQ(unsettled(1), 0u);
   EXPECT_EQ(unsettled(2), 0u);
 }
 
