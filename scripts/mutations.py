@@ -291,6 +291,8 @@ MUTATIONS = [
              "Membership.ANewIncarnationTakesNobodyOut"),
     Mutation("seen-later", "shared/sync/node_state.cpp", [("return loser.hlc <= winner.hlc;", "return true;")],
              "NodeStateTest.NobodyHasSeenWhatItsOriginWroteLater"),
+    Mutation("recognised", "shared/sync/applier_rows.cpp", [("bool recognised = from_copy &&", "bool recognised = false && from_copy &&")],
+             "Histories.WhatACopySentIsNoSecondRow"),
     # The mechanisms that everything rests on (docs/guarantees.md).
     Mutation("progress", "shared/sync/applier.cpp", [("  copy_ = copy;\n  Differences", "  copy_ = copy;" + AHEAD + "  Differences")],
              "Mechanisms.ProgressIsWrittenWithTheRows"),

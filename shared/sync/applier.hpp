@@ -165,6 +165,8 @@ class Applier {
   void decide_generally(std::size_t index, Entry* entry, const FoundRow& found);
   void forget_vanished(const Table& table, Entry& entry);
   void end_life(const Table& table, Entry& entry, Life& life, Version ended);
+  bool recognise(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming, RowView table_row);
+  bool recognise(const Table& table, Life& life, const IncomingLife& there, RowView here);
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
   void check_copied(std::size_t index, Entry* entry, const FoundRow& found);
   OwnedRow comparable(const Table& table, RowView there, RowView here);

@@ -41,6 +41,56 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
   core_.store.note_local(table, LogOp::update, item.key, columns);
 }
 
+// Symptom: a row stood under two numbers after a database had been copied while it ran. Mechanism: what it had written
+// before, and had not sent yet, the copy sent under the same origin; the database itself, when it had to get a new
+// identity, took this for something that nobody else has, gave it anew, and got the row once more from its source.
+// Mend: what the source has under its former name, with the same values, keeps that. (What it removed there may be
+// another row that the copy made in the same moment; what it moved is compared where it has gone.)
+bool Applier::recognise(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming,
+                        RowView table_row) {
+  bool some = false;
+  for (Life& life : state.lives) {
+    Row here = life_values(table, life, life.in_table ? table_row : RowView());
+    for (const IncomingLife& there : incoming) {
+      if (there.birth != life.birth && there.birth != core_.before_rebase(life.birth)) continue;
+      some |= recognise(table, life, there, here);
+      break;
+    }
+  }
+  std::sort(state.lives.begin(), state.lives.end(),
+            [](const Life& left, const Life& right) { return left.birth < right.birth; });
+  return some;
+}
+
+bool Applier::recognise(const Table& table, Life& life, const IncomingLife& there, RowView here) {
+  auto known = [&](Version ours, Version theirs) { return !theirs.settled() && core_.before_rebase(ours) == theirs; };
+  ColumnSet same;
+  bool differs = !there.has_values && !there.moved;
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    auto column = static_cast<ColumnIndex>(i);
+    if (!known(life.columns.of(column), there.columns.of(column))) continue;
+    bool other =
+        there.has_values && there.values[i].kind != ValueKind::omitted && !same_value(there.values[i], here[i]);
+    other ? (void)(differs = true) : same.add(column);
+  }
+  bool some = false;
+  if (known(life.birth, there.birth)) {
+    if (differs) return false;
+    life.birth = there.birth;
+    some = true;
+  }
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    auto column = static_cast<ColumnIndex>(i);
+    if (!same.has(column)) continue;
+    life.columns.set(column, there.columns.of(column));
+    some = true;
+  }
+  if (known(life.removed, there.removed)) life.removed = there.removed, some = true;
+  if (life.moved && there.moved && known(life.moved->version, there.moved->version))
+    life.moved = std::make_unique<Move>(*there.moved), some = true;
+  return some;
+}
+
 // What the source knows nothing of has ended there, if it was here before the source's prune horizon.
 void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Version ended) {
   attempt([&] {

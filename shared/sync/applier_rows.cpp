@@ -281,17 +281,19 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   std::optional<OwnedRow> desired;
   std::vector<ColumnType> types;
   MergeContext rules = context(table);
+  bool from_copy = copy_ && copy_->adopt && !item.own && !item.reconcile;
+  bool recognised = from_copy && state_.returning && recognise(table, state, item.lives, table_row.view());
   if (item.own) {
     rules.sender_horizon = state_.prune_horizon;
     rules.sender_truncated = truncated;
     rules.behind = false;
   }
-  if (copy_ && copy_->adopt && !item.own && !item.reconcile) {
+  if (from_copy) {
     rules.adopted = {header_.prune_horizon, header_.sender};
     rules.behind = true;
   }
   if (item.saw_all) rules.had_seen = [](Version, Version) { return true; };
-  bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types);
+  bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types) || recognised;
   if (changed && !item.own && !item.reconcile && lacks_values(state, desired, found.exists)) {
     wanted_.add(table.wire_name, item.sent_key.empty() ? item.key : item.sent_key);
     return;

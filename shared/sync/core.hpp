@@ -103,6 +103,8 @@ class Core {
   // A node that was put back or copied comes back: what it wrote since becomes newer than all that anybody has
   // forgotten meanwhile, and newer than `floor`. Nobody has got anything of it yet.
   void rebase(Hlc floor);
+  // What such a version was called before, by whoever has it all the same; settled: nothing else.
+  Version before_rebase(Version version) const;
   // Was this position given here? What a copy of this database ships under our origin hides what we ship, whatever it
   // is. Of an earlier run it may be, for all that is known here.
   bool gave(const Position& position) const;
@@ -194,6 +196,13 @@ class Core {
   void take_renewal(PackedReader& in, std::int64_t sequence);
   void close_origin(NodeState& next, Renewal& renewal);
   Hlc newest_renamed(const Renewal& renewal);
+  void note_rebased(const Renewal& renewal);
+  struct Rebased {
+    Origin before = 0;             // the last incarnation
+    Hlc floor = 0;                 // what is floor + 1, floor + 2, ... now
+    std::vector<Hlc> called = {};  // was this, of that one
+  };
+  Rebased rebased_;
   void fold(const LogEntry& entry, Batch& batch);
   Hlc given_anew(Hlc given);
   std::map<Hlc, Hlc> given_anew_;  // by the version that the log has; of one cut

@@ -90,6 +90,7 @@ void Core::take_renewal(PackedReader& in, std::int64_t sequence) {
   Hlc last = renewal.rebased() ? 0 : renewal.floor;
   for (std::uint64_t left = in.number(); left > 0; left--) renewal.ahead.push_back(last += in.number());
   if (!in.done()) renewal.reached = in.number();
+  note_rebased(renewal);
   rename_window(renewal, sequence);
 }
 
@@ -186,6 +187,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   if (request != 0) store.finish_request(request);
   transaction.commit();
   state = std::move(next);
+  note_rebased(renewal);
   rename_window(renewal, 0);
   if (renewal.corrected) {
     for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere}) *moment = moved(*moment, renewal);
@@ -234,9 +236,28 @@ void Core::rebase(Hlc floor) {
   last_sequence_ = store.append_history({&record, 1});
   transaction.commit();
   state = std::move(next);
+  note_rebased(renewal);
   rename_window(renewal, 0);
   keys_changed_at = moved(keys_changed_at, renewal);
   for (auto& [entry, written] : late_references) written = moved(written, renewal);
+}
+
+void Core::note_rebased(const Renewal& renewal) {
+  if (!renewal.rebased()) {
+    rebased_ = {renewal.before};
+    return;
+  }
+  std::vector<Hlc> called = renewal.ahead;
+  for (Hlc& version : called)
+    if (Version before = before_rebase({version, renewal.after}); !before.settled()) version = before.hlc;
+  rebased_.floor = renewal.floor;
+  rebased_.called = std::move(called);
+}
+
+Version Core::before_rebase(Version version) const {
+  Hlc above = version.hlc - rebased_.floor;
+  if (version.origin != state.self || version.hlc <= rebased_.floor || above > rebased_.called.size()) return {};
+  return {rebased_.called[above - 1], rebased_.before};
 }
 
 void Core::for_each_version(const std::function<void(Version)>& visit) {

@@ -88,6 +88,38 @@ TEST_F(Histories, NoneIsHiddenByTheOther) {
   }
 }
 
+// A database is copied while it runs, and neither notices; what it had not sent yet the copy sends. Then it has to get
+// a new identity itself. What both had is one row, not two (Applier::recognise); what it has written to it since is
+// newer.
+TEST_F(Histories, WhatACopySentIsNoSecondRow) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  cut(0, 1);
+  for (const char* key : {"both", "edited"}) mesh.write(0, key, "v");
+  mesh.run_for(1000);
+  restart(2, [&] { mesh.stores[2]->become_copy_of(*mesh.stores[0], false); });
+  mesh.write(2, "of the copy", "v");
+  mesh.run_for(2000);
+  ASSERT_EQ(keys(1), "both edited of the copy ");
+  Row key = {Value::of_text("edited")}, row = {Value::of_text("edited"), Value::of_text("later")};
+  mesh.stores[0]->begin_local();
+  mesh.stores[0]->update("items", key, row);
+  mesh.stores[0]->commit_local();
+  mesh.write(0, "since", "v");
+  mesh.network.attach(2, nullptr);
+  cut(0, 1, false);
+  mesh.run_for(30000);
+  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
+  mesh.stores[0]->request("new_identity", "restored");
+  mesh.run_for(30000);
+  for (std::size_t at : {0u, 1u}) {
+    EXPECT_EQ(keys(at), "both since edited of the copy ") << at;
+    EXPECT_EQ(mesh.stores[at]->rows("items").at(encode_key(key)).values[1].text, "later") << at;
+    EXPECT_TRUE(mesh.stores[at]->load_side().empty()) << at << ": two lives under one key";
+  }
+}
+
 // Symptom: two nodes showed different rows under one number after a clock had been set right. Mechanism: both rows had
 // been written in one moment, of which the origin decides, and had decided here; the new incarnation stood on the other
 // side of the other node. Mend: it stands beside the old one (Node::Impl::next_origin).
