@@ -173,6 +173,8 @@ MUTATIONS = [
              "IdentityTest.WhatWasShippedBeforeACrashIsNotGivenAnew"),
     Mutation("asker-tells", "shared/sync/identity.cpp", [("told_what_it_has(peer) && !peer.untold;", "told_what_it_has(peer) && peer.greets();")],
              "IdentityTest.AServerThatCannotBeReachedKeepsNoClockWrong"),
+    Mutation("removed-ahead", "shared/sync/core_identity.cpp", [("state.fewer_since = std::min(state.fewer_since, store.clock().now());", "")],
+             "IdentityTest.WhoIsRemovedInAWrongTimeIsGoneInTheRightOne"),
     Mutation("refused-is-told", "shared/sync/identity.cpp", [("told_what_it_has(peer) && !peer.untold;", "told_what_it_has(peer) && peer.met;")],
              "IdentityTest.WhoRefusesADocumentHasNotTakenIt"),
     Mutation("idle-history", "shared/sync/core.cpp", [("return prune_history(idle_records);", "return;")], "Mechanisms.HeartbeatsLeaveNoHistory"),

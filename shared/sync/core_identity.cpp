@@ -192,6 +192,8 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   if (renewal.corrected) {
     for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere}) *moment = moved(*moment, renewal);
     for (auto& [entry, written] : late_references) written = moved(written, renewal);
+    // Not below the moment itself in the right time, or what others had said before would count as said since.
+    state.fewer_since = std::min(state.fewer_since, store.clock().now());
   }
   first_number_ = 1;
   given_ = {{state.applied[state.self].number, {state.applied[state.self].tag, 0}}};

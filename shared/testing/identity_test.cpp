@@ -191,6 +191,31 @@ TEST(IdentityTest, WhatWasShippedBeforeACrashIsNotGivenAnew) {
   EXPECT_EQ(lab.status(0).unsettled + lab.status(1).unsettled, 0u);
 }
 
+// Symptom: after a clock had been set right nothing was forgotten, and heartbeats went on, for as long as it had been
+// ahead. Mechanism: a server that was gone for good had been removed in the wrong time, and nobody counted as gone
+// before the others had spoken since (NodeState::fewer_since). Mend: such a moment comes down to the right time.
+TEST(IdentityTest, WhoIsRemovedInAWrongTimeIsGoneInTheRightOne) {
+  Lab lab;
+  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
+  for (std::size_t other : {1u, 2u}) lab.link(0, other), lab.link(other, 0);
+  for (std::size_t i = 0; i < 3; i++) lab.start(i);
+  lab.run_for(30000);
+  lab.crash(2);
+  lab.set_clock(0, day_ms);
+  lab.insert(0, "in a wrong time");
+  lab.run_for(5000);
+  MemoryStore& store = *lab.node(0).store;
+  for (const ServerConfig& server : store.servers())
+    if (server.name == "to 2") store.remove_server(server.id);
+  lab.run_for(5000);
+  lab.set_clock(0, 0);
+  lab.run_for(60000);
+  ASSERT_NE(store.identity().origin, Origin{0xa});
+  EXPECT_EQ(lab.rows(1), 1u);
+  EXPECT_EQ(lab.status(0).unsettled, 0u);
+  EXPECT_EQ(lab.status(1).unsettled, 0u);
+}
+
 // Symptom: the changes of a node whose clock had been set right were refused for as long as it had been ahead.
 // Mechanism: before it gives its versions anew it waits to hear what each server has of it, and one that has no URL
 // answers no greeting. Mend: such a server's own greeting tells the same.
