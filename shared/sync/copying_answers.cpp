@@ -29,6 +29,8 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   const Table* table = core.table_by_wire_name(bytes_from_hex(query_value(request.query, "table").value_or("")));
   if (!table)
     return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");
+  if (core.unwritten() >= limits::unwritten_positions)
+    return refuse(RefusedFor::other, 503, "busy", "the history cannot be written here now; ask again");
   in_store = true;
   HttpResponse response;
   try {
@@ -47,6 +49,7 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
     response.headers["x-rowmesh-last"] = bytes_to_hex(last);
     response.body = made.body;
     peer.rows_sent += made.rows;
+    peer.copied = {core.state.own_meta().newest, core.state.self};
     peer.needs_copy = false;  // judged anew when it has said where it stands
     peer.met = false;
   } catch (...) {

@@ -66,6 +66,7 @@ bool Core::cut(bool force) {
   last_cut_ms = now_ms();
   if (!read.any && !force) return false;
   window.keep_once(batch.entries);
+  announced_ms = last_cut_ms;
 
   Position& position = state.applied[state.self];
   position.number = std::max(position.number + 1, first_number_);
@@ -147,7 +148,10 @@ void Core::secure_numbers() {
   numbers_secured_ = true;
 }
 
+// What is read waits in memory for its record. Where those cannot be written, nothing more is read for an apply or a
+// request, which could not be written either.
 bool Core::cut_alone(bool force) {
+  if (unwritten() >= limits::unwritten_positions) write_alone();
   StoreTransaction transaction(store, TransactionKind::read);
   bool moved = cut(force);
   transaction.commit();

@@ -154,7 +154,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   if (renewal.corrected) {
     renewal.floor = std::max(renewal.floor, newest_of_others());
     renewal.ahead = own_versions_above(renewal.floor);
-    watermark = 0;
+    watermark = std::min(watermark, renewal.floor);  // what is given anew is above it
     store.restart_clock(std::max(renewal.floor + renewal.ahead.size(), ms_to_hlc(now_ms())));
   }
   Hlc confirmed = state.own_meta().horizon;
@@ -180,7 +180,8 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   meta.servers = next.metas[renewal.before].servers;
   meta.received = received();  // while a table waits, neither of the two says more than before
   meta.received[renewal.before] = next.metas[renewal.before].watermark;
-  meta.horizon = next.parked.empty() ? next.horizon(watermark) : confirmed;
+  bool confirms_more = next.parked.empty() && !renewal.corrected;
+  meta.horizon = confirms_more ? next.horizon(watermark) : std::min(confirmed, watermark);
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
   last_sequence_ = store.append_history({&record, 1});
   store.set_identity({becomes.node, renewal.after, becomes.name});

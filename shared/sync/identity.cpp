@@ -88,9 +88,14 @@ bool Node::Impl::told_what_it_has(const Peer& peer) const {
 // How far others have of us, judged by versions: of a position that was shipped and whose record a crash lost it is not
 // known any more here what was in it. Of a server whose last answer may be lost nobody knows what it has; but it takes
 // nothing from further ahead than a minute.
+// Symptom: after a clock had been set right a row was there twice. Mechanism: a new node had got it with a piece of its
+// copy, and says what it has of whom only when that is done. Mend: what such pieces brought counts as taken; unless
+// they were refused, for they came from too far ahead.
 Hlc Node::Impl::perhaps_taken() {
-  Hlc taken = 0;
+  Hlc taken = 0, refused_above = ms_to_hlc(core.now_ms() + 2 * limits::clock_ahead_ms);
   for (auto& [id, peer] : peers) {
+    if (peer.copied.origin == core.state.self && peer.copied.hlc <= refused_above)
+      taken = std::max(taken, peer.copied.hlc);
     if (known(peer).origin == 0) continue;
     bool told = told_what_it_has(peer) && !peer.untold;
     taken = std::max(taken, told ? peer.has_of_ours->hlc : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms));

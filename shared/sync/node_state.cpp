@@ -68,12 +68,15 @@ void NodeState::take_meta(Origin origin, const OriginMeta& meta) {
   if (auto member = members.find(origin); member != members.end() && !closed(origin)) member->second.left = false;
 }
 
-bool NodeState::closed(Origin origin) const {
+bool NodeState::closed(Origin origin) const { return follower(origin) != origin; }
+
+Origin NodeState::follower(Origin origin) const {
   auto member = members.find(origin);
-  if (member == members.end() || !member->second.left || member->second.node.empty()) return false;
-  return std::any_of(members.begin(), members.end(), [&](auto& other) {
+  if (member == members.end() || !member->second.left || member->second.node.empty()) return origin;
+  auto next = std::find_if(members.begin(), members.end(), [&](auto& other) {
     return other.first != origin && !other.second.left && other.second.node == member->second.node;
   });
+  return next == members.end() ? origin : next->first;
 }
 
 bool NodeState::awaits_what_was_closed() const {

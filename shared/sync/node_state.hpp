@@ -101,6 +101,8 @@ struct NodeState {
   void take_members(const std::map<Origin, Member>& members, const std::map<Origin, OriginMeta>& metas);
   // Another incarnation of that node followed it: it stays closed, however late what it sent arrives.
   bool closed(Origin origin) const;
+  // The incarnation that goes on where this one is closed; else itself.
+  Origin follower(Origin origin) const;
   // What a closed origin made is handed on again by whoever has any of it, under positions of its own. Until all
   // members have spoken of the one that followed it, that is not here yet, and nothing more is confirmed.
   bool awaits_what_was_closed() const;

@@ -68,7 +68,8 @@ struct Peer {
   Hlc asked_at = 0;  // our G when the request in flight was sent
   // The newest version that it has of this origin of ours, when it last greeted us or answered our greeting.
   std::optional<Version> has_of_ours;
-  bool untold = false;                        // a document was sent since, and no answer says whether it was taken
+  bool untold = false;  // a document was sent since, and no answer says whether it was taken
+  Version copied;       // the newest version of ours that pieces of a copy may have brought it, of this origin
   std::map<std::string, ParkedTable> parked;  // tables whose changes wait there
   // The shape of a table of ours that does not fit there, when it was last sent. It is sent again after a while all the
   // same: what was sent may not have been taken for another reason.

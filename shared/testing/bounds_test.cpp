@@ -37,6 +37,27 @@ TEST(Bounds, PositionsThatCannotBeWrittenDoNotGather) {
   EXPECT_EQ(nodes.rows(1), 300u);
 }
 
+// What applies and requests read of the log, which they do once more with each attempt, waits there as well
+// (Core::cut_alone).
+TEST(Bounds, NeitherDoThoseThatRequestsMake) {
+  NodePair nodes;
+  nodes.link(0, 1);
+  nodes.start();
+  nodes.run_for(3000);
+  nodes.stores[0]->on_point = [&](Point point) {
+    if (point == Point::before_write || point == Point::before_commit)
+      throw Error(ErrorKind::transient, "53100", "no space left on device");
+  };
+  std::size_t most = 0;
+  nodes.stores[0]->request("copy", R"({"server":"nobody"})");
+  for (int i = 0; i < 300; i++) {
+    nodes.write(0, "row " + std::to_string(i), "v");
+    nodes.run_for(100);
+    most = std::max(most, nodes.nodes[0]->held().unwritten);
+  }
+  EXPECT_LE(most, limits::unwritten_positions);
+}
+
 // Symptom: a document of a million rows of which the receiver lacked something each took it a million keys of memory,
 // though its answer names a thousand. Mend: beyond those they are not kept one by one.
 TEST(Bounds, RowsThatMustComeWholeAreNotAllNamed) {

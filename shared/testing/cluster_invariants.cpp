@@ -9,7 +9,7 @@ namespace rowmesh::testing {
 namespace {
 constexpr std::uint64_t look_every = 100;  // events
 constexpr std::size_t most_history = 40;   // records; some heartbeats since the last that was pruned
-constexpr std::size_t most_between = 20;   // positions made by applies and requests while shipping waits
+constexpr std::size_t most_between = 2;    // positions made where a copy begins
 constexpr std::size_t most_tables = 8;
 constexpr std::size_t most_open = 3;  // a greeting, a document, a question for changes
 }  // namespace

@@ -1,0 +1,168 @@
+// What a wrong clock leaves behind when it has been set right, in virtual time. How a node then goes on as another
+// incarnation: identity_test.cpp.
+#include <gtest/gtest.h>
+
+#include "shared/model/hex.hpp"
+#include "shared/testing/lab.hpp"
+#include "shared/testing/loose_nodes.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+// In place of a node: does not get to some of the requests.
+class Between : public HttpHandler {
+ public:
+  Between(Lab& lab, std::size_t i, std::function<bool(const HttpRequest&)> drops)
+      : node_(*lab.node(i).node), drops_(std::move(drops)) {
+    lab.attach(i, *this);
+  }
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
+    HttpResponse response;
+    response.status = 503;
+    return drops_(head) ? response : node_.check(head, body_limit);
+  }
+  HttpResponse handle(const HttpRequest& request) override { return node_.handle(request); }
+  HttpResponse later(const HttpRequest& request) override { return node_.later(request); }
+
+ private:
+  Node& node_;
+  std::function<bool(const HttpRequest&)> drops_;
+};
+
+// Symptom: a log entry and some history records stayed for as long as a clock had been ahead. Mechanism: what had been
+// written by it was newer than the time of day, and heartbeats were counted from the newest watermark, so there were
+// none until that time had come. Mend: they are counted from when it was announced (Core::announced_ms).
+TEST(ClockTest, WhatIsAheadOfTheTimeIsForgottenAllTheSame) {
+  constexpr std::uint64_t listened_to_ms = 50'000;
+  Lab lab;
+  run_two(lab);
+  lab.set_clock(0, listened_to_ms);
+  lab.insert(0, "written ahead");
+  lab.run_for(1000);
+  ASSERT_EQ(lab.rows(1), 2u);
+  lab.set_clock(0, 0);
+  lab.insert(1, "by who has heard of it");
+  lab.run_for(10'000);
+  ASSERT_GT(lab.ahead_ms(1), 20'000) << "its clock goes on from what it has heard";
+  for (std::size_t i : {0, 1}) {
+    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+    EXPECT_EQ(lab.node(i).store->log_size(), 0u) << i;
+  }
+}
+
+// Symptom: two nodes took nothing of each other any more. Mechanism: one clock had been ahead, both had gone on from
+// there and became new incarnations in one moment. The first that a new incarnation said of itself was that it had
+// announced nothing, so the other one's documents spoke of nothing that it had received, and were older than what was
+// forgotten; and it was so on both sides. Mend: what was announced before, as far as it stays, is announced by the new
+// one as well (Core::renew).
+TEST(ClockTest, TwoThatAreSetRightInOneMomentHearEachOther) {
+  LooseNodes nodes(2, [](MemoryStore& store) {
+    Table table;
+    table.wire_name = "item";
+    table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
+    table.key = {0};
+    store.create_table(table);
+  });
+  auto insert = [&](std::size_t i, const char* id) {
+    nodes.insert(i, "item", {Value::of_text(id), Value::of_text("1")});
+  };
+  nodes.link(0, 1);
+  insert(0, "before");
+  nodes.exchange_all();
+  ASSERT_GT(nodes.core(0).state.prune_horizon, 0u);
+  std::vector<LooseNodes::Document> first;
+  for (std::size_t i : {0, 1}) {
+    Core& core = nodes.core(i);
+    Renewal renewal;
+    renewal.before = core.state.self, renewal.after = core.state.self + 1000;
+    renewal.corrected = true;
+    renewal.fork = renewal.floor = core.newest_of_others();
+    core.renew(renewal, core.identity, 0);
+    DocumentOrder all;
+    for (auto& [origin, position] : core.state.applied) all.from[origin] = {};
+    core.store.begin(TransactionKind::read);
+    first.push_back({make_document(core, all).body, i});
+    core.store.commit();
+  }
+  for (std::size_t i : {0, 1}) EXPECT_EQ(nodes.deliver(first[i], 1 - i), Taken::applied);
+  insert(0, "after");
+  insert(1, "after, too");
+  for (std::size_t i : {0, 1}) EXPECT_EQ(nodes.deliver(nodes.make(i, 1 - i), 1 - i), Taken::applied);
+}
+
+// Symptom: a server that had everything was said to need a copy, and got nothing any more. Mechanism: a clock had been
+// set right, so its node was another incarnation; what the earlier one had shipped to some only came to the rest under
+// the positions of those who had it. Those of the earlier one were forgotten, and whether the server had received all
+// that was in them was judged by what it had received under them, which is no more than it was. Mend: it is judged by
+// what it has received of the incarnation that followed (Node::Impl::reaches).
+TEST(ClockTest, WhoGotItUnderOtherPositionsNeedsNoCopy) {
+  constexpr std::uint64_t two_minutes_ms = 120'000;  // its documents are refused, its requests are not
+  Lab lab;
+  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
+  for (std::size_t i : {0, 1, 2})
+    for (std::size_t other : {0, 1, 2})
+      if (i != other) lab.link(i, other);
+  for (std::size_t i : {0, 1, 2}) lab.start(i);
+  bool deaf = false;
+  Between at_c(lab, 2, [&](const HttpRequest& head) { return deaf && head.headers.at("x-rowmesh-node") == uuid_b; });
+  lab.insert(1, "before");
+  lab.run_for(10'500);  // so that it greets some seconds after its clock is right
+  deaf = true;
+  lab.insert(1, "comes to one of them");
+  while (lab.rows(0) < 2) lab.run_for(1);
+  lab.set_clock(1, two_minutes_ms);
+  lab.insert(1, "written ahead");
+  lab.run_for(1000);
+  lab.set_clock(1, 0);
+  deaf = false;
+  while (lab.node(1).store->identity().origin == Origin{0xb}) lab.run_for(1);
+  deaf = true;
+  lab.run_for(4000);
+  ASSERT_EQ(lab.rows(2), 3u);
+  ASSERT_EQ(lab.status(0).unsettled, 0u) << "it has forgotten it";
+  deaf = false;
+  lab.run_for(20'000);
+  lab.insert(0, "after");
+  lab.run_for(5000);
+  EXPECT_EQ(lab.rows(2), 4u);
+  EXPECT_EQ(lab.status(0).servers[1].state, "streaming") << lab.status(0).servers[1].last_error;
+}
+
+// Node::Impl::perhaps_taken, of what came with a copy that is not done yet.
+TEST(ClockTest, WhatAPieceOfACopyBroughtIsNotGivenAnew) {
+  constexpr std::uint64_t listened_to_ms = 50'000;
+  Lab lab;
+  Table more;
+  more.wire_name = "more";
+  more.columns = {{"id", ColumnType::text, "text", true, false}};
+  more.key = {0};
+  lab.add(uuid_a, 0xa).create_table(more);
+  lab.add(uuid_b, 0xb).create_table(more);
+  lab.link(0, 1);
+  lab.link(1, 0);
+  lab.start(0);
+  lab.start(1);
+  lab.run_for(5000);
+  bool one_piece = true;
+  Between at_b(lab, 1, [&](const HttpRequest& head) { return one_piece && head.path == "/rowmesh/v1/changes"; });
+  Between at_a(lab, 0, [&](const HttpRequest& head) {
+    return one_piece && head.path == "/rowmesh/v1/rows" && head.query.find(bytes_to_hex("more")) != std::string::npos;
+  });
+  lab.set_clock(0, listened_to_ms);
+  lab.insert(0, "written ahead");
+  lab.run_for(1000);
+  lab.node(1).store->request("copy", R"({"server":"to 0","direction":"pull","on_existing":"newer"})");
+  while (lab.rows(1) < 1) lab.run_for(1);
+  lab.set_clock(0, 0);
+  lab.run_for(2000);
+  one_piece = false;
+  lab.run_for(60'000);
+  for (std::size_t i : {0, 1}) {
+    EXPECT_EQ(lab.rows(i), 1u) << i;
+    EXPECT_EQ(lab.status(i).side_rows, 0u) << i << ": two lives of one row";
+    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+  }
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
