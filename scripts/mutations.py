@@ -226,6 +226,8 @@ MUTATIONS = [
              "ClockTest.WhatAPieceOfACopyBroughtIsNotGivenAnew"),
     Mutation("unread-for-requests", "shared/sync/core.cpp", [("  if (unwritten() >= limits::unwritten_positions) write_alone();\n", "")],
              "Bounds.NeitherDoThoseThatRequestsMake"),
+    Mutation("fewer-since", "shared/sync/core_identity.cpp", [("&awaited_elsewhere, &state.fewer_since}", "&awaited_elsewhere}")],
+             "ClockTest.WhoIsRemovedInAWrongTimeHoldsNothingBackAfterIt"),
     Mutation("vanished", "shared/sync/applier_rows.cpp", [("      forget_vanished(table, *entry);", "      entry->state.set_in_table(nullptr);")],
              "Mechanisms.AKeyThatIsNamedOnceMoreIsNoRow"),
     Mutation("next-origin", "shared/sync/identity.cpp", [("return room < least_room ?", "return (room < least_room || true) ?")],

@@ -162,6 +162,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   close_origin(next, renewal);
   // What it wrote under the old origin is here, also where a table waits for what others wrote.
   for (auto& [name, parked] : next.parked) parked.covered[renewal.before] = next.applied[renewal.before];
+  for (auto& [id, until] : next.late_truncates) until = moved(until, renewal);
   next.self = renewal.after;
   next.hlc = promise();
   if (next.lost != 0 && !renewal.before_goes_on) next.missing[renewal.before] = next.lost;
@@ -191,7 +192,8 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   note_rebased(renewal);
   rename_window(renewal, 0);
   if (renewal.corrected) {
-    for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere}) *moment = moved(*moment, renewal);
+    for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere, &state.fewer_since})
+      *moment = moved(*moment, renewal);
     for (auto& [entry, written] : late_references) written = moved(written, renewal);
     // Not below the moment itself in the right time, or what others had said before would count as said since.
     state.fewer_since = std::min(state.fewer_since, store.clock().now());
