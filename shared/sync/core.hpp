@@ -159,8 +159,10 @@ class Core {
   // The newest version up to which somebody keeps something, as far as we were told. What everybody must confirm before
   // it is forgotten there may be settled here, or never have come; so heartbeats go on, and tell others of it.
   Hlc awaited_elsewhere = 0;
+  // And while something is kept, others are waited for to have spoken since somebody had a server less.
   Hlc awaited() const {
     Hlc newest = std::max(window.newest(), awaited_elsewhere);
+    if (window.unsettled()) newest = std::max(newest, state.fewer_since);
     return newest > state.prune_horizon ? newest : 0;
   }
   // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still

@@ -98,6 +98,8 @@ void Core::take_renewal(PackedReader& in, std::int64_t sequence) {
 void Core::close_origin(NodeState& next, Renewal& renewal) {
   Position& reached = next.applied[renewal.before];
   OriginMeta& meta = next.metas[renewal.before];
+  // Others take from it when this node had a server less.
+  if (renewal.corrected) meta.watermark = std::min(meta.watermark, store.clock().now());
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
   if (auto member = next.members.find(renewal.before); member != next.members.end())
     member->second.left = !renewal.before_goes_on;

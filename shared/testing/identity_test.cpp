@@ -109,6 +109,32 @@ TEST(IdentityTest, WhoIsRemovedInAWrongTimeIsGoneInTheRightOne) {
   EXPECT_EQ(lab.status(1).unsettled, 0u);
 }
 
+// The same for the others: what was announced in the wrong time was the old incarnation's last word, and that it had a
+// server less counted as of then (Core::close_origin).
+TEST(IdentityTest, WhatIsAnnouncedInAWrongTimeIsOfTheRightOne) {
+  Lab lab;
+  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
+  for (std::size_t other : {1u, 2u}) lab.link(0, other), lab.link(other, 0);
+  lab.link(1, 2), lab.link(2, 1);
+  for (std::size_t i = 0; i < 3; i++) lab.start(i);
+  lab.run_for(30000);
+  lab.crash(2);
+  lab.insert(1, "before");
+  lab.run_for(5000);
+  lab.set_clock(0, day_ms);
+  lab.run_for(5000);
+  for (std::size_t i : {0u, 1u})
+    for (const ServerConfig& server : lab.node(i).store->servers())
+      if (server.name == "to 2") lab.node(i).store->remove_server(server.id);
+  lab.run_for(5000);
+  lab.set_clock(0, 0);
+  lab.run_for(60000);
+  ASSERT_NE(lab.node(0).store->identity().origin, Origin{0xa});
+  EXPECT_EQ(lab.rows(0), 1u);
+  EXPECT_EQ(lab.status(0).unsettled, 0u);
+  EXPECT_EQ(lab.status(1).unsettled, 0u);
+}
+
 // Symptom: the changes of a node whose clock had been set right were refused for as long as it had been ahead.
 // Mechanism: before it gives its versions anew it waits to hear what each server has of it, and one that has no URL
 // answers no greeting. Mend: such a server's own greeting tells the same.

@@ -141,6 +141,42 @@ TEST_F(Membership, WhoIsRemovedAsSoonAsItIsMetHoldsNothingBack) {
   EXPECT_EQ(unsettled(2), 0u);
 }
 
+// Takes no documents from anybody, so it confirms nothing.
+class WithoutAnyDocuments : public WithoutDocuments {
+ public:
+  WithoutAnyDocuments(NodePair& all, std::size_t here) : WithoutDocuments(all, here, all.stores.size()) {}
+  HttpResponse handle(const HttpRequest& request) override {
+    HttpResponse response;
+    response.status = 503;
+    return request.path == "/rowmesh/v1/changes" ? response : WithoutDocuments::handle(request);
+  }
+};
+
+// Symptom: nothing was forgotten on one node, and its heartbeats went on for ever. Mechanism: it had removed a server
+// that was gone as the last one, and waited for the others to have spoken since (NodeState::fewer_since); but with its
+// own word they had all that they needed, forgot, and had no reason to speak. Mend: it tells that it waits for that
+// moment as well (Core::awaited).
+TEST_F(Membership, WhoRemovesAServerLastHearsOfTheOthers) {
+  WithoutAnyDocuments deaf(mesh, 0);
+  mesh.handlers[0] = &deaf;
+  link_all();
+  mesh.start();
+  mesh.run_for(5000);
+  mesh.write(0, "k", "v");
+  mesh.run_for(3000);
+  ASSERT_EQ(mesh.rows(1) + mesh.rows(2), 2u);
+  unlink(1, 0);
+  mesh.run_for(5000);
+  auto sent = [&] { return mesh.nodes[1]->details().at(0).meters.documents_sent; };
+  for (auto before = sent(); sent() == before;) mesh.run_for(10);  // the next one comes in a second
+  unlink(2, 0);
+  mesh.run_for(20);
+  mesh.nodes[2]->force_cut();  // its own comes first
+  mesh.run_for(20000);
+  EXPECT_EQ(unsettled(1), 0u);
+  EXPECT_EQ(unsettled(2), 0u);
+}
+
 // Symptom: two servers behind a hub that had died were linked, and one lacked rows for ever. Mechanism: a server that
 // is added gets what is written from then on, though this one was a member and the log had been kept for it. Mend: a
 // member gets all that it lacks.
