@@ -198,6 +198,10 @@ void fill_slot(const Batch& batch, const RowWrite& write) {
     if (value.kind == ValueKind::omitted && write.kind == WriteKind::update) continue;
     int at = table.columns[i].attribute - 1;
     if (at < 0) continue;
+    if (value.kind == ValueKind::omitted) {
+      slot->tts_values[at] = default_value(batch.access, at + 1, &slot->tts_isnull[at]);
+      continue;
+    }
     slot->tts_values[at] = value_to_datum(table.columns[i].io, value, batch.types[i], &slot->tts_isnull[at]);
   }
 }
@@ -205,6 +209,7 @@ void fill_slot(const Batch& batch, const RowWrite& write) {
 void insert_row(const Batch& batch, const RowWrite& write) {
   TupleTableSlot* slot = batch.access->write_slot;
   ExecClearTuple(slot);
+  ResetPerTupleExprContext(batch.access->estate);
   for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++) {
     slot->tts_values[i] = 0;
     slot->tts_isnull[i] = true;

@@ -10,6 +10,9 @@ extern "C" {
 #include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "executor/executor.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 }
@@ -87,6 +90,29 @@ void close_table(TableAccess* access) {
   }
   if (access->index) index_close(access->index, NoLock);
   table_close(access->heap, NoLock);
+}
+
+// As COPY does it (commands/copyfrom.c) for columns that it is not given.
+Datum default_value(TableAccess* access, int attribute, bool* is_null) {
+  if (!access->defaults) {
+    MemoryContext old = MemoryContextSwitchTo(access->estate->es_query_cxt);
+    int count = RelationGetNumberOfAttributes(access->heap);
+    access->defaults = static_cast<ExprState**>(palloc0(sizeof(ExprState*) * static_cast<std::size_t>(count)));
+    for (int i = 0; i < count; i++) {
+      Form_pg_attribute column = TupleDescAttr(RelationGetDescr(access->heap), i);
+      if (column->attisdropped || column->attgenerated) continue;
+      if (auto* expression = reinterpret_cast<Expr*>(build_column_default(access->heap, i + 1)))
+        access->defaults[i] = ExecInitExpr(expression_planner(expression), nullptr);
+    }
+    MemoryContextSwitchTo(old);
+  }
+  *is_null = true;
+  ExprState* expression = access->defaults[attribute - 1];
+  if (!expression) return 0;
+  MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(access->estate));
+  Datum value = ExecEvalExpr(expression, GetPerTupleExprContext(access->estate), is_null);
+  MemoryContextSwitchTo(old);
+  return value;
 }
 
 void release_pins(TableAccess* access) {

@@ -31,6 +31,7 @@ struct TableAccess {
   EState* estate;
   ResultRelInfo* result;
   TupleTableSlot* write_slot;
+  ExprState** defaults;  // by attribute number - 1; made when needed, null: the column has none
   // Of a partitioned table: its partitions, and what says which rows are whose (partitions.cpp); made when needed.
   LOCKMODE lock;
   TableAccess** leaves;
@@ -44,6 +45,8 @@ struct TableAccess {
 // All RAISE (types.hpp). `lock`: taken on the table. Raises if the table was altered since the catalog was read.
 TableAccess* open_table(PgTable& table, LOCKMODE lock);
 void close_table(TableAccess* access);
+// What an inserted row gets in a column of which its sender knows nothing. Open for writing; lives until the next row.
+Datum default_value(TableAccess* access, int attribute, bool* is_null);
 // Scans must not keep buffers pinned when a subtransaction ends ("buffer is not owned by resource owner").
 void release_pins(TableAccess* access);
 
