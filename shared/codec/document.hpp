@@ -80,6 +80,7 @@ struct DocumentHeader {
   std::map<std::string, Span> behind;
   // Of these tables the sender has itself only what other origins did up to these positions.
   std::map<std::string, Vector> parked;
+  std::set<std::string> given_up;  // and of those, these will never come as changes
   // copy only: the table, and whether rows after the last one remain
   std::string copy_table;
   bool copy_more = false;

@@ -123,6 +123,8 @@ DocumentHeader header_from(const Json& json) {
       header.behind[table] = {vector_from(object(span, "from")), vector_from(object(span, "to"))};
   if (json.contains("parked"))
     for (const auto& [table, covered] : object(json, "parked").items()) header.parked[table] = vector_from(covered);
+  if (json.contains("given_up"))
+    for (const auto& table : json.at("given_up")) header.given_up.insert(text(table));
   if (header.kind == DocumentKind::copy) {
     const Json& copy = object(json, "copy");
     header.copy_table = text(copy.at("table"));
@@ -194,6 +196,7 @@ std::string header_line(const DocumentHeader& header) {
   for (const auto& [table, span] : header.behind)
     json["behind"][table] = {{"from", to_json(span.from)}, {"to", to_json(span.to)}};
   for (const auto& [table, covered] : header.parked) json["parked"][table] = to_json(covered);
+  if (!header.given_up.empty()) json["given_up"] = header.given_up;
   if (header.kind == DocumentKind::copy)
     json["copy"] = {{"table", header.copy_table}, {"more", header.copy_more}, {"total", header.copy_total}};
   return dump(json);

@@ -288,7 +288,8 @@ void Applier::map_tables(const std::vector<WireTable>& tables) {
       mapping.table = nullptr;
       misfits_.insert(tables[i].name);
       park(tables[i].name, misfit, false);
-    } else if (state_.parked.contains(tables[i].name)) {
+    } else if (auto waits = state_.parked.find(tables[i].name); waits != state_.parked.end()) {
+      if (waits->second.given_up && header_.kind == DocumentKind::changes) mapping.table = nullptr;
       park(tables[i].name, "", true);
     }
     mappings_.push_back(std::move(mapping));

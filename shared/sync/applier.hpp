@@ -234,6 +234,7 @@ class Applier {
   void hide(const Table& table, Candidate& candidate);
   void finish();
   MergeContext context(const Table& table);
+  bool had_seen(const Table& table, Version winner, Version loser) const;
   const Mapping& mapping() const { return mappings_[current_]; }
 
   Core& core_;

@@ -66,7 +66,7 @@ void Applier::catch_up() {
     }
   for (auto& [name, span] : header_.behind) {
     auto at = state_.parked.find(name);
-    if (at == state_.parked.end() || misfits_.contains(name)) continue;
+    if (at == state_.parked.end() || misfits_.contains(name) || at->second.given_up) continue;
     for (auto& [origin, to] : span.to) {
       auto from = span.from.find(origin);
       Position& covered = at->second.covered[origin];

@@ -125,6 +125,13 @@ void Applier::look_for_unread_deletes(const Table& table) {
   if (removed) throw Raced{};
 }
 
+// Who has given a table up confirms what he does not take of it.
+bool Applier::had_seen(const Table& table, Version winner, Version loser) const {
+  bool blind =
+      winner.origin == header_.sender && winner.origin != loser.origin && header_.given_up.contains(table.wire_name);
+  return !blind && state_.had_seen(winner, loser);
+}
+
 // `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below
 // ours. So a row that lives there and is unknown here never was here.
 MergeContext Applier::context(const Table& table) {
@@ -134,7 +141,7 @@ MergeContext Applier::context(const Table& table) {
       .sender_horizon = header_.prune_horizon,
       .truncated = state_.truncated(table.id),
       .copy = header_.kind == DocumentKind::copy,
-      .had_seen = [this](Version winner, Version loser) { return state_.had_seen(winner, loser); },
+      .had_seen = [this, &table](Version winner, Version loser) { return had_seen(table, winner, loser); },
       .take_unknown = header_.kind == DocumentKind::changes,
   };
   if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
@@ -244,7 +251,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
     auto column = static_cast<ColumnIndex>(i);
     Version theirs = life.columns.of(column), ours = lives[0].columns.of(column);
     if (theirs == ours) continue;
-    if (!state_.had_seen(std::max(theirs, ours), std::min(theirs, ours))) return false;
+    if (!had_seen(table, std::max(theirs, ours), std::min(theirs, ours))) return false;
     if (theirs > ours) {
       if (life.values[i].kind == ValueKind::omitted) return false;
       columns.add(column);

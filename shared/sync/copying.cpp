@@ -99,7 +99,7 @@ void Node::Impl::go_on_copying() {
     copy.session = {};
     copy.session.mode = copy.mode;
     if (copy.tables.size() == copy.tables_in_all)
-      copy.adopt = (core.state.returning && knew(peer)) ||
+      copy.adopt = !copy.given_up.empty() || (core.state.returning && knew(peer)) ||
                    std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.needs_copy_there; });
     copy.session.adopt = copy.adopt;
     core.store.begin(TransactionKind::read);
@@ -136,6 +136,10 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     applier.check([](Origin) { return true; });
     // It speaks of a moment before what has been forgotten here meanwhile: nobody could tell what is on its way.
     if (copy.checks() && applier.header().horizon < core.state.prune_horizon) return;
+    if (!copy.given_up.empty() && copy.start.empty()) {
+      if (!has_all_of_ours(applier.header())) return end_copy("the source has not heard of all yet");
+      core.copies_waiting_table = true;
+    }
     settle_as_source(copy, applier.header().prune_horizon);
     if (copy.start.empty()) {
       if (comes_back_with(copy)) {
@@ -146,10 +150,12 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       copy.forgotten = applier.header().from;
       copy.start_metas = applier.header().metas;
       copy.start_parked = applier.header().parked;
+      copy.start_given_up = applier.header().given_up;
       copy.newest = std::min(applier.header().newest, applier.header().hlc);
       copy.start_horizon = {applier.header().prune_horizon, applier.header().sender};
       // What a node that comes back wrote is newer than that now, and what it has of others is there as well.
-      if (copy.adopt && !core.state.returning) give_up_old_changes(applier.header().prune_horizon, peer);
+      if (copy.adopt && !core.state.returning && copy.given_up.empty())
+        give_up_old_changes(applier.header().prune_horizon, peer);
     }
     in_store = true;
     applier.run(core.services.breathe, &copy.session);
@@ -354,11 +360,13 @@ void Node::Impl::end_copy(const std::string& failure) {
         (found.all() > 0 ? "; see conflicts for them" : "");
     if (!failure.empty()) peer->second.checked = "not verified: " + failure;
   }
-  core.log(failure.empty() ? 'i' : 'w',
-           failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
-                           : "copy with server '" + name + "' ended: " + failure);
+  bool quiet = !failure.empty() && !copy.given_up.empty();  // the status tells
+  if (!quiet)
+    core.log(failure.empty() ? 'i' : 'w',
+             failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
+                             : "copy with server '" + name + "' ended: " + failure);
   if (peer != peers.end()) {
-    peer->second.copy_error = failure;
+    if (!quiet) peer->second.copy_error = failure;
     if (failure.empty() && copy.everything)
       for (auto& [id, other] : peers) other.needs_copy_there = false;
     if (failure.empty() && copy.everything && !copy.checks()) {
@@ -398,6 +406,7 @@ void Node::Impl::end_copy(const std::string& failure) {
           copied.newest = copy.newest;
           hand_on_copied(copied);
         }
+        if (failure.empty() && !copy.given_up.empty()) takes_changes_again(copy, copied);
         if (copy.request != 0) core.store.finish_request(copy.request);
         if (failure.empty() && copy.everything && comes_back_with(copy)) {
           core.state.returning = false;
@@ -406,6 +415,7 @@ void Node::Impl::end_copy(const std::string& failure) {
         }
       },
       &copied);
+  if (!copy.given_up.empty()) end_copy_of_given_up(copy, failure);
   decide_what_is_kept();
   if (!failure.empty()) come_back_at_ms = core.now_ms() + copy_again_ms;
 }
@@ -430,6 +440,7 @@ void Node::Impl::park_as_source(const Copy& copy) {
     table.reason = "the server that was copied from could not take them itself";
     table.fits = true;
     table.covered = covered;
+    table.given_up = copy.start_given_up.contains(name);
     table.covered[copy.start_horizon.origin] = copy.start.at(copy.start_horizon.origin);
     table.until = copy.start;
     table.until.erase(core.state.self);
@@ -439,16 +450,18 @@ void Node::Impl::park_as_source(const Copy& copy) {
 
 // Those behind us get from here what is not settled of the changes that we have only as rows of the copy. Who lacks
 // something settled needs a copy itself.
-void Node::Impl::hand_on_copied(Batch& batch) {
-  for (auto& [origin, position] : batch.ends)
-    core.state.pruned[origin] = std::max(core.state.pruned[origin], position - 1);
+void Node::Impl::hand_on_copied(Batch& batch, const Table* only) {
+  if (!only)
+    for (auto& [origin, position] : batch.ends)
+      core.state.pruned[origin] = std::max(core.state.pruned[origin], position - 1);
   for (auto& [id, table] : core.tables())
-    core.window.for_each(id, [&](Entry& entry) {
-      Hlc newest = entry.state.newest().hlc;
-      if (newest <= core.state.prune_horizon) return;
-      batch.entries.push_back(&entry);
-      batch.newest = std::max(batch.newest, newest);
-    });
+    if (!only || id == only->id)
+      core.window.for_each(id, [&](Entry& entry) {
+        Hlc newest = entry.state.newest().hlc;
+        if (newest <= core.state.prune_horizon) return;
+        batch.entries.push_back(&entry);
+        batch.newest = std::max(batch.newest, newest);
+      });
   if (batch.newest <= core.state.prune_horizon) batch = {};
 }
 

@@ -79,7 +79,7 @@ bool Core::cut(bool force) {
   if (given_.size() > kept_given) given_.erase(given_.begin());
   // A server that was never met confirmed nothing, and is not among the members yet.
   // While the changes of a table wait, nothing more is confirmed: what it lacks must not be forgotten anywhere.
-  if (!hold_prune && state.parked.empty() && !state.awaits_what_was_closed())
+  if (!hold_prune && !lacks_changes() && !state.awaits_what_was_closed())
     meta.horizon = std::max(meta.horizon, std::min(state.horizon(watermark), horizon_limit));
   meta.received = received();
   // Who has not handed on yet what it has of an earlier incarnation has not heard of the one that followed.
@@ -127,10 +127,10 @@ void Core::note_confirmed(const Vector& applied) {
 
 std::map<Origin, Hlc> Core::received() {
   std::map<Origin, Hlc> received;
-  if (!state.parked.empty()) received = state.own_meta().received;
+  if (lacks_changes()) received = state.own_meta().received;
   for (auto& [origin, other] : state.metas) {
     // What stands there of one that has not spoken yet is where we stood when it was met (Node::Impl::met).
-    bool spoke = other.position != 0 && state.parked.empty();
+    bool spoke = other.position != 0 && !lacks_changes();
     if (origin != state.self) received.try_emplace(origin, spoke ? other.watermark : 0);
   }
   return received;
@@ -181,14 +181,22 @@ void Core::forget_awaited() {
 
 bool Core::waits(TableId id) const {
   auto table = tables_.find(id);
-  return !state.parked.empty() && table != tables_.end() && state.parked.contains(table->second.wire_name);
+  if (state.parked.empty() || table == tables_.end()) return false;
+  auto parked = state.parked.find(table->second.wire_name);
+  return parked != state.parked.end() && !parked->second.given_up;
+}
+
+// Changes that are still to come, and that others must keep for us.
+bool Core::lacks_changes() const {
+  auto waits = [](auto& one) { return !one.second.given_up; };
+  return copies_waiting_table || std::any_of(state.parked.begin(), state.parked.end(), waits);
 }
 
 // Symptom: a reference named another row than its writer had meant. Mechanism: the row had moved, but its table waited
 // here, and G passed the note of what the reference means (Life::meant) before the move was heard of. Mend: such notes
 // are kept until the table has caught up, or until there is no room for more.
 bool Core::notes_wait(const Batch& batch) const {
-  if (state.parked.empty() || window.size() > most_rows) return false;
+  if (!lacks_changes() || window.size() > most_rows) return false;
   return std::any_of(batch.entries.begin(), batch.entries.end(), [&](const Entry* entry) {
     auto child = tables_.find(entry->table);
     if (child == tables_.end()) return false;

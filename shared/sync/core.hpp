@@ -168,10 +168,11 @@ class Core {
   // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still
   // ourselves.
   Hlc horizon_limit = ~Hlc{0};
-  std::uint64_t most_rows = 0;       // that the window may have while notes wait for a table (notes_wait)
-  bool hold_prune = true;            // a server of ours was never met: nobody knows yet what it lacks
-  std::set<Origin> handed_on_again;  // closed origins of which all that is here was named in the log once more
-  std::set<TableId> recheck_hidden;  // a value may have become free
+  std::uint64_t most_rows = 0;        // that the window may have while notes wait for a table (notes_wait)
+  bool copies_waiting_table = false;  // one that was given up is being copied: from here on its changes are kept again
+  bool hold_prune = true;             // a server of ours was never met: nobody knows yet what it lacks
+  std::set<Origin> handed_on_again;   // closed origins of which all that is here was named in the log once more
+  std::set<TableId> recheck_hidden;   // a value may have become free
   EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
   Hlc keys_changed_at = 0;  // when an apply last put another row under an integer key, in this node's clock
   AwaitedMoves awaited_moves;
@@ -218,6 +219,7 @@ class Core {
   void forget_awaited();
   void keep_begin(Entry& entry);
   bool waits(TableId table) const;
+  bool lacks_changes() const;
   bool notes_wait(const Batch& batch) const;
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);

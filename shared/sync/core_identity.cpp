@@ -183,7 +183,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   meta.servers = next.metas[renewal.before].servers;
   meta.received = received();  // while a table waits, neither of the two says more than before
   meta.received[renewal.before] = next.metas[renewal.before].watermark;
-  bool confirms_more = next.parked.empty() && !renewal.corrected;
+  bool confirms_more = !lacks_changes() && !renewal.corrected;
   meta.horizon = confirms_more ? next.horizon(watermark) : std::min(confirmed, watermark);
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
   last_sequence_ = store.append_history({&record, 1});

@@ -26,7 +26,10 @@ DocumentHeader make_header(const Core& core) {
     std::erase_if(header.metas, other);
     std::erase_if(header.members, other);
   }
-  for (auto& [name, parked] : core.state.parked) header.parked[name] = parked.covered;
+  for (auto& [name, parked] : core.state.parked) {
+    header.parked[name] = parked.covered;
+    if (parked.given_up) header.given_up.insert(name);
+  }
   for (auto& [id, version] : core.state.truncates)
     if (const Table* table = core.table(id)) header.truncates[table->wire_name] = version;
   return header;
@@ -226,6 +229,7 @@ void add_behind(Core& core, const DocumentOrder& order, DocumentHeader& header, 
       auto at = covered.find(origin);
       Position begin = at == covered.end() ? Position{} : at->second, end = applied;
       if (parked != core.state.parked.end() && origin != core.state.self) {
+        if (parked->second.given_up) continue;
         auto mine = parked->second.covered.find(origin);
         end = mine == parked->second.covered.end() ? Position{} : mine->second;
       }
@@ -276,7 +280,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
   }
   header.partial = order.partial;
   // Of a table that it does not get it waits for nothing.
-  for (const std::string& name : order.left_out) header.parked.erase(name);
+  for (const std::string& name : order.left_out) header.parked.erase(name), header.given_up.erase(name);
   header.newest = core.window.newest_after(from);
   std::vector<Entry*> entries = core.window.gather(from);
   add_behind(core, order, header, entries);

@@ -157,6 +157,7 @@ void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
   observe_lag(peer, progress);
   known(peer).applied = progress.applied;
   peer.parked = progress.parked;
+  peer.parked_told_ms = core.now_ms();
   peer.direct = progress.direct;
   peer.accepts_unknown = progress.accepts_unknown;
   take_received(peer, progress);
@@ -208,6 +209,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   if (!progress.applied.empty()) {
     known(peer).applied = progress.applied;
     peer.parked = progress.parked;
+    peer.parked_told_ms = core.now_ms();
     take_received(peer, progress);
   }
   if (response.status == 0)

@@ -49,8 +49,10 @@ json to_json(const Progress& progress) {
     out["received"] = received;
   }
   for (auto& [name, parked] : progress.parked)
-    out["parked"][name] = {
-        {"reason", parked.reason}, {"covered", vector_to_json(parked.covered)}, {"fits", parked.fits}};
+    out["parked"][name] = {{"reason", parked.reason},
+                           {"covered", vector_to_json(parked.covered)},
+                           {"fits", parked.fits},
+                           {"given_up", parked.given_up}};
   return out;
 }
 
@@ -69,6 +71,7 @@ Progress progress_of(const json& from) {
       here.reason = parked.at("reason").get<std::string>();
       here.covered = vector_of(parked.at("covered"));
       here.fits = parked.at("fits").get<bool>();
+      here.given_up = parked.value("given_up", false);
     }
   return progress;
 }

@@ -92,6 +92,8 @@ std::uint64_t Node::Impl::tick() {
   }
   if (stopped().empty()) {
     guarded("showing what waited", [&] { reconcile(); });
+    guarded("giving up tables that wait", [&] { give_up_tables(); });
+    guarded("copying tables that waited too long", [&] { copy_given_up_tables(); });
     guarded("copying", [&] { go_on_copying(); });
     if (core.state.returning) {
       guarded("coming back", [&] { come_back(); });
@@ -150,6 +152,7 @@ void Node::Impl::reload_if_changed() {
     ParkedTable& parked = core.state.parked[name];
     if (!altered || parked.fits) continue;
     parked.fits = true;  // perhaps: the next document shows it
+    copy_tables_at_ms = 0;
     parked.until = core.state.applied;
     parked.until.erase(core.state.self);
   }
@@ -318,7 +321,11 @@ NodeStatus Node::Impl::status() {
   status.identity = identity_trouble();
   status.started_ms = started_ms;
   for (auto& [name, parked] : core.state.parked)
-    status.waiting[name] = parked.fits ? "it is catching up with what could not be taken before" : parked.reason;
+    status.waiting[name] =
+        parked.given_up
+            ? "it waited for longer than changes are kept and is copied anew as soon as it fits: " + parked.reason
+        : parked.fits ? "it is catching up with what could not be taken before"
+                      : parked.reason;
   for (auto& [id, peer] : peers) {
     ServerStatus server;
     Position acked = start_of(peer);
@@ -360,7 +367,7 @@ NodeStatus Node::Impl::status() {
     if (server.last_error.empty() && !peer.copy_error_there.empty())
       server.last_error = "copy: " + peer.copy_error_there;
     for (auto& [name, parked] : peer.parked)
-      if (server.last_error.empty() && !parked.fits)
+      if (server.last_error.empty() && (!parked.fits || parked.given_up))
         server.last_error = "changes of a table wait there; seen from there: " + parked.reason;
     std::set<std::string> lacking = peer.left_out;
     std::erase_if(lacking, [&, &peer = peer](const std::string& name) { return !peer.config.exchanges(name); });

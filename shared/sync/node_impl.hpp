@@ -158,9 +158,11 @@ class Node::Impl {
     Vector forgotten;  // and up to where its log was gone
     std::map<Origin, OriginMeta> start_metas;
     std::map<std::string, Vector> start_parked;  // what it waited for itself then
+    std::set<std::string> start_given_up;        // and what it will get by a copy only
     Version start_horizon;                       // the source's G then
     Hlc newest = 0;                              // no change that was not settled there then is newer
     bool everything = false;                     // all tables that both replicate
+    std::string given_up;                        // the table that it is for, if its changes will not come any more
     std::uint64_t rows = 0;
     bool begun = false;
     Differences found;  // of the tables that are done
@@ -188,10 +190,21 @@ class Node::Impl {
   void remove_here(const Table& table, std::vector<Key> extra);
   void end_copy(const std::string& failure);
   void park_as_source(const Copy& copy);
-  void hand_on_copied(Batch& batch);
+  void hand_on_copied(Batch& batch, const Table* only = nullptr);
+
+  // waiting_tables.cpp
+  void give_up_tables();
+  void copy_given_up_tables();
+  bool others_have(const std::string& table);
+  Peer* source_of(const std::string& table);
+  bool has_all_of_ours(const DocumentHeader& source) const;
+  void end_copy_of_given_up(const Copy& copy, const std::string& failure);
+  void takes_changes_again(const Copy& copy, Batch& batch);
+
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
   HttpResponse answer_copy(const HttpRequest& request, Peer& peer);
 
+  std::uint64_t copy_tables_at_ms = 0;  // those that were given up
   std::map<std::int64_t, Peer> peers;
   std::uint64_t config_generation = ~std::uint64_t{0};
   bool enabled = true;

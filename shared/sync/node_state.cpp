@@ -96,7 +96,7 @@ bool NodeState::awaits_what_was_closed() const {
 }
 
 bool NodeState::caught_up(const ParkedTable& table) const {
-  if (!table.fits) return false;
+  if (!table.fits || table.given_up) return false;
   return std::all_of(table.until.begin(), table.until.end(), [&](auto& one) {
     auto at = table.covered.find(one.first);
     return (at != table.covered.end() && at->second.number >= one.second.number) || closed(one.first);
@@ -276,7 +276,7 @@ std::string NodeState::encode(Hlc promised) const {
     out.text(name);
     out.text(table.reason);
     pack_vector(out, table.covered);
-    out.number(table.fits);
+    out.number((table.fits ? 1 : 0) + (table.given_up ? 2 : 0));
     pack_vector(out, table.until);
     out.number(table.since_ms);
     out.number(table.late.size());
@@ -355,7 +355,9 @@ NodeState NodeState::decode(const std::string& bytes) {
     ParkedTable& table = state.parked[std::string(in.text())];
     table.reason = in.text();
     table.covered = unpack_vector(in);
-    table.fits = in.number() != 0;
+    std::uint64_t flags = in.number();
+    table.fits = (flags & 1) != 0;
+    table.given_up = (flags & 2) != 0;
     table.until = unpack_vector(in);
     table.since_ms = in.number();
     for (std::uint64_t late = in.number(); late > 0; late--) {

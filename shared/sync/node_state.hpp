@@ -28,6 +28,7 @@ struct ParkedTable {
   bool fits = false;   // again: changes are taken as they come, and what was missed is asked for
   Vector until;        // if it fits: what comes after this is here
   std::uint64_t since_ms = 0;
+  bool given_up = false;       // it waited longer than changes are kept: others forget them, and it comes by a copy
   std::map<Origin, Hlc> late;  // MergeContext::late, when it began to wait
 };
 

@@ -71,6 +71,7 @@ struct Peer {
   bool untold = false;  // a document was sent since, and no answer says whether it was taken
   Version copied;       // the newest version of ours that pieces of a copy may have brought it, of this origin
   std::map<std::string, ParkedTable> parked;  // tables whose changes wait there
+  std::uint64_t parked_told_ms = 0;           // when it said so
   // The shape of a table of ours that does not fit there, when it was last sent. It is sent again after a while all the
   // same: what was sent may not have been taken for another reason.
   struct Tried {

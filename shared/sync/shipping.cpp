@@ -127,16 +127,18 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
 // A table whose changes wait there: have we more of it than it has, and does it fit now, as far as anybody can tell?
 bool Node::Impl::can_catch_up(const Peer& peer, const std::string& name, const ParkedTable& parked) {
   const Table* table = core.table_by_wire_name(name);
-  if (!table || peer.left_out.contains(name)) return false;
+  if (!table || peer.left_out.contains(name) || parked.given_up) return false;
   auto tried = peer.tried.find(name);
   if (!parked.fits && tried != peer.tried.end() && tried->second.shape == table_shape(*table) &&
       core.now_ms() < tried->second.at_ms + misfit_again_ms)
     return false;
   auto mine = core.state.parked.find(name);
-  if (mine != core.state.parked.end() && !mine->second.fits) return false;
+  bool given_up = mine != core.state.parked.end() && mine->second.given_up;
+  if (mine != core.state.parked.end() && !mine->second.fits && !given_up) return false;
   for (auto& [origin, position] : core.state.applied) {
     if (origin == known(peer).origin || !core.state.hands_on(origin)) continue;
     PositionNumber here = position.number;
+    if (given_up && origin != core.state.self) continue;
     if (mine != core.state.parked.end() && origin != core.state.self) {
       auto at = mine->second.covered.find(origin);
       here = at == mine->second.covered.end() ? 0 : at->second.number;

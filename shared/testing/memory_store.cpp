@@ -22,7 +22,13 @@ const Table& MemoryStore::create_table(Table table) {
 }
 
 void MemoryStore::alter_table(const std::string& table, const std::function<void(Table&)>& change) {
-  change(stored(table).table);
+  Stored& altered = stored(table);
+  change(altered.table);
+  for (auto& [key, row] : altered.rows) {
+    Row values(row.values.view().begin(), row.values.view().end());
+    values.resize(altered.table.columns.size());
+    row.values = OwnedRow(values);
+  }
   generation_++;
 }
 
