@@ -120,6 +120,8 @@ MUTATIONS = [
              "Holes.H4_ALaterDeleteOfAFormerLifeHitsThatOneOnly"),
     Mutation("table-given-up", "shared/sync/waiting_tables.cpp", [("      table.given_up = true;\n", "")],
              "Sites.WhatWaitsTooLongIsGivenUpAndComesByACopy"),
+    Mutation("gone-for-good", "shared/sync/waiting_tables.cpp", [("  write_off_the_gone();\n", "")],
+             "Sites.WhatNobodyHasIsWaitedForOnlySoLong"),
     Mutation("one-side-keeps", "shared/sync/waiting_tables.cpp", [(" && others_have(name)", "")],
              "Sites.WhatWaitsOnAllSidesIsNotGivenUp"),
     Mutation("log-crossed", "shared/sync/core.hpp", [("    window.on_begin_lost = [this](Entry& entry) { keep_begin(entry); };\n", "")],

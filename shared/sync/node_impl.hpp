@@ -193,7 +193,10 @@ class Node::Impl {
   void hand_on_copied(Batch& batch, const Table* only = nullptr);
 
   // waiting_tables.cpp
+  std::uint64_t kept_ms() const;
   void give_up_tables();
+  bool waits_for_the_gone(const ParkedTable& table) const;
+  void write_off_the_gone();
   void copy_given_up_tables();
   bool others_have(const std::string& table);
   Peer* source_of(const std::string& table);
@@ -204,7 +207,8 @@ class Node::Impl {
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
   HttpResponse answer_copy(const HttpRequest& request, Peer& peer);
 
-  std::uint64_t copy_tables_at_ms = 0;  // those that were given up
+  std::map<std::string, std::uint64_t> waits_for_gone_since_ms;  // tables
+  std::uint64_t copy_tables_at_ms = 0;                           // those that were given up
   std::map<std::int64_t, Peer> peers;
   std::uint64_t config_generation = ~std::uint64_t{0};
   bool enabled = true;

@@ -305,6 +305,38 @@ TEST_F(Sites, WhatWaitsTooLongInTheMiddleOfAChain) {
   }
 }
 
+// What a server had shipped past a table, before it was removed for good, is nowhere: the table does not wait for it
+// for ever.
+TEST_F(Sites, WhatNobodyHasIsWaitedForOnlySoLong) {
+  build(3);
+  link(0, 1), link(1, 2), link(0, 2);
+  for (auto& site : sites_) site->store->set("retention", "30");
+  start_all();
+  insert(0, "notes", row("a", "1", ""));
+  run(5000);
+  with_extra(2);
+  insert(2, "notes", row("lost", "1", ""));
+  insert(2, "other", row("flows", "1", ""));
+  run(3000);
+  ASSERT_NE(waiting(0), "");
+  network_.attach(2, nullptr);
+  sites_[2]->node.reset();
+  for (std::size_t i : {0, 1})
+    for (auto& server : sites_[i]->store->servers())
+      if (server.name == "node2") sites_[i]->store->remove_server(server.id);
+  for (std::size_t i : {0, 1}) with_extra(i), sites_[i]->wake_ms = wall_.time_ms;
+  update(0, "notes", row("a", "2", ""));
+  run(10000);
+  EXPECT_EQ(rows(1, "notes"), "a=2,") << "what is there flows";
+  EXPECT_NE(waiting(0) + waiting(1), "");
+  run(60000);
+  for (std::size_t i : {0, 1}) {
+    EXPECT_EQ(rows(i, "other"), "flows=1,") << i;
+    EXPECT_EQ(waiting(i), "") << i;
+    EXPECT_EQ(sites_[i]->store->status().unsettled, 0u) << i;
+  }
+}
+
 // Nobody has all of a table that waits on all sides: it is kept as long as it takes.
 TEST_F(Sites, WhatWaitsOnAllSidesIsNotGivenUp) {
   build(3);

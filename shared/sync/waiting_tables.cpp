@@ -16,11 +16,14 @@ constexpr std::uint64_t try_again_ms = 60'000;  // one that did not, when it was
 
 }  // namespace
 
+std::uint64_t Node::Impl::kept_ms() const {
+  return core.window.size() > retention_rows ? std::min(patience_ms, retention_ms) : retention_ms;
+}
+
 void Node::Impl::give_up_tables() {
-  bool too_many = core.window.size() > retention_rows;
-  std::uint64_t kept_ms = too_many ? std::min(patience_ms, retention_ms) : retention_ms;
+  write_off_the_gone();
   auto waits_too_long = [&](const std::string& name, const ParkedTable& table) {
-    return !table.given_up && core.now_ms() > table.since_ms + kept_ms && others_have(name);
+    return !table.given_up && core.now_ms() > table.since_ms + kept_ms() && others_have(name);
   };
   auto& parked = core.state.parked;
   if (std::none_of(parked.begin(), parked.end(), [&](auto& one) { return waits_too_long(one.first, one.second); }))
@@ -30,8 +33,46 @@ void Node::Impl::give_up_tables() {
       if (!waits_too_long(name, table)) continue;
       table.given_up = true;
       core.log('w', "the changes of table '" + name + "' have waited for longer than changes are kept (" +
-                        (too_many ? "retention_rows" : "retention") +
+                        (kept_ms() < retention_ms ? "retention_rows" : "retention") +
                         "): it is copied anew as soon as it fits. It waited because: " + table.reason);
+    }
+  });
+  owe_announcement();
+}
+
+// Does it wait for nothing but what servers did that are gone for good?
+bool Node::Impl::waits_for_the_gone(const ParkedTable& table) const {
+  if (!table.fits || table.given_up || core.state.caught_up(table)) return false;
+  return std::all_of(table.until.begin(), table.until.end(), [&](auto& one) {
+    auto covered = table.covered.find(one.first);
+    auto member = core.state.members.find(one.first);
+    return (covered != table.covered.end() && covered->second.number >= one.second.number) ||
+           core.state.closed(one.first) || (member != core.state.members.end() && member->second.away());
+  });
+}
+
+// Symptom: a table waited for ever. Mechanism: the server that had shipped past it was removed for good before the
+// table fitted anywhere, so nobody has those changes. Mend: who might still have them has as long as changes are kept.
+void Node::Impl::write_off_the_gone() {
+  std::map<std::string, std::uint64_t> before = std::move(waits_for_gone_since_ms);
+  waits_for_gone_since_ms.clear();
+  std::vector<std::string> lost;
+  for (auto& [name, table] : core.state.parked) {
+    if (!waits_for_the_gone(table)) continue;
+    std::uint64_t since_ms = before.contains(name) ? before[name] : core.now_ms();
+    waits_for_gone_since_ms[name] = since_ms;
+    if (core.now_ms() > since_ms + kept_ms()) lost.push_back(name);
+  }
+  if (lost.empty()) return;
+  in_transaction([&] {
+    for (const std::string& name : lost) {
+      ParkedTable& table = core.state.parked[name];
+      for (auto& [origin, until] : table.until) {
+        if (until.number <= table.covered[origin].number || core.state.closed(origin)) continue;
+        core.log('w', "what server '" + core.state.members[origin].name + "' had changed in table '" + name +
+                          "' before it was removed came to no server that could take it: it is lost");
+      }
+      core.state.parked.erase(name);
     }
   });
   owe_announcement();
