@@ -144,6 +144,8 @@ class ClusterRun {
   struct Clone {
     std::size_t of = 0, node = 0;  // 0: there is none, as node 0 never is one
     bool added = false;            // to the servers of the other one, under an identity of its own
+    bool unnoticed = false;        // both ran under one
+    std::uint64_t ledger = 0;      // where that began
   };
   Clone clone_;
   std::vector<std::pair<std::size_t, std::size_t>> edges_;  // the lower number first

@@ -56,6 +56,11 @@ class Ledger {
     std::erase_if(written_, [&](auto& one) { return one.second.who == who && one.second.number > then; });
   }
 
+  // Two ran under one identity meanwhile, and nobody had noticed.
+  void forgive_between(std::uint64_t then, std::uint64_t until) {
+    std::erase_if(written_, [&](auto& one) { return one.second.number > then && one.second.number <= until; });
+  }
+
   // A machine is gone for good: what nobody else had got of it.
   void forgive_unless(const std::string& who, const std::set<std::string>& got) {
     std::erase_if(written_, [&](auto& one) { return one.second.who == who && !got.count(one.first); });
