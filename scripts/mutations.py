@@ -318,6 +318,8 @@ MUTATIONS = [
              "NodeStateTest.NobodyHasSeenWhatItsOriginWroteLater"),
     Mutation("recognised", "shared/sync/applier_rows.cpp", [("bool recognised = from_copy &&", "bool recognised = false && from_copy &&")],
              "Histories.WhatACopySentIsNoSecondRow"),
+    Mutation("counted-by-a-copy", "shared/sync/shipping.cpp", [("core.of_earlier_run(from) &&", "false && core.of_earlier_run(from) &&")],
+             "Histories.WhatACopyCountedHidesNothingAfterACrash"),
     # The mechanisms that everything rests on (docs/guarantees.md).
     Mutation("progress", "shared/sync/applier.cpp", [("  copy_ = copy;\n  Differences", "  copy_ = copy;" + AHEAD + "  Differences")],
              "Mechanisms.ProgressIsWrittenWithTheRows"),

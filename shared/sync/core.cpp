@@ -112,8 +112,20 @@ bool Core::cut(bool force) {
   return true;
 }
 
+bool Core::of_earlier_run(const Position& position) const {
+  return position.tag != 0 && !given_.empty() && position.number < given_.begin()->first;
+}
+
+PositionNumber Core::before_what_is_newer(Hlc version) {
+  PositionNumber before = ~PositionNumber{0};
+  for (const Batch& batch : window.batches())
+    if (batch.ends.size() == 1 && batch.ends[0].first == state.self && batch.newest > version)
+      before = std::min(before, batch.ends[0].second - 1);
+  return before;
+}
+
 bool Core::gave(const Position& position) const {
-  if (position.tag == 0 || given_.empty() || position.number < given_.begin()->first) return true;
+  if (position.tag == 0 || given_.empty() || of_earlier_run(position)) return true;
   auto at = given_.find(position.number);
   return at != given_.end() && at->second.tag == position.tag;
 }

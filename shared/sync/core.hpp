@@ -108,6 +108,10 @@ class Core {
   // Was this position given here? What a copy of this database ships under our origin hides what we ship, whatever it
   // is. Of an earlier run it may be, for all that is known here.
   bool gave(const Position& position) const;
+  // Is it of an earlier run, or of somebody else?
+  bool of_earlier_run(const Position& position) const;
+  // Ours after which everything comes that is newer than this.
+  PositionNumber before_what_is_newer(Hlc version);
   // A server has applied this of ours.
   void note_confirmed(const Vector& applied);
   // It has our versions up to this one, some of which were given after this history was found.

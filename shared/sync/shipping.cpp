@@ -108,6 +108,13 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
     Position from = heard ? there->second : origin == core.state.self ? start_of(peer) : Position{};
     // It counts what a copy of this database shipped under our origin, which says nothing of what we did.
     if (origin == core.state.self && heard && !core.gave(from)) from = {core.state.pruned[origin], 0};
+    // Symptom: a change reached some servers only, after its node had crashed. Mechanism: a copy of its database had
+    // shipped under its origin, and which positions are its own only the run knows that gave them. Mend: what is newer
+    // than the newest version that a server has of it is not there, whatever it counts.
+    if (origin == core.state.self && core.of_earlier_run(from) && told_what_it_has(peer)) {
+      PositionNumber before = core.before_what_is_newer(peer.has_of_ours->hlc);
+      if (before < from.number) from = {before, 0};
+    }
     if (position.number > from.number) order.from[origin] = from;
   }
   order.left_out = peer.left_out;

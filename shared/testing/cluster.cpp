@@ -184,7 +184,8 @@ void ClusterRun::settle() {
   // that line is silent, and looks like one at rest; then its node tries again, and says where it stands.
   step_while(forgotten_at_most_ms, [&] {
     bool still_busy = busy();
-    return still_busy || network_.waits_from_before_healing() || !all_streaming();
+    bool doubtful = clone_.unnoticed && (!clone_.added || now_ms_ < clone_.doubted_until_ms);
+    return still_busy || network_.waits_from_before_healing() || !all_streaming() || doubtful;
   });
   std::uint64_t rest = now_ms_ + plan_.rest_ms - healed;
   step_while(rest, [] { return true; });

@@ -9,6 +9,8 @@ namespace rowmesh::testing {
 
 namespace {
 
+constexpr std::uint64_t doubted_ms = 40000;  // the time that turns count for (identity.cpp), and one between greetings
+
 // A copy of a node that has not heard its servers is to them like any other database with rows: a person copies.
 bool has_heard_servers(const SimulatedNode& node) {
   std::string bytes = node.store->stored_state();
@@ -50,6 +52,8 @@ void ClusterRun::clone(std::size_t i) {
   clone_.unnoticed = !elsewhere;
   clone_.ledger = ledger_.now();
   copy.store->become_copy_of(*here.store, elsewhere);
+  // Where the clock is ahead of the time of day both would count on from one version, and give the same ones.
+  copy.store->clock().observe(copy.store->clock().now() + ms_to_hlc(1));
   tell("node " + std::to_string(clone_.node) + " is a copy of " + std::to_string(i) +
        (elsewhere ? "" : " and does not notice"));
   start(clone_.node);
@@ -72,6 +76,7 @@ void ClusterRun::look_at_clone() {
 // The servers of the other one get it as one more, by the same secret.
 void ClusterRun::add_clone() {
   clone_.added = true;
+  clone_.doubted_until_ms = now_ms_ + doubted_ms;
   // What the one had told of itself counted as said by the other, so what these two wrote, and what they replaced, may
   // count as seen by who had not seen it (docs/guarantees.md, "Known gaps").
   if (clone_.unnoticed) ledger_.forgive_between(clone_.ledger, ledger_.now());

@@ -142,10 +142,11 @@ class ClusterRun {
   };
   Backup backup_;
   struct Clone {
-    std::size_t of = 0, node = 0;  // 0: there is none, as node 0 never is one
-    bool added = false;            // to the servers of the other one, under an identity of its own
-    bool unnoticed = false;        // both ran under one
-    std::uint64_t ledger = 0;      // where that began
+    std::size_t of = 0, node = 0;        // 0: there is none, as node 0 never is one
+    bool added = false;                  // to the servers of the other one, under an identity of its own
+    bool unnoticed = false;              // both ran under one
+    std::uint64_t ledger = 0;            // where that began
+    std::uint64_t doubted_until_ms = 0;  // who has heard both may refuse the other one so long, at its next greeting
   };
   Clone clone_;
   std::vector<std::pair<std::size_t, std::size_t>> edges_;  // the lower number first

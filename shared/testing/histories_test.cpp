@@ -120,6 +120,27 @@ TEST_F(Histories, WhatACopySentIsNoSecondRow) {
   }
 }
 
+// The copy counts further than the database itself, which has not sent everything, and crashes
+// (Node::Impl::wants_anything, Core::of_earlier_run).
+TEST_F(Histories, WhatACopyCountedHidesNothingAfterACrash) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  cut(0, 1);
+  mesh.write(0, "both", "v");
+  mesh.run_for(1000);
+  restart(2, [&] { mesh.stores[2]->become_copy_of(*mesh.stores[0], false); });
+  mesh.run_for(2000);
+  ASSERT_EQ(keys(1), "both ");
+  cut(2, 1);
+  mesh.write(0, "late", "v");
+  mesh.run_for(1000);
+  restart(0, [] {});
+  cut(0, 1, false);
+  mesh.run_for(40000);
+  EXPECT_EQ(keys(1), "both late ");
+}
+
 // Symptom: two nodes showed different rows under one number after a clock had been set right. Mechanism: both rows had
 // been written in one moment, of which the origin decides, and had decided here; the new incarnation stood on the other
 // side of the other node. Mend: it stands beside the old one (Node::Impl::next_origin).
