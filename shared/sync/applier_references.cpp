@@ -143,7 +143,9 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
 
 void Applier::mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth) {
   core_.window.touch(entry);
-  life.meant.push_back({column, number, birth, core_.store.clock().tick()});
+  // Our clock may be behind that of one who is gone, of whom this document brings the first that we hear.
+  Hlc since = std::max(core_.store.clock().tick(), life.columns.of(column).hlc);
+  life.meant.push_back({column, number, birth, since});
   newest_ = std::max(newest_, life.meant.back().since);
   touched_.push_back(&entry);
   if (entry.state.kept_aside()) core_.mark_side(entry);

@@ -469,5 +469,34 @@ TEST_F(Gone, H12d_AnHeirMovesTheLoserAndWhatRefersToIt) {
   }
 }
 
+// Symptom: a reference named another row than its writer meant. Mechanism: its writer was gone for good, and its heir
+// heard of that, of the row and of the reference in one document; it noted what the reference means by its own clock,
+// which was behind, so that the reference counted as written again since. Mend: a note is no older than what it is
+// about (Applier::mean).
+TEST_F(Gone, H12d_AnHeirWhoseClockIsBehindTakesTheReferencesAlong) {
+  link_all();
+  mesh.start();
+  mesh.run_for(5000);
+  for (std::size_t other : {1u, 2u}) mesh.network.cut(0, other, true), mesh.network.cut(other, 0, true);
+  insert(0, "parents", parent(1, "older"));
+  mesh.run_for(1000);
+  mesh.stores[2]->clock().observe(ms_to_hlc(mesh.now_ms + 45000));
+  insert(2, "parents", parent(1, "younger"));
+  insert(2, "children", Row{Value::of_text("c"), Value::of_integer(1)});
+  mesh.run_for(1000);
+  ASSERT_EQ(mesh.stores[1]->rows("children").size(), 1u);
+  mesh.network.attach(2, nullptr);
+  unlink(0, 2), unlink(1, 2);
+  mesh.run_for(1000);
+  mesh.network.heal();
+  mesh.run_for(90000);
+  for (std::size_t at : {0u, 1u}) {
+    EXPECT_EQ(name_of(at, 1), "older") << at;
+    EXPECT_EQ(name_of(at, 2), "younger") << at;
+    EXPECT_EQ(mesh.stores[at]->rows("children").begin()->second.values[1].integer, 2) << at;
+    EXPECT_EQ(unsettled(at), 0u) << at;
+  }
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
