@@ -124,8 +124,8 @@ Hlc Window::newest_after(const std::map<Origin, PositionNumber>& from) const {
   return newest;
 }
 
-void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned,
-                   const std::function<bool(const Batch&)>& keep) {
+void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned, const std::function<bool(const Batch&)>& keep,
+                   const std::function<bool(const Entry&)>& skip) {
   while (!batches_.empty() && batches_.front().newest <= horizon && !(keep && keep(batches_.front()))) {
     Batch& batch = batches_.front();
     for (auto& [origin, position] : batch.ends) {
@@ -138,7 +138,7 @@ void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned,
       entry->references--;
       // What came late is below the horizon already, and still to be handed on with the batch that it came in.
       if (entry->references > 0 && entry->state.lives.size() > 1 && on_begin_lost) on_begin_lost(*entry);
-      if (entry->references == 0 || late_until_ <= horizon) settle(*entry, horizon);
+      if ((entry->references == 0 || late_until_ <= horizon) && !(skip && skip(*entry))) settle(*entry, horizon);
     }
     batches_.pop_front();
   }

@@ -46,9 +46,11 @@ class Window {
   Hlc newest_after(const std::map<Origin, PositionNumber>& from) const;  // of all that gather() looks at; 0: nothing
 
   // Forgets what is settled below G (model 1.5). Reports per origin how far its log is gone now.
-  // `keep`: true for a batch that somebody still needs; it stays, and so do those that came after it.
+  // `keep`: true for a batch that somebody still needs; it stays, and so do those that came after it. `skip`: the entry
+  // has forgotten it already.
   void prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned,
-             const std::function<bool(const Batch&)>& keep = nullptr);
+             const std::function<bool(const Batch&)>& keep = nullptr,
+             const std::function<bool(const Entry&)>& skip = nullptr);
   // T of this table is settled: the lives that it killed go.
   void drop_born_before(TableId table, Version truncated);
   // The same while the history is loaded: entries stay, though empty, and those for which `skip` holds as they are.

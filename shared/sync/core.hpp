@@ -37,6 +37,8 @@ struct Renewal {
   bool corrected = false;
   Hlc floor = 0;
   std::vector<Hlc> ahead = {};  // these versions, ascending
+  Hlc horizon = 0;              // G becomes this again
+  Hlc forgotten = 0;            // G as it was: up to here nothing has a version any more
   // `after` is `before`: all its versions become floor + 1, floor + 2, ..., which is later than they were.
   bool rebased() const { return before == after; }
 };
@@ -129,8 +131,10 @@ class Core {
   // The watermarks of the others up to which everything is here; what was announced before, while a table's changes
   // wait.
   std::map<Origin, Hlc> received();
-  Hlc newest_confirmed(const Vector& just_told);
-  Hlc newest_of_others();       // above what we have of them, settled or not
+  Hlc newest_confirmed(const Vector& just_told, Hlc horizon);
+  Hlc newest_of_others(Hlc horizon);  // above what we have of them, settled or not
+  // G without what was forgotten by a clock that was ahead, when nobody else had any of it.
+  Hlc horizon_with_others();
   bool knows_own(Hlc version);  // was this version given here, by this history?
   // Positions of ours go on above this one.
   void number_from(PositionNumber number) { first_number_ = std::max(first_number_, number); }
@@ -203,6 +207,7 @@ class Core {
   void rename_window(const Renewal& renewal, std::int64_t sequence);  // of its record; 0: it is made now
   void take_renewal(PackedReader& in, std::int64_t sequence);
   void close_origin(NodeState& next, Renewal& renewal);
+  void take_back_horizon(NodeState& next, const Renewal& renewal);
   Hlc newest_renamed(const Renewal& renewal);
   void note_rebased(const Renewal& renewal);
   struct Rebased {

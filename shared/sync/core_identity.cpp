@@ -62,6 +62,7 @@ std::string packed(const Renewal& renewal, std::uint64_t part) {
   Hlc last = renewal.rebased() ? 0 : renewal.floor;
   for (Hlc version : renewal.ahead) data.number(version - std::exchange(last, version));
   data.number(renewal.reached);
+  data.fixed64(renewal.forgotten);
   return data.take();
 }
 
@@ -90,6 +91,12 @@ void Core::take_renewal(PackedReader& in, std::int64_t sequence) {
   Hlc last = renewal.rebased() ? 0 : renewal.floor;
   for (std::uint64_t left = in.number(); left > 0; left--) renewal.ahead.push_back(last += in.number());
   if (!in.done()) renewal.reached = in.number();
+  if (!in.done()) renewal.forgotten = in.fixed64();
+  // Where G went back with the clock: what had been forgotten by then has no versions that could be given anew.
+  if (renewal.forgotten > state.prune_horizon)
+    window.prune(renewal.forgotten, state.pruned, {}, [sequence](const Entry& entry) {
+      return entry.side_stored && sequence <= static_cast<std::int64_t>(entry.mark);
+    });
   note_rebased(renewal);
   rename_window(renewal, sequence);
 }
@@ -147,6 +154,21 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
   }
 }
 
+// Symptom: a node stood still for as long as its clock had been ahead, after that was set right. Mechanism: it had been
+// alone then and took all that it wrote for settled, so G was ahead of the time, and no version goes back below G; and
+// what others sent was older than G. Mend: what was forgotten alone is in nobody's place, so G goes back with the
+// clock.
+void Core::take_back_horizon(NodeState& next, const Renewal& renewal) {
+  if (renewal.horizon >= next.prune_horizon) return;
+  next.prune_horizon = prune_needs_ = renewal.horizon;
+  for (auto& [origin, meta] : next.metas) {
+    if (origin != next.self && meta.position != 0) continue;
+    meta.watermark = std::min(meta.watermark, renewal.floor);
+    meta.horizon = std::min(meta.horizon, renewal.horizon);
+    meta.newest = std::min(meta.newest, renewal.floor);
+  }
+}
+
 void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request) {
   cut_alone();
   flush();
@@ -154,13 +176,15 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   if (store.log_must_be_read())
     throw Error(ErrorKind::transient, "busy", "local writers leave no gap; it will be tried again");
   if (renewal.corrected) {
-    renewal.floor = std::max(renewal.floor, newest_of_others());
+    renewal.floor = std::max(renewal.floor, newest_of_others(renewal.horizon));
+    renewal.forgotten = state.prune_horizon;
     renewal.ahead = own_versions_above(renewal.floor);
     watermark = std::min(watermark, renewal.floor);  // what is given anew is above it
     store.restart_clock(std::max(renewal.floor + renewal.ahead.size(), ms_to_hlc(now_ms())));
   }
   Hlc confirmed = state.own_meta().horizon;
   NodeState next = state;
+  if (renewal.corrected) take_back_horizon(next, renewal);
   close_origin(next, renewal);
   // What it wrote under the old origin is here, also where a table waits for what others wrote.
   for (auto& [name, parked] : next.parked) parked.covered[renewal.before] = next.applied[renewal.before];
@@ -277,8 +301,8 @@ void Core::for_each_version(const std::function<void(Version)>& visit) {
 
 // What others said of themselves, for what lost to ours is in no row; and what is in rows, for an incarnation may not
 // have said anything of itself yet.
-Hlc Core::newest_of_others() {
-  Hlc newest = state.prune_horizon;
+Hlc Core::newest_of_others(Hlc horizon) {
+  Hlc newest = horizon;
   for (auto& [origin, meta] : state.metas)
     if (origin != state.self) newest = std::max(newest, meta.newest);
   for_each_version([&](Version version) {
@@ -301,17 +325,31 @@ std::vector<Hlc> Core::own_versions_above(Hlc floor) {
 }
 
 // The newest version of ours that a server of ours has confirmed.
-Hlc Core::newest_confirmed(const Vector& just_told) {
+Hlc Core::newest_confirmed(const Vector& just_told, Hlc horizon) {
   PositionNumber confirmed = 0;
   if (auto own = just_told.find(state.self); own != just_told.end()) confirmed = own->second.number;
   for (auto& [id, server] : state.servers)
     if (auto own = server.applied.find(state.self); own != server.applied.end())
       confirmed = std::max(confirmed, own->second.number);
-  Hlc newest = state.prune_horizon;
+  Hlc newest = horizon;
   for (const Batch& batch : window.batches())
     if (batch.ends.size() == 1 && batch.ends[0].first == state.self && batch.ends[0].second <= confirmed)
       newest = std::max(newest, batch.newest);
   return newest;
+}
+
+// What was forgotten together with others is not above what they confirmed.
+Hlc Core::horizon_with_others() {
+  Hlc horizon = ms_to_hlc(now_ms());
+  for (auto& [origin, meta] : state.metas) {
+    auto member = state.members.find(origin);
+    bool own = member != state.members.end() && member->second.node == identity.node;
+    if (own || meta.position == 0) continue;
+    horizon = std::max(horizon, meta.horizon);
+    if (auto ours = meta.received.find(state.self); ours != meta.received.end())
+      horizon = std::max(horizon, ours->second);
+  }
+  return std::min(horizon, state.prune_horizon);
 }
 
 bool Core::knows_own(Hlc version) {

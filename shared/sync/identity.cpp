@@ -130,8 +130,9 @@ void Node::Impl::judge_clock(const Progress& progress) {
   std::uint64_t now_ms = core.now_ms();
   Hlc ahead = core.store.clock().now();
   if (hlc_to_ms(ahead) <= now_ms + limits::own_clock_ahead_ms) return;
-  Hlc fork = std::max(core.newest_confirmed(progress.applied), perhaps_taken());
-  Hlc floor = std::max({fork, core.newest_of_others(), promised()});
+  Hlc horizon = core.horizon_with_others();
+  Hlc fork = std::max(core.newest_confirmed(progress.applied, horizon), perhaps_taken());
+  Hlc floor = std::max({fork, core.newest_of_others(horizon), promised()});
   // What others have stays as it is. Where that is ahead as well, it is this clock that is behind now.
   if (hlc_to_ms(floor) > now_ms + limits::own_clock_ahead_ms) return;
   core.log('w', "the clock was corrected: versions that nobody has yet go back by " +
@@ -142,7 +143,9 @@ void Node::Impl::judge_clock(const Progress& progress) {
   renewal.fork = fork;
   renewal.corrected = true;
   renewal.floor = floor;
+  renewal.horizon = horizon;
   core.renew(std::move(renewal), core.identity, 0);
+  for (auto& [id, peer] : peers) peer.received_as_of = peer.asked_at = 0;  // G may be lower than it was then
 }
 
 // Where all servers come to us nobody is greeted: what they said when they asked for changes is as good.

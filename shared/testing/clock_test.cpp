@@ -9,6 +9,14 @@
 namespace rowmesh::testing {
 namespace {
 
+void create_items(MemoryStore& store) {
+  Table table;
+  table.wire_name = "item";
+  table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
+  table.key = {0};
+  store.create_table(table);
+}
+
 // In place of a node: does not get to some of the requests.
 class Between : public HttpHandler {
  public:
@@ -56,13 +64,7 @@ TEST(ClockTest, WhatIsAheadOfTheTimeIsForgottenAllTheSame) {
 // forgotten; and it was so on both sides. Mend: what was announced before, as far as it stays, is announced by the new
 // one as well (Core::renew).
 TEST(ClockTest, TwoThatAreSetRightInOneMomentHearEachOther) {
-  LooseNodes nodes(2, [](MemoryStore& store) {
-    Table table;
-    table.wire_name = "item";
-    table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
-    table.key = {0};
-    store.create_table(table);
-  });
+  LooseNodes nodes(2, create_items);
   auto insert = [&](std::size_t i, const char* id) {
     nodes.insert(i, "item", {Value::of_text(id), Value::of_text("1")});
   };
@@ -76,7 +78,8 @@ TEST(ClockTest, TwoThatAreSetRightInOneMomentHearEachOther) {
     Renewal renewal;
     renewal.before = core.state.self, renewal.after = core.state.self + 1000;
     renewal.corrected = true;
-    renewal.fork = renewal.floor = core.newest_of_others();
+    renewal.horizon = core.state.prune_horizon;
+    renewal.fork = renewal.floor = core.newest_of_others(renewal.horizon);
     core.renew(renewal, core.identity, 0);
     DocumentOrder all;
     for (auto& [origin, position] : core.state.applied) all.from[origin] = {};
@@ -155,6 +158,74 @@ TEST(ClockTest, WhoIsRemovedInAWrongTimeHoldsNothingBackAfterIt) {
     EXPECT_EQ(lab.rows(i), 2u) << i;
     EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
   }
+}
+
+// Core::take_back_horizon.
+TEST(ClockTest, WhatWasForgottenAloneHoldsNothingUp) {
+  for (bool crashes : {false, true}) {
+    Lab lab;
+    lab.add(uuid_a, 0xa);
+    lab.start(0);
+    lab.set_clock(0, day_ms);
+    lab.insert(0, "written alone", 1);
+    lab.run_for(5000);
+    ASSERT_EQ(lab.status(0).unsettled, 0u);
+    lab.add(uuid_b, 0xb);
+    lab.start(1);
+    lab.insert(1, "written alone, too");
+    lab.run_for(5000);
+    lab.link(0, 1);
+    lab.link(1, 0);
+    lab.insert(0, "written ahead");
+    lab.run_for(5000);
+    lab.set_clock(0, 0);
+    lab.insert(1, "after it was added");
+    lab.run_for(30'000);
+    EXPECT_LT(lab.ahead_ms(0), 1000) << crashes;
+    if (crashes) lab.crash(0), lab.start(0);
+    lab.insert(0, "after");
+    lab.insert(1, "after, too");
+    lab.run_for(20'000);
+    EXPECT_EQ(lab.rows(0), 5u) << crashes;
+    EXPECT_EQ(lab.rows(1), 5u) << crashes;
+    for (std::size_t i : {0, 1}) {
+      EXPECT_EQ(lab.status(i).unsettled, 0u) << crashes << i;
+      EXPECT_EQ(lab.status(i).servers[0].state, "streaming") << crashes << i << lab.status(i).servers[0].last_error;
+    }
+  }
+}
+
+// Core::take_renewal: a record of what was forgotten may still be in the history, with one that is not.
+TEST(ClockTest, WhatWasForgottenAloneStaysForgottenAfterACrash) {
+  LooseNodes nodes(1, create_items);
+  nodes.skew(0, day_ms);
+  nodes.insert(0, "item", {Value::of_text("forgotten"), Value::of_text("1")});
+  nodes.settle(0);
+  nodes.pass(10);
+  nodes.core(0).horizon_limit = nodes.store(0).clock().now();
+  nodes.insert(0, "item", {Value::of_text("kept"), Value::of_text("1")});
+  nodes.settle(0);
+  nodes.core(0).flush();
+  nodes.forget(0);
+  nodes.core(0).flush();
+  auto birth = [&](const char* id) {
+    Row key = {Value::of_text(id)};
+    Entry* entry = nodes.core(0).window.find(nodes.store(0).table("item").id, encode_key(key));
+    return entry ? entry->state.lives.at(0).birth : Version{};
+  };
+  ASSERT_TRUE(birth("forgotten").settled());
+  nodes.skew(0, 0);
+  Core& core = nodes.core(0);
+  Renewal renewal;
+  renewal.before = core.state.self, renewal.after = core.state.self + 1000;
+  renewal.corrected = true;
+  renewal.horizon = renewal.fork = renewal.floor = core.horizon_with_others();
+  core.renew(renewal, core.identity, 0);
+  Version kept = birth("kept");
+  EXPECT_LE(hlc_to_ms(kept.hlc), nodes.now_ms());
+  nodes.restart(0);
+  EXPECT_TRUE(birth("forgotten").settled());
+  EXPECT_EQ(birth("kept"), kept);
 }
 
 // Node::Impl::perhaps_taken, of what came with a copy that is not done yet.
