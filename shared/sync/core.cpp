@@ -148,8 +148,8 @@ std::map<Origin, Hlc> Core::received() {
   return received;
 }
 
-Hlc Core::promise() const {
-  return std::max(store.clock().now(), ms_to_hlc(services.wall.now_ms() + limits::promised_ahead_ms));
+Hlc Core::promise(Hlc clock) const {
+  return std::max(clock, ms_to_hlc(services.wall.now_ms() + limits::promised_ahead_ms));
 }
 
 void Core::secure_numbers() {

@@ -37,6 +37,7 @@ struct Renewal {
   bool corrected = false;
   Hlc floor = 0;
   std::vector<Hlc> ahead = {};  // these versions, ascending
+  Hlc restart = 0;              // the clock goes on from here
   Hlc horizon = 0;              // G becomes this again
   Hlc forgotten = 0;            // G as it was: up to here nothing has a version any more
   // `after` is `before`: all its versions become floor + 1, floor + 2, ..., which is later than they were.
@@ -200,7 +201,7 @@ class Core {
   Start start_;
   // What NodeState::hlc becomes with the next state that is written. It looks a little ahead, so that a watermark may
   // be announced without being written first; by the time of day, so that many starts do not add up.
-  Hlc promise() const;
+  Hlc promise(Hlc clock) const;
   void for_each_version(const std::function<void(Version)>& visit);
   std::vector<Hlc> own_versions_above(Hlc floor);                     // each once, ascending
   static constexpr std::uint64_t renewal_part = 2;                    // first number of a history record

@@ -68,7 +68,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
     while (last > 0 && records[last].kind == HistoryKind::applied && !records[last].data.empty() &&
            records[last].data[0] == static_cast<char>(next_part))
       last--;
-    records[last].state = state_after.encode(writing_promise_ = promise());
+    records[last].state = state_after.encode(writing_promise_ = promise(store.clock().now()));
     writing_horizon_ = state_after.prune_horizon;
     last_written_ = store.append_history(records);
   }

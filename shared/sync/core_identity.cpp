@@ -106,7 +106,7 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
   Position& reached = next.applied[renewal.before];
   OriginMeta& meta = next.metas[renewal.before];
   // Others take from it when this node had a server less.
-  if (renewal.corrected) meta.watermark = std::min(meta.watermark, store.clock().now());
+  if (renewal.corrected) meta.watermark = std::min(meta.watermark, renewal.restart);
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
   if (auto member = next.members.find(renewal.before); member != next.members.end())
     member->second.left = !renewal.before_goes_on;
@@ -160,7 +160,7 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
 // clock.
 void Core::take_back_horizon(NodeState& next, const Renewal& renewal) {
   if (renewal.horizon >= next.prune_horizon) return;
-  next.prune_horizon = prune_needs_ = renewal.horizon;
+  next.prune_horizon = renewal.horizon;
   for (auto& [origin, meta] : next.metas) {
     if (origin != next.self && meta.position != 0) continue;
     meta.watermark = std::min(meta.watermark, renewal.floor);
@@ -180,8 +180,8 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
     renewal.forgotten = state.prune_horizon;
     renewal.ahead = own_versions_above(renewal.floor);
     watermark = std::min(watermark, renewal.floor);  // what is given anew is above it
-    store.restart_clock(std::max(renewal.floor + renewal.ahead.size(), ms_to_hlc(now_ms())));
   }
+  renewal.restart = std::max(renewal.floor + renewal.ahead.size(), ms_to_hlc(now_ms()));
   Hlc confirmed = state.own_meta().horizon;
   NodeState next = state;
   if (renewal.corrected) take_back_horizon(next, renewal);
@@ -190,7 +190,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   for (auto& [name, parked] : next.parked) parked.covered[renewal.before] = next.applied[renewal.before];
   for (auto& [id, until] : next.late_truncates) until = moved(until, renewal);
   next.self = renewal.after;
-  next.hlc = promise();
+  next.hlc = promise(renewal.corrected ? renewal.restart : store.clock().now());
   if (next.lost != 0 && !renewal.before_goes_on) next.missing[renewal.before] = next.lost;
   next.lost = 0;
   next.found.reset();
@@ -218,8 +218,9 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   note_rebased(renewal);
   rename_window(renewal, 0);
   if (renewal.corrected) {
-    for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere, &state.fewer_since})
-      *moment = moved(*moment, renewal);
+    store.restart_clock(renewal.restart);  // not before: it must be ahead as long as anything is
+    prune_needs_ = std::min(prune_needs_, state.prune_horizon);
+    for (Hlc* moment : {&keys_changed_at, &owed_watermark, &awaited_elsewhere}) *moment = moved(*moment, renewal);
     for (auto& [entry, written] : late_references) written = moved(written, renewal);
     // Not below the moment itself in the right time, or what others had said before would count as said since.
     state.fewer_since = std::min(state.fewer_since, store.clock().now());
@@ -262,7 +263,7 @@ void Core::rebase(Hlc floor) {
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
   next.own_meta().newest = newest;
   next.rebased = newest;
-  next.hlc = promise();
+  next.hlc = promise(store.clock().now());
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
   last_sequence_ = store.append_history({&record, 1});
   transaction.commit();
