@@ -146,6 +146,7 @@ void Node::Impl::judge_clock(const Progress& progress) {
   renewal.horizon = horizon;
   core.renew(std::move(renewal), core.identity, 0);
   for (auto& [id, peer] : peers) peer.received_as_of = peer.asked_at = 0;  // G may be lower than it was then
+  hand_on_again();
 }
 
 // Where all servers come to us nobody is greeted: what they said when they asked for changes is as good.
@@ -168,6 +169,7 @@ void Node::Impl::new_identity(const Request& request) {
     bool copied = kind == "copied";
     if (copied) becomes.node = new_uuid(core.services.random);
     core.renew({core.state.self, next_origin(), core.last_shared(), copied}, becomes, request.id);
+    hand_on_again();
   }
   misplaced = core.store.place_trouble();
   copied_at = 0;

@@ -82,6 +82,9 @@ std::uint64_t Node::Impl::tick() {
   last_tick_ms = core.now_ms();
   next_wake_ms = core.now_ms() + idle_cut_ms;
   guarded("reading the configuration", [&] { reload_if_changed(); });
+  // Before anything is shipped under the new origin: a table that waits elsewhere does not wait for the old one's
+  // changes any more, but for nothing at all if these do not come with the first of the new one.
+  guarded("handing on what an earlier incarnation wrote", [&] { hand_on_again(); });
   take_answers();
   if (stopped().empty()) guarded("applying", [&] { apply_queued(); });
   if (core.now_ms() >= next_requests_ms) {
@@ -113,7 +116,6 @@ std::uint64_t Node::Impl::tick() {
   });
   guarded("giving up servers that are silent", [&] { give_up_silent(); });
   guarded("forgetting an old secret", [&] { forget_old_secrets(); });
-  guarded("handing on what an earlier incarnation wrote", [&] { hand_on_again(); });
   guarded("forgetting what is settled", [&] {
     expire_members();
     judge_members();

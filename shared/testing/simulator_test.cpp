@@ -378,6 +378,16 @@ TEST(KeptSeeds, WhatWasGivenAnewAndWaitsIsKnownAfterACrash) { EXPECT_EQ(run_plan
 // had got the key since (Applier::note_late_origins).
 TEST(KeptSeeds, WhatAClosedIncarnationDidComesNoMore) { EXPECT_EQ(run_plan(Plan::small(2000003489)).failure, ""); }
 
+// What a node had written before its clock was set right, into a table that waited on the other one, never came there.
+// The other waits no more for a closed incarnation's positions; the new one shipped its first document before it had
+// named what the old one wrote, and by the time that came it was older than what is forgotten
+// (Node::Impl::hand_on_again).
+TEST(KeptSeeds, WhatATableWaitsForComesFromTheNewIncarnation) {
+  Plan plan = Plan::small(5100022200);
+  plan.schemas = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 // One node's first greeting had been lost before the faults ended, and was given up when all seemed at rest; so the two
 // met while nothing was to travel any more (SimulatedNetwork::waits_from_before_healing).
 TEST(KeptSeeds, WhoWaitsForALostAnswerIsNotAtRest) {
