@@ -228,9 +228,6 @@ MUTATIONS = [
                "  core.awaited_elsewhere = std::max(core.awaited_elsewhere, std::min(applier.header().awaited, applier.header().hlc));\n"
                "  peer.meters.documents_received++;")],
              "IdentityTest.NobodyWaitsForAVersionThatWasNotTaken"),
-    Mutation("ahead-is-forgotten", "shared/sync/node.cpp",
-             [("std::max(core.announced_ms, last_heartbeat_ms)", "std::max(hlc_to_ms(core.state.own_meta().watermark), last_heartbeat_ms)")],
-             "ClockTest.WhatIsAheadOfTheTimeIsForgottenAllTheSame"),
     Mutation("still-announced", "shared/sync/core_identity.cpp", [("watermark = std::min(watermark, renewal.floor);", "watermark = 0;")],
              "ClockTest.TwoThatAreSetRightInOneMomentHearEachOther"),
     Mutation("other-positions", "shared/sync/shipping.cpp", [("received.find(follower == known(peer).origin ? origin : follower);", "received.find(origin);\n  (void)follower;")],

@@ -37,27 +37,6 @@ class Between : public HttpHandler {
   std::function<bool(const HttpRequest&)> drops_;
 };
 
-// Symptom: a log entry and some history records stayed for as long as a clock had been ahead. Mechanism: what had been
-// written by it was newer than the time of day, and heartbeats were counted from the newest watermark, so there were
-// none until that time had come. Mend: they are counted from when it was announced (Core::announced_ms).
-TEST(ClockTest, WhatIsAheadOfTheTimeIsForgottenAllTheSame) {
-  constexpr std::uint64_t listened_to_ms = 50'000;
-  Lab lab;
-  run_two(lab);
-  lab.set_clock(0, listened_to_ms);
-  lab.insert(0, "written ahead");
-  lab.run_for(1000);
-  ASSERT_EQ(lab.rows(1), 2u);
-  lab.set_clock(0, 0);
-  lab.insert(1, "by who has heard of it");
-  lab.run_for(10'000);
-  ASSERT_GT(lab.ahead_ms(1), 20'000) << "its clock goes on from what it has heard";
-  for (std::size_t i : {0, 1}) {
-    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
-    EXPECT_EQ(lab.node(i).store->log_size(), 0u) << i;
-  }
-}
-
 // Symptom: two nodes took nothing of each other any more. Mechanism: one clock had been ahead, both had gone on from
 // there and became new incarnations in one moment. The first that a new incarnation said of itself was that it had
 // announced nothing, so the other one's documents spoke of nothing that it had received, and were older than what was
