@@ -153,8 +153,11 @@ SideRow Core::side_row(const Entry& entry, std::int64_t as_of) {
   row.origin = to_hex(chosen->newest().origin);
   if (!table) return row;
   row.payload = row_to_json(*table, chosen->side->values.view(), &chosen->side->columns);
-  // Of several lives under a natural key it is the row of all together that was refused.
-  if (!table->keeps_lives_apart() && chosen->side->kind == SideKind::quarantined && chosen->side->columns.is_all())
+  // Of several lives under a natural key it is the row of all together that was refused; but not of one that was
+  // inserted here since, and has not been merged with them yet.
+  const Life* in_table = entry.state.in_table();
+  if (!(in_table && !in_table->side) && !table->keeps_lives_apart() && chosen->side->kind == SideKind::quarantined &&
+      chosen->side->columns.is_all())
     if (auto refused = desired_row(*table, entry.state, state.truncated(table->id), {}))
       row.payload = row_to_json(*table, *refused, &chosen->side->columns);
   return row;

@@ -388,6 +388,12 @@ TEST(KeptSeeds, WhatATableWaitsForComesFromTheNewIncarnation) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A value that waited in quarantine was shown nowhere for a moment: a row had been inserted over it, and the list
+// showed both together before they were merged and the loser listed (Core::side_row).
+TEST(KeptSeeds, WhatWaitsIsShownUntilTheRowInsertedOverItIsMerged) {
+  EXPECT_EQ(run_plan(Plan::random(865863)).failure, "");
+}
+
 // One node's first greeting had been lost before the faults ended, and was given up when all seemed at rest; so the two
 // met while nothing was to travel any more (SimulatedNetwork::waits_from_before_healing).
 TEST(KeptSeeds, WhoWaitsForALostAnswerIsNotAtRest) {
