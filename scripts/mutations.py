@@ -116,7 +116,7 @@ MUTATIONS = [
                "awaited_[{table.id, {}, birth}] = {{moved.key, moved.birth, moved.values}}"),
               ("core_.awaited_moves.find({table.id, item.key, life.birth})", "core_.awaited_moves.find({table.id, {}, life.birth})")],
              "Holes.H12a_RowsThatMoveTogetherAreToldApart"),
-    Mutation("former-life", "shared/merge/match.cpp", [("  if (!late && ended_before_another(life, all, state, context)) return std::nullopt;\n", "")],
+    Mutation("former-life", "shared/merge/match.cpp", [("if (!late && ended_before_another(life, all, state, context)) return std::nullopt;", "(void)ended_before_another(life, all, state, context);")],
              "Holes.H4_ALaterDeleteOfAFormerLifeHitsThatOneOnly"),
     Mutation("table-given-up", "shared/sync/waiting_tables.cpp", [("      table.given_up = true;\n", "")],
              "WaitingTables.WhatWaitsTooLongIsGivenUpAndComesByACopy"),
