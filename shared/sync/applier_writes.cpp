@@ -275,7 +275,7 @@ void Applier::finish() {
   core_.window.keep_changes();
   core_.state = std::move(state_);
   if (keep) {
-    batch.sequence = core_.first_written();
+    batch.sequence = core_.more_written();
     core_.window.add_batch(std::move(batch));
   }
   core_.written();

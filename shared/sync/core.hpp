@@ -97,7 +97,7 @@ class Core {
   // In a write transaction: the same, with `more` behind them. Call written() once it is committed.
   void write_pending(std::vector<HistoryRecord> more, const NodeState& state);
   void written();
-  std::int64_t first_written() const { return first_written_; }  // what the last write_pending wrote begins here
+  std::int64_t more_written() const { return more_written_; }  // `more` of the last write_pending begins here
   bool pending() const { return !pending_.empty() || !dirty_sides_.empty() || !crossed_.empty(); }
   std::size_t unwritten() const { return pending_.size(); }  // records that wait for a write transaction
 
@@ -248,7 +248,8 @@ class Core {
   std::map<Entry*, ColumnSet, ByKey> touched_sides_;   // during a cut: columns of side rows that changed here
   std::vector<std::pair<Entry*, bool>> stored_sides_;  // what write_pending did, until it is committed
   Batch settling_;                                     // rows of which it writes what they have become
-  std::int64_t last_sequence_ = 0, first_written_ = 0, last_written_ = 0;  // written: not committed yet
+  std::int64_t last_sequence_ = 0, last_written_ = 0;  // written: not committed yet
+  std::int64_t first_written_ = 0, more_written_ = 0, settling_written_ = 0;
   // The history may lose its begin only after a state that has forgotten as much is on disk: a truncate that a restart
   // still knew would kill rows again of whose birth it does not know any more.
   void prune_history(std::int64_t at_least);

@@ -46,6 +46,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   std::vector<HistoryRecord> records;
   for (PendingRecord& pending : pending_) records.push_back(pending.record);
   for (HistoryRecord& record : more) records.push_back(std::move(record));
+  auto before_settling = static_cast<std::int64_t>(records.size());
   // A row that leaves the side table keeps lives that the history before may not name any more: from now on the history
   // has them.
   settling_ = {};
@@ -59,7 +60,6 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   for (Entry* entry : settling_.entries) settling_.newest = std::max(settling_.newest, entry->state.newest().hlc);
   if (settling_.newest != 0)
     for (HistoryRecord& record : applied_records(settling_, 0)) records.push_back(std::move(record));
-  first_written_ = last_sequence_ + 1;
   writing_promise_ = state_after.hlc;
   last_written_ = last_sequence_;
   if (!records.empty()) {
@@ -72,6 +72,12 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
     writing_horizon_ = state_after.prune_horizon;
     last_written_ = store.append_history(records);
   }
+  // Symptom: a change was lost after a restart. Mechanism: the batches of one write all counted as written by its first
+  // record, so that one stayed on disk after its own batch had been forgotten, and the record before it, which brought
+  // the row that it left out, was gone. Mend: what is on disk is an end of what there was, batch by batch.
+  first_written_ = last_written_ - static_cast<std::int64_t>(records.size()) + 1;
+  settling_written_ = first_written_ + before_settling;
+  more_written_ = first_written_ + static_cast<std::int64_t>(pending_.size());
   for (const ConflictRow& conflict : pending_conflicts_) store.add_conflict(conflict);
   stored_sides_.clear();
   for (Entry* entry : dirty_sides_) {
@@ -87,8 +93,11 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
 void Core::written() {
   last_sequence_ = last_written_;
   state.hlc = writing_promise_;
-  for (PendingRecord& pending : pending_)
-    if (pending.batch) pending.batch->sequence = first_written_;
+  std::int64_t sequence = first_written_;
+  for (PendingRecord& pending : pending_) {
+    if (pending.batch) pending.batch->sequence = sequence;
+    sequence++;
+  }
   pending_.clear();
   counters.conflicts += pending_conflicts_.size();
   for (const ConflictRow& conflict : pending_conflicts_) counters.conflicts_by_type[conflict.type]++;
@@ -96,7 +105,7 @@ void Core::written() {
   dirty_sides_.clear();
   crossed_.clear();
   if (settling_.newest != 0) {
-    settling_.sequence = first_written_;
+    settling_.sequence = settling_written_;
     window.add_batch(std::move(settling_));
   }
   settling_ = {};

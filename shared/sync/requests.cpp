@@ -59,7 +59,7 @@ void Node::Impl::in_transaction(const std::function<void()>& work, Batch* with) 
   }
   core.window.keep_changes();
   if (with && (with->newest != 0 || !with->entries.empty())) {
-    with->sequence = core.first_written();
+    with->sequence = core.more_written();
     core.window.add_batch(std::move(*with));
   }
   core.written();

@@ -394,6 +394,10 @@ TEST(KeptSeeds, WhatWaitsIsShownUntilTheRowInsertedOverItIsMerged) {
   EXPECT_EQ(run_plan(Plan::random(865863)).failure, "");
 }
 
+// An edit was lost: after a crash the log told of an older row's end alone, for the record that had brought the next
+// row under that key was gone, and the record of that end was not (Core::write_pending).
+TEST(KeptSeeds, TheHistoryLosesItsBeginBatchByBatch) { EXPECT_EQ(run_plan(Plan::small(6000076228)).failure, ""); }
+
 // One node's first greeting had been lost before the faults ended, and was given up when all seemed at rest; so the two
 // met while nothing was to travel any more (SimulatedNetwork::waits_from_before_healing).
 TEST(KeptSeeds, WhoWaitsForALostAnswerIsNotAtRest) {
