@@ -188,7 +188,9 @@ void ClusterRun::leave() {
   for (std::size_t i : all) {
     if (nodes_[i]->joining) return;  // perhaps from it
     // What came to a table that waits went by: only who made it could send it again.
-    if (!nodes_[i]->store->status().waiting.empty()) return;
+    // (As it is at this moment: what was published is up to a tenth of a second old.)
+    auto& running = nodes_[i]->node;
+    if (!(running ? running->status() : nodes_[i]->store->status()).waiting.empty()) return;
     // Who has never heard of another has nothing for it but a copy.
     std::string state = nodes_[i]->store->stored_state();
     if (state.empty() || NodeState::decode(state).members.size() < nodes_.size()) return;
