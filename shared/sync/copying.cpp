@@ -378,7 +378,7 @@ void Node::Impl::end_copy(const std::string& failure) {
       for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
   }
   Batch copied;
-  in_transaction(
+  change_parked(
       [&] {
         if (failure.empty()) {
           for (auto& [origin, position] : copy.start) {

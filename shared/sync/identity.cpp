@@ -176,6 +176,7 @@ void Node::Impl::new_identity(const Request& request) {
   decide_what_is_kept();
   queued.clear();
   copies.clear();
+  core.copies_waiting_table = false;
   for (auto& [id, peer] : peers) {
     peer.twin = peer.met = peer.in_flight = peer.asking = false;
     peer.own_checked = 0;

@@ -1,10 +1,21 @@
 // Tables that wait for longer than changes are kept.
+#include "shared/sync/node_state.hpp"
 #include "shared/testing/sites.hpp"
 
 namespace rowmesh::testing {
 namespace {
 
-class WaitingTables : public Sites {};
+class WaitingTables : public Sites {
+ protected:
+  // Of the notes, on all nodes; and nothing waits, or is kept for anybody.
+  void expect_everywhere(const std::string& notes) {
+    for (std::size_t i = 0; i < sites_.size(); i++) {
+      EXPECT_EQ(rows(i, "notes"), notes) << i;
+      EXPECT_EQ(waiting(i), "") << i;
+      EXPECT_EQ(sites_[i]->store->status().unsettled, 0u) << i;
+    }
+  }
+};
 
 // A table that waits for longer than changes are kept keeps nobody else's changes any more, and is copied when it fits.
 TEST_F(WaitingTables, WhatWaitsTooLongIsGivenUpAndComesByACopy) {
@@ -41,14 +52,43 @@ TEST_F(WaitingTables, WhatWaitsTooLongIsGivenUpAndComesByACopy) {
     run(1000);
     insert(0, "notes", row("f", "1", ""));
     run(80000);
+    expect_everywhere("a=2, d=3, e=1, f=1, own=1,");
     for (std::size_t i = 0; i < 3; i++) {
-      EXPECT_EQ(rows(i, "notes"), "a=2, d=3, e=1, f=1, own=1,") << i;
-      EXPECT_EQ(waiting(i), "") << i;
-      EXPECT_EQ(sites_[i]->store->status().unsettled, 0u) << i;
       EXPECT_EQ(sites_[i]->store->conflicts().size(), 0u) << i;
       for (auto& server : sites_[i]->store->status().servers) EXPECT_EQ(server.state, "streaming") << i;
     }
   }
+}
+
+// Given up is what is written as such: once the others have heard of it they forget what a restart would still wait
+// for.
+TEST_F(WaitingTables, WhatCannotBeWrittenIsNotGivenUp) {
+  build(2);
+  link(0, 1);
+  for (auto& site : sites_) site->store->set("retention", "20");
+  start_all();
+  with_extra(0);
+  insert(0, "notes", row("a", "1", ""));
+  run(19900);
+  ASSERT_NE(waiting(1), "");
+  auto given_up = [&] {
+    return sites_[1]->node->status().waiting.at("notes").find("longer than changes are kept") != std::string::npos;
+  };
+  auto written = [&] { return NodeState::decode(sites_[1]->store->stored_state()).parked.at("notes").given_up; };
+  bool failed = false;
+  sites_[1]->store->on_point = [&](Point point) {
+    if (point != Point::before_commit || failed || !given_up()) return;
+    failed = true;
+    throw Error(ErrorKind::transient, "53100", "no space left on device");
+  };
+  for (int ms = 0; !failed && ms < 60000; ms++) run(1);
+  ASSERT_TRUE(failed);
+  EXPECT_FALSE(written());
+  EXPECT_FALSE(given_up());
+  sites_[1]->store->on_point = {};
+  run(20000);
+  EXPECT_TRUE(written());
+  EXPECT_TRUE(given_up());
 }
 
 // The same in the middle of a chain: it is copied from a server that waits itself by then, for what the other end
@@ -72,11 +112,7 @@ TEST_F(WaitingTables, WhatWaitsTooLongInTheMiddleOfAChain) {
   for (std::size_t i : {1, 2, 3}) with_extra(i);
   update(0, "notes", row("a", "3", ""));
   run(120000);
-  for (std::size_t i = 0; i < 4; i++) {
-    EXPECT_EQ(rows(i, "notes"), "a=3, c=1, d=1,") << i;
-    EXPECT_EQ(waiting(i), "") << i;
-    EXPECT_EQ(sites_[i]->store->status().unsettled, 0u) << i;
-  }
+  expect_everywhere("a=3, c=1, d=1,");
 }
 
 // What a server had shipped past a table, before it was removed for good, is nowhere: the table does not wait for it
@@ -126,11 +162,7 @@ TEST_F(WaitingTables, WhatWaitsOnAllSidesIsNotGivenUp) {
   run(120000);
   rename_title(2, "title");
   run(60000);
-  for (std::size_t i = 0; i < 3; i++) {
-    EXPECT_EQ(rows(i, "notes"), "a=2, b=1, c=1,") << i;
-    EXPECT_EQ(waiting(i), "") << i;
-    EXPECT_EQ(sites_[i]->store->status().unsettled, 0u) << i;
-  }
+  expect_everywhere("a=2, b=1, c=1,");
 }
 
 }  // namespace
