@@ -197,6 +197,8 @@ MUTATIONS = [
                "member.removed = (sure || true) && member.linked && std::any_of(metas.begin(), metas.end(), [&, it = origin](auto& one) {\n"
                "      return one.first != it && one.second.servers && !one.second.servers->contains(it);\n    });")],
              "Membership.ALinkThatGoesTakesNobodyOut"),
+    Mutation("unmet-unsaid", "shared/sync/retention.cpp", [("if (core.state.all_met) servers = std::move(met);", "servers = std::move(met);")],
+             "Members.WhoMayBeBehindAServerThatWasNotMetIsNotGone"),
     Mutation("removed-everywhere", "shared/sync/node_state.cpp", [("member.removed = sure && member.linked && !reached.contains(origin);", "member.removed = sure && false;")],
              "Membership.WhoIsRemovedEverywhereHoldsNothingBack"),
     Mutation("gone-is-told", "shared/sync/node_state.cpp", [("here->second.linked |= member.removed;", "(void)added;")],

@@ -14,10 +14,11 @@ constexpr std::uint32_t most_backoff_of_refused = 4;  // 4 s: it is the other si
 }  // namespace
 
 std::string Node::Impl::servers_in_query() {
+  auto& servers = core.state.own_meta().servers;
+  if (!servers) return "";
   std::string text;
-  for (Origin origin : core.state.own_meta().servers.value_or(std::set<Origin>()))
-    text += (text.empty() ? "" : ".") + to_hex(origin);
-  return text;
+  for (Origin origin : *servers) text += (text.empty() ? "" : ".") + to_hex(origin);
+  return "&servers=" + text;
 }
 
 // What an answer to its own greeting would tell it: perhaps it cannot reach us to ask.
@@ -42,9 +43,8 @@ void Node::Impl::greet(Peer& peer) {
   HttpRequest request;
   request.method = "GET";
   request.path = "/rowmesh/v1/hello";
-  request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) +
-                  "&servers=" + servers_in_query() + told_in_greeting(peer) +
-                  (peer.config.all_tables ? "" : "&partial=1");
+  request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) + servers_in_query() +
+                  told_in_greeting(peer) + (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0),
        [this, as = core.state.self](Peer& answered, HttpResponse response) {

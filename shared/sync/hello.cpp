@@ -129,8 +129,10 @@ std::string hello_to_json(const Hello& hello) {
     out["needs_copy"] = true;
     out["needs_copy_as_of"] = hello.needs_copy_as_of;
   }
-  out["servers"] = json::array();
-  for (Origin origin : hello.servers) out["servers"].push_back(to_hex(origin));
+  if (hello.servers) {
+    out["servers"] = json::array();
+    for (Origin origin : *hello.servers) out["servers"].push_back(to_hex(origin));
+  }
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -154,7 +156,10 @@ Hello hello_from_json(const std::string& text) {
     hello.returning = from.value("returning", false);
     hello.closed = from.value("closed", false);
     hello.needs_copy = from.value("needs_copy", false);
-    for (auto& origin : from.at("servers")) hello.servers.insert(from_hex(origin.get<std::string>()));
+    if (from.contains("servers")) {
+      hello.servers.emplace();
+      for (auto& origin : from["servers"]) hello.servers->insert(from_hex(origin.get<std::string>()));
+    }
     hello.needs_copy_as_of = from.value("needs_copy_as_of", ~PositionNumber{0});
     hello.ask_me = from.value("ask_me", false);
     hello.zstd = from.value("zstd", false);

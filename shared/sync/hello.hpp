@@ -39,7 +39,8 @@ struct Hello {
   bool closed = false;                  // you greet as an earlier incarnation of yourself
   bool needs_copy = false;              // my log does not reach back to you any more
   PositionNumber needs_copy_as_of = 0;  // judged when you were there
-  std::set<Origin> servers;             // OriginMeta::servers: known at once, also of who cannot announce anything yet
+  std::optional<std::set<Origin>>
+      servers;  // OriginMeta::servers: known at once, also of who cannot announce anything yet
   struct HelloTable {
     std::string name;
     std::vector<std::string> columns;

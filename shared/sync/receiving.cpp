@@ -249,7 +249,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   if (peer) hello.copy_error = peer->copy_error;
   hello.ask_me = peer && !peer->reachable() && peer->may_ship();
   hello.zstd = true;
-  hello.servers = core.state.own_meta().servers.value_or(std::set<Origin>());
+  hello.servers = core.state.own_meta().servers;
   hello.partial = peer && !peer->config.all_tables;
   hello.old_secret = peer && !peer->config.old_secret.empty() && !signed_with(request, peer->config.secret);
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));

@@ -86,15 +86,20 @@ void Node::Impl::decide_what_is_kept() {
 // Whom we have as servers is told to all, and who is removed everywhere holds nothing back any more. What waits under a
 // number of two then may wait for a move that only it could have made.
 void Node::Impl::judge_members() {
-  std::set<Origin> servers;
+  std::set<Origin> met;
   core.state.all_met = true;
   for (auto& [id, peer] : peers) {
     if (peer.config.direction == Direction::push) continue;
     if (Origin origin = known(peer).origin; origin != 0)
-      servers.insert(origin);
+      met.insert(origin);
     else
       core.state.all_met &= peer.not_kept;
   }
+  // Symptom: a row stood under two numbers: a node was taken for gone, and its row moved by its heir as well.
+  // Mechanism: its server had crashed before it was on its disk that they had met, and named the others that it had met
+  // again. Mend: who has not met all of its servers does not say whom it has.
+  std::optional<std::set<Origin>> servers;
+  if (core.state.all_met) servers = std::move(met);
   if (auto& announced = core.state.own_meta().servers; announced != servers) {
     if (fewer(announced, servers)) core.state.fewer_since = core.store.clock().now();
     announced = servers;
