@@ -314,6 +314,8 @@ MUTATIONS = [
              "KeptSeeds.ATruncateThatHasSettledAtTheSourceKillsNothing"),
     Mutation("came-with", "shared/sync/copying.cpp", [("          came_with(copy);\n", "")],
              "KeptSeeds.WhatHadSettledBeforeTheCopyIsNotLate"),
+    Mutation("found-in-the-log", "shared/sync/core.cpp", [("std::max(state.found->unread, batch.newest);", "0;")],
+             "Histories.WhatABackupHadInTheLogOnlyIsNoSecondRow"),
     Mutation("two-runs", "shared/sync/core_history.cpp", [(" + now_ms() % lost_numbers", "")], "Histories.TwoRunsFromOneStateCountApart"),
     Mutation("closed-parked", "shared/sync/node_state.cpp", [(" || closed(one.first);", ";")],
              "NodeStateTest.ATableDoesNotWaitForWhatAClosedOriginWrote"),

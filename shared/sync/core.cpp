@@ -58,7 +58,8 @@ bool Core::cut(bool force) {
   cutting_ = true;
   LogRead read = store.read_log([&](const LogEntry& entry) { fold(entry, batch); });
   cutting_ = false;
-  if (std::exchange(just_found_, false) && state.found) state.found->unread = batch.newest;
+  if (std::exchange(just_started_, false) && state.found)
+    state.found->unread = std::max(state.found->unread, batch.newest);
   // Not beyond what is on disk, the promise or a version in the log: a crash may take the clock back to it, and what
   // was committed before the crash and is read after it (SQLite gives versions when it reads) would be older than what
   // was announced.

@@ -265,7 +265,7 @@ class Core {
   std::size_t forgotten_ = 0;              // entries, since memory was last given back
   bool loaded_ = false;
   bool numbers_secured_ = false;
-  bool just_found_ = false;  // state.found is of this start, and the log was not read since
+  bool just_started_ = false;  // the log was not read since
 };
 
 // The data of an `applied` record: the positions it leads to and each key's state afterwards.

@@ -317,8 +317,9 @@ void Core::load_history() {
   first_number_ = state.applied[state.self].number + lost_numbers + now_ms() % lost_numbers;
   newest_at_start = std::max(state.own_meta().newest, store.given_before_opening());
   bool elsewhere = !store.place_trouble().empty();
-  just_found_ = !state.found || (elsewhere && !state.found->copy);
-  if (just_found_) state.found = {state.applied[state.self], state.own_meta().watermark, newest_at_start, 0, elsewhere};
+  just_started_ = true;
+  bool just_found = !state.found || (elsewhere && !state.found->copy);
+  if (just_found) state.found = {state.applied[state.self], state.own_meta().watermark, newest_at_start, 0, elsewhere};
   start_ = {state.self, state.applied[state.self], state.own_meta()};
   // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.
   if (state.self != identity.origin) {

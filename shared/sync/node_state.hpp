@@ -37,7 +37,7 @@ struct HistoryEnd {
   Position position;
   Hlc watermark = 0;
   Hlc newest = 0;     // of our own versions in it
-  Hlc unread = 0;     // and in what was read first: it may have been in the log already, or be younger
+  Hlc unread = 0;     // and in what any start since read first: it may have been in the log already, or be younger
   bool copy = false;  // it was found elsewhere than where it was made
 };
 
