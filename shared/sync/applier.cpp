@@ -134,17 +134,15 @@ void Applier::note_late_origins() {
   late_tables_.clear();
   if (header_.kind != DocumentKind::changes) return;
   auto note = [&](Origin origin) {
-    // G stands still until all that a closed one did is everywhere (NodeState::awaits_what_was_closed).
-    if (state_.closed(origin)) return;
     Hlc come = origin == state_.self ? ~Hlc{0} : state_.come(origin);
-    if (come < state_.prune_horizon) late_[origin] = come;
+    if (come < state_.prune_horizon && !state_.came_with_another(origin)) late_[origin] = come;
   };
   for (auto& [origin, to] : header_.to)
     if (auto here = state_.applied.find(origin); here == state_.applied.end() || to.number > here->second.number)
       note(origin);
   // Others may have deleted what one did that has not been heard here yet: their deletes wait for it.
   for (auto& [origin, member] : state_.members)
-    if (!member.away()) note(origin);
+    if (!member.away() || state_.closed(origin)) note(origin);
   for (auto& [origin, member] : header_.members)
     if (!member.away() && !state_.members.contains(origin)) note(origin);
   for (auto& [name, parked] : state_.parked)

@@ -57,6 +57,14 @@ Hlc NodeState::come(Origin origin) const {
   return meta == metas.end() || meta->second.position == 0 ? ~Hlc{0} : meta->second.watermark;
 }
 
+bool NodeState::came_with_another(Origin origin) const {
+  if (!closed(origin)) return false;
+  const std::string& node = members.at(origin).node;
+  return std::any_of(members.begin(), members.end(), [&](auto& other) {
+    return other.second.node == node && (other.first == self || come(other.first) >= prune_horizon);
+  });
+}
+
 void NodeState::take_meta(Origin origin, const OriginMeta& meta) {
   if (origin == self) return;
   auto [at, added] = metas.try_emplace(origin, meta);

@@ -96,6 +96,9 @@ struct NodeState {
   // Up to which version the origin's changes have come. Not as far as G where its owner was not met, or was away, while
   // the others forgot (model, H17).
   Hlc come(Origin origin) const;
+  // Of one that another incarnation of its node has followed: G has not gone on since without that one, and not before
+  // all that the first one did was here (awaits_what_was_closed). Unless it was past both when they were met.
+  bool came_with_another(Origin closed) const;
   // Takes over what a document or hello says of an origin if it is newer. A member that left and goes on writing is
   // back.
   void take_meta(Origin origin, const OriginMeta& meta);
