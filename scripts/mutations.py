@@ -120,6 +120,8 @@ MUTATIONS = [
              "Holes.H12a_RowsThatMoveTogetherAreToldApart"),
     Mutation("former-life", "shared/merge/match.cpp", [("if (!late && ended_before_another(life, all, state, context)) return std::nullopt;", "(void)ended_before_another(life, all, state, context);")],
              "Holes.H4_ALaterDeleteOfAFormerLifeHitsThatOneOnly"),
+    Mutation("former-life-settled", "shared/merge/match.cpp", [("if (!context.copy && ended_before_another(life, all, state, context)) return std::nullopt;", "")],
+             "Holes.H4_ALaterDeleteOfAFormerLifeHitsThatOneOnly"),
     Mutation("table-given-up", "shared/sync/waiting_tables.cpp", [("      table.given_up = true;\n", "")],
              "WaitingTables.WhatWaitsTooLongIsGivenUpAndComesByACopy"),
     Mutation("gone-for-good", "shared/sync/waiting_tables.cpp", [("  write_off_the_gone();\n", "")],

@@ -123,18 +123,19 @@ TEST(Holes, H4_DeleteAndInsertInOneDocument) {
 // the other, where the table had waited, somebody deleted the first one without knowing of the second, and that delete
 // hit the only life that was known. Mend: of two old lives in a document the one that goes on is what settled here.
 TEST(Holes, H4_ALaterDeleteOfAFormerLifeHitsThatOneOnly) {
-  for (bool integer_key : {false, true}) {
-    Here here(integer_key);
-    here.prune_horizon = 20;
-    Row second = row("second");
-    here.state.lives.emplace_back();
-    here.shown = OwnedRow(second);
-    std::vector<IncomingLife> lives;
-    lives.push_back(dead({5, a}, {30, b}));
-    lives.push_back(living({8, a}, {8, a}, second));
-    here.merge(std::move(lives));
-    EXPECT_EQ(here.text(), "second");
-  }
+  for (bool integer_key : {false, true})
+    for (Version former : {Version{5, a}, Version{}}) {  // as its sender knows it
+      Here here(integer_key);
+      here.prune_horizon = 20;
+      Row second = row("second");
+      here.state.lives.emplace_back();
+      here.shown = OwnedRow(second);
+      std::vector<IncomingLife> lives;
+      lives.push_back(dead(former, {30, b}));
+      lives.push_back(living({8, a}, {8, a}, second));
+      here.merge(std::move(lives));
+      EXPECT_EQ(here.text(), "second") << former.hlc;
+    }
 }
 
 // Two inserts of a natural key; one life was edited and then deleted by somebody who had not seen the other. Whatever

@@ -21,7 +21,7 @@ bool follows_another(const IncomingLife& life, std::span<const IncomingLife> all
 bool ended_before_another(const IncomingLife& life, std::span<const IncomingLife> all, const RowState& state,
                           const MergeContext& context) {
   auto settled_here = [&](const IncomingLife& other) {
-    return &other != &life && !other.dead() && other.birth.hlc <= context.prune_horizon &&
+    return &other != &life && !other.dead() && context.forgotten(other.birth) &&
            !(other.birth < context.sender_truncated) && (other.birth.settled() || !state.find(other.birth));
   };
   return life.dead() && std::any_of(all.begin(), all.end(), settled_here);
@@ -42,6 +42,7 @@ bool settled_is_an_older_one(const RowState& state, const IncomingLife& life, st
 std::optional<Version> match_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
                                      const MergeContext& context, bool* added) {
   if (!context.sender_truncated.settled() && context.forgotten(context.sender_truncated)) return std::nullopt;
+  if (!context.copy && ended_before_another(life, all, state, context)) return std::nullopt;
   const Life* youngest = nullptr;
   for (const Life& mine : state.lives) {
     bool settled_there = mine.birth.settled() || mine.birth.hlc <= context.sender_horizon;
