@@ -320,6 +320,8 @@ MUTATIONS = [
              "KeptSeeds.WhatHadSettledBeforeTheCopyIsNotLate"),
     Mutation("found-in-the-log", "shared/sync/core.cpp", [("std::max(state.found->unread, batch.newest);", "0;")],
              "Histories.WhatABackupHadInTheLogOnlyIsNoSecondRow"),
+    Mutation("begins", "shared/sync/applier.cpp", [("if (begin.number > 0) throw Refusal", "if (false && begin.number > 0) throw Refusal")],
+             "Histories.WhatWasMetAfterTheBackupComesAgain"),
     Mutation("two-runs", "shared/sync/core_history.cpp", [(" + now_ms() % lost_numbers", "")], "Histories.TwoRunsFromOneStateCountApart"),
     Mutation("closed-parked", "shared/sync/node_state.cpp", [(" || closed(one.first);", ";")],
              "NodeStateTest.ATableDoesNotWaitForWhatAClosedOriginWrote"),

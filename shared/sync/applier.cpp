@@ -25,6 +25,8 @@ bool Applier::check(const std::function<bool(Origin)>& accept_unknown) {
     Position begin = from == header_.from.end() ? Position{} : from->second;
     auto here = state.applied.find(origin);
     if (here == state.applied.end()) {
+      // Sent to a state that knew the origin, and was put back since to one that does not.
+      if (begin.number > 0) throw Refusal{"gap", "what the origin did before this document was lost here"};
       if (!accept_unknown(origin))
         throw Refusal{"gap", "changes of origin " + to_hex(origin) + " are taken from that server itself"};
       anything_new = true;

@@ -274,7 +274,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
   for (auto& [origin, position] : order.from) {
     auto applied = core.state.applied.find(origin);
     if (applied == core.state.applied.end()) continue;
-    header.from[origin] = position;
+    header.from[origin] = order.begins && origin == core.state.self ? Position{} : position;
     header.to[origin] = applied->second;
     from[origin] = position.number;
   }

@@ -14,6 +14,7 @@ namespace rowmesh {
 
 struct DocumentOrder {
   Vector from;                     // per origin that is to be sent: what the server has
+  bool begins = false;             // of us it has heard nothing: `from` is where we stood when it was added
   std::set<std::string> left_out;  // wire names of tables that it does not replicate
   bool partial = false;            // some of them on purpose
   bool compress = false;
@@ -22,8 +23,8 @@ struct DocumentOrder {
 
   auto operator<=>(const DocumentOrder& other) const = delete;
   bool same(const DocumentOrder& other) const {
-    return from == other.from && left_out == other.left_out && partial == other.partial && compress == other.compress &&
-           whole == other.whole && behind == other.behind;
+    return from == other.from && begins == other.begins && left_out == other.left_out && partial == other.partial &&
+           compress == other.compress && whole == other.whole && behind == other.behind;
   }
 };
 

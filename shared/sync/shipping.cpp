@@ -115,6 +115,7 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
       PositionNumber before = core.before_what_is_newer(peer.has_of_ours->hlc);
       if (before < from.number) from = {before, 0};
     }
+    if (origin == core.state.self) order.begins = !heard;
     if (position.number > from.number) order.from[origin] = from;
   }
   order.left_out = peer.left_out;
