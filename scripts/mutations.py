@@ -334,6 +334,8 @@ MUTATIONS = [
              "MergeAdopted.OfTwoLivesOfTheSourceOneIsTheRowThatIsHere"),
     Mutation("truncated-late", "shared/merge/merge.cpp", [("bool seen = !all_unseen && context_", "(void)all_unseen;\n      bool seen = context_")],
              "MergeTruncated.WhatWasCommittedAfterTheTruncateWasHeardOfIsListed"),
+    Mutation("truncated-twice", "shared/sync/applier_writes.cpp", [("if (waits_to_go) killer =", "if (waits_to_go) return;\n  if (waits_to_go) killer =")],
+             "Mechanisms.WhatATruncateKilledUnseenIsListedByTheNextOne"),
     Mutation("renewed-servers", "shared/sync/core_identity.cpp", [("meta.servers = next.metas[renewal.before].servers;", "")],
              "Membership.ANewIncarnationTakesNobodyOut"),
     Mutation("seen-later", "shared/sync/node_state.cpp", [("return loser.hlc <= winner.hlc;", "return true;")],

@@ -157,6 +157,7 @@ class Applier {
   void lock_tables();
   void apply_truncates();
   void remove_born_before(const Table& table, Version truncated);
+  void list_truncated(const Table& table, const Entry& entry, const Life& life, Version truncated);
   void add(const WireRow& row);
   IncomingLife incoming(const WireLife& wire, const Mapping& mapping);
   void flush_batch();

@@ -158,21 +158,31 @@ void Applier::apply_truncates() {
   }
 }
 
+// Symptom: a row of a transaction that had been prepared before a truncate was heard of, and was committed after it,
+// was in no list. Mechanism: it was dead when it was read, and waited for its turn to be taken out of the table and
+// listed; another truncate took it out first. Mend: that one lists it. (Who killed it had not seen it, whatever he says
+// by now.)
+void Applier::list_truncated(const Table& table, const Entry& entry, const Life& life, Version truncated) {
+  MergeContext rules = context(table);
+  bool waits_to_go = life.in_table && life.dead(rules.truncated);
+  if ((life.dead(rules.truncated) && !waits_to_go) || !(life.birth < truncated) || life.newest().settled()) return;
+  Version killer = truncated;
+  if (waits_to_go) killer = std::max(life.death(), life.birth < rules.truncated ? rules.truncated : Version{});
+  bool unseen = waits_to_go && killer == rules.truncated;
+  Loss loss{"update_truncated", "keep_delete", {}, {}, {}, {}, killer};
+  for (std::size_t i = 0; i < table.columns.size(); i++) {
+    Version version = life.columns.of(static_cast<ColumnIndex>(i));
+    if (!unseen && rules.had_seen(killer, version)) continue;
+    loss.columns.add(static_cast<ColumnIndex>(i));
+    loss.loser_version = std::max(loss.loser_version, version);
+  }
+  if (!loss.columns.empty()) list_lost_life(table, *entry.key, life, std::move(loss));
+}
+
 // Row by row rather than by TRUNCATE: rows that were born later, and such as a local writer has just made, stay.
 void Applier::remove_born_before(const Table& table, Version truncated) {
-  MergeContext rules = context(table);
   core_.window.for_each(table.id, [&](Entry& entry) {
-    for (Life& life : entry.state.lives) {
-      if (life.dead(rules.truncated) || !(life.birth < truncated) || life.newest().settled()) continue;
-      Loss loss{"update_truncated", "keep_delete", {}, {}, {}, {}, truncated};
-      for (std::size_t i = 0; i < table.columns.size(); i++) {
-        Version version = life.columns.of(static_cast<ColumnIndex>(i));
-        if (rules.had_seen(truncated, version)) continue;
-        loss.columns.add(static_cast<ColumnIndex>(i));
-        loss.loser_version = std::max(loss.loser_version, version);
-      }
-      if (!loss.columns.empty()) list_lost_life(table, *entry.key, life, std::move(loss));
-    }
+    for (const Life& life : entry.state.lives) list_truncated(table, entry, life, truncated);
     // What lives on was born later, and may have waited for what died.
     bool dies = std::any_of(entry.state.lives.begin(), entry.state.lives.end(),
                             [&](const Life& life) { return life.birth < truncated; });

@@ -240,6 +240,27 @@ TEST(Mechanisms, WhatTwoDeleteIsGoneWithoutAConflict) {
   }
 }
 
+// Between its being read and its being taken out of the table another truncate may come (Applier::list_truncated).
+TEST(Mechanisms, WhatATruncateKilledUnseenIsListedByTheNextOne) {
+  LooseNodes nodes(2, create);
+  MemoryStore& store = nodes.store(0);
+  store.begin_local();
+  store.insert("rows", row("k", "prepared"));
+  std::uint64_t prepared = store.prepare_local();
+  nodes.pass(10);
+  nodes.write(1, [](MemoryStore& there) { there.truncate("rows"); });
+  nodes.exchange_all();
+  store.commit_prepared(prepared);
+  nodes.pass(10);
+  nodes.write(1, [](MemoryStore& there) { there.truncate("rows"); });
+  nodes.deliver(nodes.make(1, 0), 0);
+  ASSERT_EQ(nodes.rows(0, "rows"), "");
+  ASSERT_EQ(store.conflicts().size(), 1u);
+  EXPECT_NE(store.conflicts()[0].loser.find("prepared"), std::string::npos);
+  nodes.exchange_all();
+  EXPECT_EQ(store.conflicts().size() + nodes.store(1).conflicts().size(), 1u);
+}
+
 // What is applied is nobody's change here: it goes to others as the origin's, and never back.
 TEST(Mechanisms, WhatIsAppliedIsNotCaptured) {
   LooseNodes nodes(2, create);
