@@ -45,7 +45,7 @@ void Node::Impl::begin_copy(const Request& request) {
 bool Node::Impl::covers_all(const std::vector<std::string>& tables, const Peer& peer) {
   return std::all_of(core.tables().begin(), core.tables().end(), [&](auto& one) {
     const std::string& name = one.second.wire_name;
-    return !peer.tables.contains(name) || std::find(tables.begin(), tables.end(), name) != tables.end();
+    return !peer.gives(name) || std::find(tables.begin(), tables.end(), name) != tables.end();
   });
 }
 
@@ -90,7 +90,10 @@ void Node::Impl::go_on_copying() {
     });
     return;
   }
-  while (!copy.tables.empty() && !peer.tables.contains(copy.tables.front())) copy.tables.erase(copy.tables.begin());
+  while (!copy.tables.empty() && !peer.gives(copy.tables.front())) {
+    if (copy.tables.size() == copy.tables_in_all) copy.tables_in_all--;
+    copy.tables.erase(copy.tables.begin());
+  }
   if (copy.tables.empty()) return end_copy("");
   const Table* table = core.table_by_wire_name(copy.tables.front());
   if (!table) return end_copy("table '" + copy.tables.front() + "' is not replicated here any more");

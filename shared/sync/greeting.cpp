@@ -128,7 +128,11 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   decide_what_is_kept();
   peer.tables.clear();
   peer.left_out.clear();
-  for (auto& table : hello.tables) peer.tables.insert(table.name);
+  peer.not_given.clear();
+  for (auto& table : hello.tables) {
+    peer.tables.insert(table.name);
+    if (!table.exchanged) peer.not_given.insert(table.name);
+  }
   for (auto& [id, table] : core.tables())
     if (!peer.tables.contains(table.wire_name)) peer.left_out.insert(table.wire_name);
   peer.misfits.clear();

@@ -105,9 +105,11 @@ Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::u
 
 std::string hello_to_json(const Hello& hello) {
   json tables = json::array();
-  for (auto& table : hello.tables)
+  for (auto& table : hello.tables) {
     tables.push_back(
         {{"name", table.name}, {"columns", table.columns}, {"key", table.key}, {"integer_key", table.integer_key}});
+    if (!table.exchanged) tables.back()["exchanged"] = false;
+  }
   json out = to_json(hello.progress);
   out["protocol"] = {hello.protocol_min, hello.protocol_max};
   out["node"] = hello.node;
@@ -167,7 +169,8 @@ Hello hello_from_json(const std::string& text) {
     hello.old_secret = from.value("old_secret", false);
     for (auto& table : from.at("tables"))
       hello.tables.push_back({table.at("name").get<std::string>(), table.at("columns").get<std::vector<std::string>>(),
-                              table.at("key").get<std::vector<std::string>>(), table.at("integer_key").get<bool>()});
+                              table.at("key").get<std::vector<std::string>>(), table.at("integer_key").get<bool>(),
+                              table.value("exchanged", true)});
     return hello;
   });
 }

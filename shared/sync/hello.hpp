@@ -46,6 +46,7 @@ struct Hello {
     std::vector<std::string> columns;
     std::vector<std::string> key;
     bool integer_key = false;
+    bool exchanged = true;  // with you: it is one of the tables that you get
   };
   std::vector<HelloTable> tables;
 };

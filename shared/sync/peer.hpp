@@ -56,6 +56,7 @@ struct Peer {
 
   // from its last hello or answer
   std::set<std::string> tables;                // wire names that it replicates
+  std::set<std::string> not_given;             // those of them that it does not exchange with us
   std::set<std::string> left_out;              // tables of ours that it does not
   std::map<std::string, std::string> misfits;  // tables of ours, with why they do not fit there; '': they fit
   std::int64_t clock_ahead_ms = 0;             // its clock before ours
@@ -113,6 +114,7 @@ struct Peer {
   bool may_ship() const { return config.enabled && config.direction != Direction::pull; }
   bool ships() const { return may_ship() && reachable(); }
   bool takes() const { return config.enabled && config.direction != Direction::push; }
+  bool gives(const std::string& table) const { return tables.contains(table) && !not_given.contains(table); }
   // To send it changes, or to ask it for its own.
   bool greets() const { return config.enabled && reachable(); }
 };

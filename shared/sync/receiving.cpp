@@ -254,7 +254,8 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.old_secret = peer && !peer->config.old_secret.empty() && !signed_with(request, peer->config.secret);
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));
   for (auto& [id, table] : core.tables()) {
-    Hello::HelloTable described{table.wire_name, {}, {}, table.integer_key};
+    Hello::HelloTable described{
+        table.wire_name, {}, {}, table.integer_key, !peer || peer->config.exchanges(table.wire_name)};
     for (const Column& column : table.columns)
       if (!column.dropped()) described.columns.push_back(column.name);
     for (ColumnIndex column : table.key) described.key.push_back(table.columns[column].name);
