@@ -340,6 +340,8 @@ MUTATIONS = [
              "MergeTruncated.WhatWasCommittedAfterTheTruncateWasHeardOfIsListed"),
     Mutation("truncated-twice", "shared/sync/applier_writes.cpp", [("if (waits_to_go) killer =", "if (waits_to_go) return;\n  if (waits_to_go) killer =")],
              "Mechanisms.WhatATruncateKilledUnseenIsListedByTheNextOne"),
+    Mutation("whole-row", "shared/sync/core_fold.cpp", [("return table.merge == MergePolicy::row && std", "return false && table.merge == MergePolicy::row && std")],
+             "Mechanisms.AnEditThatCountsAsAWholeIsOfTheRowThatShowed"),
     Mutation("renewed-servers", "shared/sync/core_identity.cpp", [("meta.servers = next.metas[renewal.before].servers;", "")],
              "Membership.ANewIncarnationTakesNobodyOut"),
     Mutation("seen-later", "shared/sync/node_state.cpp", [("return loser.hlc <= winner.hlc;", "return true;")],

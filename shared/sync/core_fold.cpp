@@ -115,6 +115,15 @@ void Core::list_unseen(const Table& table, const Entry& entry, const LogEntry& c
   }
 }
 
+// Symptom: a value was lost without a trace, and its row changed where nobody had written. Mechanism: of two lives
+// under a natural key, where the later edit counts as a whole, somebody edited the row that showed one's values; the
+// edit was the other one's, which showed what it had had before. Mend: the whole row that was there when it was edited.
+static bool shows_whole_row(const Table& table, const RowState& state) {
+  return table.merge == MergePolicy::row && std::all_of(state.lives.begin(), state.lives.end(), [](const Life& life) {
+           return !life.side || life.side->kind == SideKind::merged;
+         });
+}
+
 // Local updates of rows of which some values lie in the side table: the table's row is newer now. In the snapshot of
 // the cut.
 void Core::refresh_side_values() {
@@ -133,9 +142,10 @@ void Core::refresh_side_values() {
       continue;
     }
     KeyView key = *entry->key;
+    bool whole = shows_whole_row(table, entry->state);
     store.read_rows(table, {&key, 1}, [&, &columns = columns](std::size_t, KeyView, RowView row) {
       for (std::size_t i = 0; i < row.size(); i++) {
-        if (!columns.has(static_cast<ColumnIndex>(i))) continue;
+        if (!whole && !columns.has(static_cast<ColumnIndex>(i))) continue;
         side.values.set(i, row[i]);
         if (i < side.types.size()) side.types[i] = table.columns[i].type;
       }

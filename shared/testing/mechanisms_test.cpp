@@ -261,6 +261,32 @@ TEST(Mechanisms, WhatATruncateKilledUnseenIsListedByTheNextOne) {
   EXPECT_EQ(store.conflicts().size() + nodes.store(1).conflicts().size(), 1u);
 }
 
+// Core::refresh_side_values.
+TEST(Mechanisms, AnEditThatCountsAsAWholeIsOfTheRowThatShowed) {
+  LooseNodes nodes(2, [](MemoryStore& store) {
+    Table table;
+    table.wire_name = "rows";
+    table.columns = {{"code", ColumnType::text, "text", true, false},
+                     {"a", ColumnType::text, "text", false, false},
+                     {"b", ColumnType::text, "text", false, false}};
+    table.key = {0};
+    table.merge = MergePolicy::row;
+    store.create_table(table);
+  });
+  auto of = [](const char* a, const char* b) { return Row{Value::of_text("k"), Value::of_text(a), Value::of_text(b)}; };
+  nodes.insert(0, "rows", of("older", "older"));
+  nodes.pass(10);
+  nodes.insert(1, "rows", of("younger", "younger"));
+  nodes.pass(10);
+  nodes.update(0, "rows", of("older", "edited"));
+  nodes.exchange_all();
+  ASSERT_EQ(nodes.rows(1, "rows"), "k=older,edited");
+  nodes.pass(10);
+  nodes.update(1, "rows", of("edited there", "edited"));
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(nodes.rows(i, "rows"), "k=edited there,edited") << i;
+}
+
 // What is applied is nobody's change here: it goes to others as the origin's, and never back.
 TEST(Mechanisms, WhatIsAppliedIsNotCaptured) {
   LooseNodes nodes(2, create);
