@@ -97,7 +97,7 @@ Hlc Node::Impl::perhaps_taken() {
     if (peer.copied.origin == core.state.self && peer.copied.hlc <= refused_above)
       taken = std::max(taken, peer.copied.hlc);
     if (known(peer).origin == 0) continue;
-    bool told = told_what_it_has(peer) && !peer.untold;
+    bool told = told_what_it_has(peer) && (!peer.untold || peer.sent_hlc > refused_above);
     taken = std::max(taken, told ? peer.has_of_ours->hlc : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms));
   }
   return taken;

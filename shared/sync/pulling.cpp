@@ -132,6 +132,7 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
   std::uint64_t rows = 0, conflicts = 0;
   peer.ask_again = false;
   take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));
+  peer.untold = false;
   peer.last_received_ms = core.now_ms();
   peer.asked_for_changes = true;
   peer.asked_since_ms = core.now_ms();
@@ -151,6 +152,7 @@ HttpResponse Node::Impl::later(const HttpRequest& request) {
     if (peer->ready_compressed) response.headers["content-encoding"] = "zstd";
     response.body = std::exchange(peer->ready, nullptr);
     peer->asked_for_changes = false;
+    peer->untold = true;
     return response;
   }
   if (core.now_ms() < peer->asked_since_ms + hold_ms && peer->may_ship() && enabled && !peer->ask_again) return {};

@@ -277,6 +277,7 @@ void Node::Impl::ship() {
 
 void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   pace(peer, made.rows, made.body->size());
+  peer.sent_hlc = core.store.clock().now();
   peer.meters.documents_sent++;
   peer.meters.bytes_sent += made.body->size();
   peer.meters.batch_changes.observe(static_cast<double>(made.rows));

@@ -271,5 +271,58 @@ TEST(ClockTest, WhatAClosedIncarnationWroteSinceAServerWasAddedArrives) {
   for (std::size_t i : {0, 1, 2}) EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
 }
 
+// Symptom: after a clock had been set right a row was there twice. Mechanism: a server that asks for its changes had got
+// it with an answer, and what it has was known only from when it had greeted. Mend: nobody knows what it has until it
+// asks again (Node::Impl::later).
+TEST(ClockTest, WhatAnAnswerBroughtIsNotGivenAnew) {
+  constexpr std::uint64_t listened_to_ms = 50'000;
+  Lab lab;
+  run_two(lab, true);
+  lab.add(uuid_c, 0xc);
+  lab.link(0, 2);
+  lab.link(2, 0);
+  lab.start(2);
+  lab.run_for(5000);
+  bool silent = false;
+  Between at_a(lab, 0, [&](const HttpRequest& head) { return silent && head.headers.at("x-rowmesh-node") == uuid_b; });
+  Between at_c(lab, 2, [&](const HttpRequest& head) { return silent && head.path == "/rowmesh/v1/changes"; });
+  lab.set_clock(0, listened_to_ms);
+  lab.run_for(1000);  // its question was answered when so much time seemed to have passed, and it has asked again
+  silent = true;
+  lab.insert(0, "written ahead");
+  while (lab.rows(1) < 2) lab.run_for(1);
+  lab.set_clock(0, 0);
+  lab.run_for(10'000);
+  silent = false;
+  lab.run_for(60'000);
+  for (std::size_t i : {0, 1, 2}) {
+    EXPECT_EQ(lab.rows(i), i == 2 ? 1u : 2u) << i;
+    EXPECT_EQ(lab.status(i).side_rows, 0u) << i << ": two lives of one row";
+    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+  }
+}
+
+// Where several ask, some have just got an answer at any time. What was refused, for it was made too far ahead, holds
+// nothing up.
+TEST(ClockTest, AnAnswerThatWasRefusedHoldsNothingUp) {
+  constexpr std::uint64_t minutes_ms = 250'000;  // its documents are refused, its requests are not
+  Lab lab;
+  run_two(lab, true);
+  lab.add(uuid_c, 0xc);
+  lab.link(0, 2, true);
+  lab.link(2, 0);
+  lab.start(2);
+  lab.run_for(5000);
+  lab.set_clock(0, minutes_ms);
+  lab.run_for(1000);
+  lab.insert(0, "written ahead");
+  lab.run_for(1000);
+  lab.set_clock(0, 0);
+  lab.run_for(40'000);
+  EXPECT_LT(lab.ahead_ms(0), 1000);
+  EXPECT_EQ(lab.rows(1), 2u);
+  EXPECT_EQ(lab.rows(2), 1u);
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
