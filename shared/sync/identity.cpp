@@ -201,11 +201,14 @@ bool Node::Impl::knew(const Peer& peer) {
 // What others forgot since this state was made comes in no document any more, and neither would they find what belongs
 // to a change that was made here meanwhile. So the rows come whole, from one that has them all, before anything is
 // shipped or taken.
+// Symptom: rows were gone everywhere after a restore. Mechanism: the copy came from a server that gets some tables
+// only, and the others were called complete as well. Mend: one of those is asked only where there is no other.
 std::vector<Peer*> Node::Impl::sources_to_come_back() {
-  std::vector<Peer*> sources;
+  std::vector<Peer*> sources, of_some_tables;
   for (auto& [id, peer] : peers)
-    if (peer.config.enabled && peer.takes() && knew(peer)) sources.push_back(&peer);
-  return sources;
+    if (peer.config.enabled && peer.takes() && knew(peer))
+      (peer.config.all_tables ? sources : of_some_tables).push_back(&peer);
+  return sources.empty() ? of_some_tables : sources;
 }
 
 void Node::Impl::come_back() {

@@ -289,6 +289,27 @@ TEST_F(Sites, AServerWithSomeTablesComesBackWithThese) {
   EXPECT_EQ(rows(1, "notes"), "");
 }
 
+// It comes back by the copy of one that has all tables (Node::Impl::sources_to_come_back).
+TEST_F(Sites, NobodyComesBackByAServerWithSomeTables) {
+  build(3);
+  link(0, 1, false, only_notes), link(0, 2);
+  start_all();
+  auto put_back = sites_[0]->store->backup();
+  insert(2, "other", row("o", "1", ""));
+  insert(0, "notes", row("lost", "1", ""));
+  run(20000);
+  network_.attach(0, nullptr);
+  sites_[0]->node.reset();
+  put_back();
+  start(0);
+  run(8000);
+  ASSERT_EQ(sites_[0]->node->status().identity, "restored");
+  sites_[0]->store->request("new_identity", "restored");
+  run(30000);
+  EXPECT_EQ(rows(0, "notes"), "lost=1,");
+  EXPECT_EQ(rows(0, "other"), "o=1,");
+}
+
 // Nobody takes its changes, so nobody waits to hear from it; what it lacks is kept for it all the same.
 TEST_F(Sites, AServerToWhichWeOnlyShipHoldsUpNobody) {
   build(3);
