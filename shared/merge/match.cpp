@@ -43,15 +43,21 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
                                      const MergeContext& context, bool* added) {
   if (!context.sender_truncated.settled() && context.forgotten(context.sender_truncated)) return std::nullopt;
   if (!context.copy && ended_before_another(life, all, state, context)) return std::nullopt;
-  const Life* youngest = nullptr;
+  // Symptom: after a restore a row stood under two numbers. Mechanism: in the backup two rows had one number; the
+  // source had given the younger another one since, and had forgotten that there had been two. Mend: what it has under
+  // the number is the older one, which keeps it. (Elsewhere nobody forgets as long as somebody has both.)
+  bool of_two = context.table.keeps_lives_apart() && !context.adopted.settled();
+  const Life* found = nullptr;
   for (const Life& mine : state.lives) {
     bool settled_there = mine.birth.settled() || mine.birth.hlc <= context.sender_horizon;
     bool named_there = !mine.birth.settled() && named(all, mine.birth);
     bool buried_there = !mine.death().settled() && mine.death().hlc <= context.sender_horizon;
     bool truncated_there = mine.birth < context.truncated && context.truncated.hlc <= context.sender_horizon;
-    if (settled_there && !named_there && !buried_there && !truncated_there) youngest = &mine;
+    if (settled_there && !named_there && !buried_there && !truncated_there &&
+        !(of_two && found && !found->dead(context.truncated)))
+      found = &mine;
   }
-  if (youngest) return youngest->birth;
+  if (found) return found->birth;
   bool comes = (context.copy || context.take_unknown) && !life.dead() && life.has_values;
   // Who takes up an older state may get the row itself from somebody else afterwards. And whoever copies hands on what
   // its source did, so what had been removed there as well: a row stayed at a server that heard of it only by way of a

@@ -284,6 +284,40 @@ TEST(MergeTruncated, WhatWasCommittedAfterTheTruncateWasHeardOfIsListed) {
   EXPECT_EQ(losses[0].loser.view()[1].text, "x");
 }
 
+// Two rows had one number in a backup. The source has one of them there, and has settled it: the older one, for the
+// younger has got another number since (match.cpp, match_settled).
+TEST(MergeAdopted, OfTwoRowsUnderOneNumberTheSourceHasTheOlder) {
+  Table table = rowmesh::table(true);
+  MergeContext context{.table = table, .prune_horizon = 10, .sender_horizon = 100};
+  context.copy = true;
+  context.adopted = {100, 9};
+  context.had_seen = [](Version, Version) { return true; };
+  Version older{50, 1}, younger{60, 2};
+  Row here(columns, Value::of_text("older")), there(columns, Value::of_text("there"));
+  RowState state;
+  for (Version birth : {older, younger}) {
+    Life life(birth);
+    life.columns.base = birth;
+    life.in_table = birth == older;
+    if (birth == younger) {
+      life.side = std::make_unique<Side>();
+      life.side->kind = SideKind::held;
+      life.side->values = OwnedRow(Row(columns, Value::of_text("younger")));
+    }
+    state.lives.push_back(std::move(life));
+  }
+  std::vector<IncomingLife> lives(1);
+  lives[0].has_values = true;
+  lives[0].values = there;
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  merge_lives(state, lives, here, context, losses, desired);
+  ASSERT_EQ(state.lives.size(), 2u);
+  EXPECT_TRUE(state.lives[0].birth.settled()) << "the older one, as the source calls it";
+  EXPECT_EQ(state.lives[1].birth, younger);
+  EXPECT_TRUE(state.lives[1].dead({})) << "it is under another number there";
+}
+
 // Symptom: "side rows of 0 and 1: 3 merged 'bob' |": a key with two lives on the source had one where a copy of it had
 // been adopted. (match.cpp, settled_is_an_older_one)
 TEST(MergeAdopted, OfTwoLivesOfTheSourceOneIsTheRowThatIsHere) {

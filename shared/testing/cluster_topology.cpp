@@ -142,8 +142,10 @@ void ClusterRun::unlink_two() {
 // It is built empty, added on both sides, and copies.
 void ClusterRun::join() {
   if (!plan_.joins || joined_ == most_joining) return;
-  joined_++;
   std::size_t first = random_member(), second = random_member();
+  // Who has no copy itself yet has none to give, nor who is to take one since it was put back.
+  if (nodes_[first]->joining || (backup_.used && backup_.node == first)) return;
+  joined_++;
   std::size_t i = nodes_.size();
   build_node(i);
   tell("node " + std::to_string(i) + " joins at " + std::to_string(first));
