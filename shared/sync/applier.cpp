@@ -180,6 +180,8 @@ void Applier::begin_attempt() {
   behind_ = false;
   own_version_ = {};
   own_.clear();
+  moving_.clear();
+  waiting_referring_.clear();
   moved_.clear();
   awaited_.clear();
   arrived_.clear();

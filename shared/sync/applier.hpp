@@ -196,6 +196,12 @@ class Applier {
     Version birth;
     OwnedRow values;  // as they were here
   };
+  // What refers from a life that moves goes on referring to what it meant: see hand_on_meant.
+  struct Moving {
+    TableId table;
+    Key from, to;
+    Version from_birth, to_birth;
+  };
   struct OwnItem {
     Item item;
     std::vector<ColumnType> types;
@@ -224,6 +230,11 @@ class Applier {
   void remember_meant(const Table& table, KeyView key, Version birth, Origin writer = 0);
   void follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown);
   void mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth);
+  std::vector<Entry*> shown_referring(const Table& child, ColumnIndex column, std::int64_t number);
+  using LivesOfEntries = std::vector<std::pair<Entry*, Version>>;
+  const LivesOfEntries& waiting_referring(const Table& child, ColumnIndex column, std::int64_t number);
+  bool is_moving(TableId table, const Key& key, Version birth) const;
+  void hand_on_meant(const std::vector<Moving>& moving, Version version);
   // applier_unique.cpp
   void resolve_uniques_of(const Table& table, std::vector<Deferred> deferred);
   std::vector<Candidate> candidates(const Table& table, std::vector<Deferred> deferred);
@@ -271,6 +282,9 @@ class Applier {
   AwaitedMoves awaited_;
   std::set<AwaitedRow> arrived_;
   MovedRows moved_rows_;
+  std::vector<Moving> moving_;  // in this round
+  // Of this round, as soon as it was asked for: by table and column, then by number.
+  std::map<std::pair<TableId, ColumnIndex>, std::map<std::int64_t, LivesOfEntries>> waiting_referring_;
   std::vector<Moved> moved_;  // lives that were found moved in this transaction
   struct Left {
     TableId table;

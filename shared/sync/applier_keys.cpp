@@ -3,6 +3,7 @@
 // of it are changes of this node with one version, made as if they had come in a document, and named in the log so that
 // the next position ships them.
 #include <algorithm>
+#include <utility>
 
 #include "shared/sync/applier.hpp"
 
@@ -92,6 +93,7 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
 
 // True: something was changed, so that there may be more to do.
 bool Applier::settle_keys() {
+  waiting_referring_.clear();
   find_late_references();
   EntrySet collided;
   for (; keys_settled_ < touched_.size(); keys_settled_++)
@@ -112,7 +114,9 @@ bool Applier::settle_keys() {
   moved_.clear();
   for (const Moved& one : moved) follow(one);
   if (own_.empty()) return false;
+  Version version = own_version_;
   carry_out_own();
+  hand_on_meant(std::exchange(moving_, {}), version);
   own_version_ = {};  // a reference may follow its row once more in the next round, and of equal versions none wins
   return true;
 }
@@ -136,6 +140,7 @@ void Applier::move_younger(const Table& table, Entry& entry) {
     values.set(table.key[0], key_values[0]);
     loss.winner = values;
     list(table, *entry.key, loss);
+    moving_.push_back({table.id, *entry.key, to, life.birth, version});
     own_life(table, to, version).columns.base = version;
     own_values(table, to, std::move(values), life.side->types);
   }
@@ -185,7 +190,11 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
     Version written = from.columns.of(column), there = target.columns.of(column);
-    if (!mine(written.origin) || written <= from.moved->seen.of(column) || column == table.key[0]) continue;
+    if (!mine(written.origin) || column == table.key[0]) continue;
+    // Whoever moved it may have known what we wrote, but not which row we meant.
+    bool refers = std::any_of(from.meant.begin(), from.meant.end(),
+                              [&](const Meant& one) { return one.column == column && one.holds(from.columns); });
+    if (written <= from.moved->seen.of(column) && !refers) continue;
     bool edited = there != target.birth && !there.settled();
     if (edited && there > written) continue;  // the older one is in the list already
     // Nobody saw it who wrote to the old number, be it that both showed.
@@ -205,6 +214,7 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
   IncomingLife& life = own_life(table, to, target.birth);
   for (std::size_t i = 0; i < table.columns.size(); i++)
     if (columns.has(static_cast<ColumnIndex>(i))) life.columns.set(static_cast<ColumnIndex>(i), own_version());
+  moving_.push_back({table.id, moved.key, to, from.birth, target.birth});
   own_values(table, to, OwnedRow(values), {});
 }
 

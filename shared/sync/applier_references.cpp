@@ -115,30 +115,86 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
   for (auto& [id, child] : core_.tables())
     for (const Reference& reference : child.references) {
       if (reference.to != table.id) continue;
-      std::vector<Entry*> entries;
-      std::vector<Key> keys = core_.store.find_referencing(child, reference.column, number);
-      std::sort(keys.begin(), keys.end());
-      std::vector<KeyView> views(keys.begin(), keys.end());
-      core_.store.find_rows(child, views, found_);
-      for (std::size_t i = 0; i < keys.size(); i++) {
-        if (found_[i].newer_than_log) throw Raced{};  // who wrote it, and what it meant, the log says
-        if (Entry* entry = core_.window.find(id, keys[i])) entries.push_back(entry);
-      }
-      for (Entry* entry : core_.sides())
-        if (entry->table == id) entries.push_back(entry);
-      for (Entry* entry : entries)
-        for (Life& life : entry->state.lives) {
-          Version written = life.columns.of(reference.column);
-          bool known = std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
-            return one.column == reference.column && one.holds(life.columns);
-          });
-          if (life.dead(state_.truncated(id)) || !mine(written.origin) || written < birth || known) continue;
-          if (writer != 0 && written.origin != writer) continue;
-          if (life.side && !same_value(life.side->values[reference.column], Value::of_integer(number))) continue;
-          if (!life.side && !life.in_table) continue;
-          mean(*entry, life, reference.column, number, birth);
-        }
+      auto note = [&, id = id](Entry& entry, const Life& life) {
+        Version written = life.columns.of(reference.column);
+        bool known = std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
+          return one.column == reference.column && one.holds(life.columns);
+        });
+        bool over = !life.removed.settled() || life.birth < state_.truncated(id);
+        if (over || !mine(written.origin) || written < birth || known) return;
+        if (writer != 0 && written.origin != writer) return;
+        mean(entry, *entry.state.find(life.birth), reference.column, number, birth);
+      };
+      for (Entry* entry : shown_referring(child, reference.column, number))
+        if (const Life* life = entry->state.in_table(); life && !life->side) note(*entry, *life);
+      for (auto& [entry, referring] : waiting_referring(child, reference.column, number))
+        if (const Life* life = entry->state.find(referring)) note(*entry, *life);
     }
+}
+
+// Whose row in the table has this number there.
+std::vector<Entry*> Applier::shown_referring(const Table& child, ColumnIndex column, std::int64_t number) {
+  std::vector<Key> keys = core_.store.find_referencing(child, column, number);
+  std::sort(keys.begin(), keys.end());
+  std::vector<KeyView> views(keys.begin(), keys.end());
+  core_.store.find_rows(child, views, found_);
+  std::vector<Entry*> entries;
+  for (std::size_t i = 0; i < keys.size(); i++) {
+    if (found_[i].newer_than_log) throw Raced{};  // who wrote it, and what it meant, the log says
+    if (Entry* entry = core_.window.find(child.id, keys[i])) entries.push_back(entry);
+  }
+  return entries;
+}
+
+// Lives that have this number there and are not the table's row: they wait, or have moved in this transaction.
+const Applier::LivesOfEntries& Applier::waiting_referring(const Table& child, ColumnIndex column, std::int64_t number) {
+  auto [at, first] = waiting_referring_.try_emplace({child.id, column});
+  auto& by_number = at->second;
+  auto add = [&](Entry* entry, Version birth, const Value& value) {
+    if (value.kind == ValueKind::integer) by_number[value.integer].emplace_back(entry, birth);
+  };
+  if (first) {
+    EntrySet sides = core_.sides();
+    sides.insert(core_.dirty_sides().begin(), core_.dirty_sides().end());
+    for (Entry* entry : sides)
+      for (const Life& life : entry->state.lives)
+        if (entry->table == child.id && life.side) add(entry, life.birth, life.side->values[column]);
+    for (const Moved& moved : moved_) {
+      Entry* entry = moved.table == child.id ? core_.window.find(child.id, moved.key) : nullptr;
+      if (entry && !moved.values.empty()) add(entry, moved.birth, moved.values[column]);
+    }
+  }
+  return by_number[number];
+}
+
+bool Applier::is_moving(TableId table, const Key& key, Version birth) const {
+  auto own = own_.find({table, key});
+  if (own == own_.end()) return false;
+  return std::any_of(own->second.item.lives.begin(), own->second.item.lives.end(),
+                     [&](const IncomingLife& life) { return life.birth == birth && life.moved; });
+}
+
+// Symptom: where numbers of parents and of their children collided, the children ended under the parents of other
+// servers. Mechanism: a reference was made to follow on the child's life under its old number, which was itself about
+// to move, or had moved. Mend: what a reference means goes along to the life that is moved to, and follows from there.
+void Applier::hand_on_meant(const std::vector<Moving>& moving, Version version) {
+  for (const Moving& one : moving) {
+    const Entry* before = core_.window.find(one.table, one.from);
+    const Life* from = before ? before->state.find(one.from_birth) : nullptr;
+    if (!from || from->meant.empty()) continue;
+    std::vector<Meant> meant = from->meant;
+    ColumnVersions columns = from->columns;
+    Entry* entry = core_.window.find(one.table, one.to);
+    Life* to = entry ? entry->state.find(one.to_birth) : nullptr;
+    if (!to || to->dead(state_.truncated(one.table))) continue;
+    for (const Meant& note : meant) {
+      if (!note.holds(columns) || to->columns.of(note.column) != version) continue;
+      mean(*entry, *to, note.column, note.number, note.birth);
+      Row number = {Value::of_integer(note.number)};
+      for (const Reference& reference : core_.table(one.table)->references)
+        if (reference.column == note.column) moved_.push_back({reference.to, encode_key(number), note.birth, {}});
+    }
+  }
 }
 
 void Applier::mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth) {
@@ -161,6 +217,7 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
         continue;
       core_.window.for_each(id, [&, id = id, &child = child](Entry& entry) {
         for (Life& life : entry.state.lives) {
+          if (life.moved || is_moving(id, *entry.key, life.birth)) continue;
           auto meant = std::find_if(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
             return one.is(reference.column, before, moved.birth) && one.holds(life.columns);
           });

@@ -150,6 +150,7 @@ class Core {
   void mark_side(Entry& entry) { dirty_sides_.insert(&entry); }  // its side row must be written, or removed
   // Rows hidden, held or quarantined, by table.
   const EntrySet& sides() const { return sides_; }
+  const EntrySet& dirty_sides() const { return dirty_sides_; }  // of what is not committed yet
   void prune();
   void log(char level, const std::string& text) { services.log(level, text); }
   std::uint64_t now_ms() { return services.wall.now_ms(); }

@@ -37,6 +37,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.links = random.chance(150);
   plan.joins = random.chance(100);
   plan.leaves = random.chance(100) && !plan.joins;
+  plan.numbered = random.chance(350);
   return plan;
 }
 
@@ -49,12 +50,14 @@ Plan Plan::small(std::uint64_t seed) {
   plan.topology = static_cast<Topology>(random.below(4));
   plan.transactions = 3 + static_cast<unsigned>(random.below(10));
   plan.rest_ms = 4000;
-  for (const Feature& feature : features()) plan.*feature.on = random.chance(300);
+  for (const Feature& feature : features())
+    if (feature.on != &Plan::numbered) plan.*feature.on = random.chance(300);
   for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::filters, &Plan::clones}) plan.*seldom = false;
   if (plan.hold) plan.merge = false;
   plan.proxies &= random.chance(300);
   if (!plan.integer_keys) plan.natural_keys = true;
   plan.backups = random.chance(100);
+  plan.numbered = random.chance(300);
   return plan;
 }
 
@@ -94,7 +97,8 @@ const std::vector<Feature>& features() {
                                            {"clock", &Plan::clocks},
                                            {"filter", &Plan::filters},
                                            {"late", &Plan::late},
-                                           {"clone", &Plan::clones}};
+                                           {"clone", &Plan::clones},
+                                           {"numbered", &Plan::numbered}};
   return all;
 }
 

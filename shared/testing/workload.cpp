@@ -12,6 +12,11 @@ constexpr const char* seats[] = {"left", "right", "middle"};
 
 Value text(const std::string& value) { return Value::of_text(value); }
 
+template <typename Rows>
+auto any(Rows& rows, SeededRandom& random) {
+  return std::next(rows.begin(), static_cast<std::ptrdiff_t>(random.below(rows.size())));
+}
+
 }  // namespace
 
 void Workload::create_tables(MemoryStore& store, const Plan& plan) {
@@ -26,7 +31,12 @@ void Workload::create_tables(MemoryStore& store, const Plan& plan) {
   if (plan.hold) things.on_key_collision = KeyCollision::hold;
   if (plan.merge) things.on_key_collision = KeyCollision::merge;
   if (plan.rows) things.merge = MergePolicy::row;
+  if (plan.numbered) {
+    things.columns.push_back({"under", ColumnType::integer, "integer", false, false});
+    things.columns.push_back({"under_whom", ColumnType::text, "text", false, false});
+  }
   TableId things_id = store.create_table(things).id;
+  if (plan.numbered) store.alter_table("things", [&](Table& table) { table.references = {{4, things_id}}; });
   Table parts;
   parts.wire_name = "parts";
   parts.columns = {{"code", ColumnType::text, "text", true, false},
@@ -35,6 +45,12 @@ void Workload::create_tables(MemoryStore& store, const Plan& plan) {
                    {"of", ColumnType::text, "text", false, false}};
   parts.key = {0};
   parts.references = {{2, things_id}};
+  if (plan.numbered) {
+    parts.columns[0] = things.columns[0];
+    parts.integer_key = true;
+    parts.on_key_collision = things.on_key_collision;
+    parts.merge = things.merge;
+  }
   store.create_table(parts);
   Table names;
   names.wire_name = "names";
@@ -114,7 +130,7 @@ void Workload::update(const std::string& table, const Key& key, std::size_t colu
 
 // Under a natural key a delete takes every life that was known here, also what does not show.
 bool Workload::all_lives_go(const std::string& table) const {
-  return table == "names" || (merge_ && table == "things");
+  return table == "names" || (merge_ && table == "things") || (merge_ && numbered_ && table == "parts");
 }
 
 void Workload::remove(const std::string& table, const Key& key) {
@@ -134,12 +150,19 @@ void Workload::change_things(SeededRandom& random) {
     std::int64_t id = rows.empty() ? 1 : decode_key(rows.rbegin()->first)[0].integer + 1;
     std::string a = fresh(), b = fresh(), who = "who " + a;
     Row row = {Value::of_integer(id), text(a), text(b), text(who)};
+    if (numbered_) {
+      bool under = !rows.empty() && random.chance(500);
+      auto other = under ? any(rows, random) : rows.end();
+      row.push_back(under ? other->second.values[0] : Value::of_null());
+      row.push_back(under ? other->second.values[3] : Value::of_null());
+    }
     insert("things", OwnedRow(row));
     if (random.chance(300)) insert_part(id, who);
     return;
   }
-  auto chosen = std::next(rows.begin(), static_cast<std::ptrdiff_t>(random.below(rows.size())));
+  auto chosen = any(rows, random);
   Key key = chosen->first;
+  if (numbered_ && random.chance(250)) return change_references(chosen->second.values, random);
   if (what < 60) return insert_part(chosen->second.values[0].integer, std::string(chosen->second.values[3].text));
   if (what < 80) {
     std::size_t column = 1 + random.below(2);
@@ -155,27 +178,55 @@ void Workload::change_things(SeededRandom& random) {
   std::string who = "who moved " + fresh();  // what referred to it does not mean it any more
   page_.written.pop_back();
   row.set(3, text(who));
+  if (numbered_ && !row[4].is_null()) {  // the reference is written anew, and means what stands there here
+    Row under = {row[4]};
+    auto there = rows.find(encode_key(under));
+    row.set(5, there == rows.end() ? Value::of_null() : there->second.values[3]);
+  }
   store_->update("things", decode_key(key), row.view());
   story_ += " >t" + key_to_text(key) + " to " + std::to_string(row[0].integer);
 }
 
 // A row that refers to a thing, and says in words which one it means.
 void Workload::insert_part(std::int64_t thing, const std::string& who) {
+  auto& rows = store_->rows("parts");
+  std::int64_t next = !numbered_ || rows.empty() ? 1 : decode_key(rows.rbegin()->first)[0].integer + 1;
   std::string code = "p" + std::to_string(node_ * 1000000 + ++parts_), a = fresh();
-  Row row = {text(code), text(a), Value::of_integer(thing), text(who)};
+  Row row = {numbered_ ? Value::of_integer(next) : text(code), text(a), Value::of_integer(thing), text(who)};
   insert("parts", OwnedRow(row));
 }
 
+// What refers to a row gets another one, or goes.
+void Workload::change_references(const OwnedRow& to, SeededRandom& random) {
+  const char* table = random.chance(500) ? "parts" : "things";
+  auto& rows = store_->rows(table);
+  if (rows.empty()) return;
+  auto chosen = any(rows, random);
+  Key key = chosen->first;
+  if (table == std::string("parts") && random.chance(250)) return remove("parts", key);
+  std::size_t column = table == std::string("parts") ? 2 : 4;
+  OwnedRow row = chosen->second.values;
+  if (same_value(row[column], to[0])) return;  // the same number again is no change, whatever is meant
+  story_ += " ~" + std::string(table).substr(0, 1) + key_to_text(key) + " of " + std::to_string(to[0].integer);
+  Row values(row.view().begin(), row.view().end());
+  values[column] = to[0], values[column + 1] = to[3];
+  store_->update(table, decode_key(key), values);
+}
+
 // Empty: each part refers to the thing that it means, if that is still there.
-std::string Workload::wrong_reference(const MemoryStore& store) {
+std::string Workload::wrong_reference(const MemoryStore& store, const std::set<std::string>& contested) {
   std::map<std::string, std::int64_t> things;
   for (auto& [key, row] : store.rows("things")) things[std::string(row.values[3].text)] = row.values[0].integer;
-  for (auto& [key, row] : store.rows("parts")) {
-    auto meant = things.find(std::string(row.values[3].text));
-    if (meant != things.end() && meant->second != row.values[2].integer)
-      return key_to_text(key) + " means " + meant->first + ", which is number " + std::to_string(meant->second) +
-             ", and refers to " + std::to_string(row.values[2].integer);
-  }
+  for (const char* table : {"parts", "things"})
+    for (auto& [key, row] : store.rows(table)) {
+      std::size_t column = table == std::string("parts") ? 2 : 4;
+      if (row.values.size() <= column || row.values[column].is_null() || contested.contains(table + key_to_text(key)))
+        continue;
+      auto meant = things.find(std::string(row.values[column + 1].text));
+      if (meant != things.end() && meant->second != row.values[column].integer)
+        return key_to_text(key) + " of " + table + " means " + meant->first + ", which is number " +
+               std::to_string(meant->second) + ", and refers to " + std::to_string(row.values[column].integer);
+    }
   return "";
 }
 
@@ -277,6 +328,7 @@ std::string Workload::operator()(const Plan& plan, Ledger& ledger, SeededRandom&
   node_ = node;
   big_ = plan.big;
   merge_ = plan.merge;
+  numbered_ = plan.numbered;
   if (!prepared_.empty() && random.chance(500)) {
     try {
       return end_prepared(ledger, random);

@@ -3,6 +3,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "shared/testing/ledger.hpp"
@@ -22,7 +23,7 @@ class Workload {
                             bool renamed);  // so that the table fits no other node's
   static void toggle_check(MemoryStore& store, SeededRandom& random);
   // Empty: the table's rows are the same in both.
-  static std::string wrong_reference(const MemoryStore& store);
+  static std::string wrong_reference(const MemoryStore& store, const std::set<std::string>& contested);
   static std::string difference(const MemoryStore& left, const MemoryStore& right, const std::string& table);
 
   // One transaction on this node, or the end of one that was prepared. Returns what it did; empty: nothing, or it was
@@ -35,6 +36,7 @@ class Workload {
  private:
   std::string end_prepared(Ledger& ledger, SeededRandom& random);
   void change_things(SeededRandom& random);
+  void change_references(const OwnedRow& to, SeededRandom& random);
   void insert_part(std::int64_t thing, const std::string& who);
   void change_names(const Plan& plan, SeededRandom& random);
   void change_seats(SeededRandom& random);
@@ -49,7 +51,7 @@ class Workload {
   std::unique_ptr<MemoryStore>& store_;
   std::size_t node_ = 0;
   std::uint64_t values_ = 0, parts_ = 0;
-  bool big_ = false, merge_ = false;  // of the plan
+  bool big_ = false, merge_ = false, numbered_ = false;  // of the plan
   Ledger::Page page_;
   std::string story_;
   std::map<std::uint64_t, std::pair<Ledger::Page, std::string>> prepared_;
