@@ -338,6 +338,8 @@ MUTATIONS = [
              "Sites.NobodyComesBackByAServerWithSomeTables"),
     Mutation("adopted-of-two", "shared/merge/match.cpp", [("bool of_two = context", "bool of_two = false && context")],
              "MergeAdopted.OfTwoRowsUnderOneNumberTheSourceHasTheOlder"),
+    Mutation("was-self", "shared/sync/shipping.cpp", [(" && !core.was_self(origin);", ";")],
+             "IdentityTest.WhoIsPutBackHearsWhatHadBeenForgottenBeforeTheClockWasSetRight"),
     Mutation("two-runs", "shared/sync/core_history.cpp", [(" + now_ms() % lost_numbers", "")], "Histories.TwoRunsFromOneStateCountApart"),
     Mutation("closed-parked", "shared/sync/node_state.cpp", [(" || closed(one.first);", ";")],
              "NodeStateTest.ATableDoesNotWaitForWhatAClosedOriginWrote"),

@@ -115,6 +115,11 @@ class Core {
   bool of_earlier_run(const Position& position) const;
   // Ours after which everything comes that is newer than this.
   PositionNumber before_what_is_newer(Hlc version);
+  // An earlier incarnation of this database, which ended here.
+  bool was_self(Origin origin) const {
+    auto member = state.members.find(origin);
+    return state.closed(origin) && member != state.members.end() && member->second.node == identity.node;
+  }
   // A server has applied this of ours.
   void note_confirmed(const Vector& applied);
   // It has our versions up to this one, some of which were given after this history was found.

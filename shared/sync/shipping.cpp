@@ -104,7 +104,9 @@ bool Node::Impl::wants_anything(const Peer& peer, DocumentOrder& order) {
     if (!core.state.hands_on(origin)) continue;
     auto there = server.applied.find(origin);
     bool heard = there != server.applied.end();
-    if (origin != core.state.self && (peer.direct.contains(origin) || (!heard && !peer.accepts_unknown))) continue;
+    // From whom it hears an earlier incarnation of ours, that was us.
+    bool direct = peer.direct.contains(origin) && !core.was_self(origin);
+    if (origin != core.state.self && (direct || (!heard && !peer.accepts_unknown))) continue;
     Position from = heard ? there->second : origin == core.state.self ? start_of(peer) : Position{};
     // It counts what a copy of this database shipped under our origin, which says nothing of what we did.
     if (origin == core.state.self && heard && !core.gave(from)) from = {core.state.pruned[origin], 0};

@@ -302,6 +302,39 @@ TEST(IdentityTest, WhatACopyWroteBeforeItWasAddedIsOnAllNodes) {
   EXPECT_EQ(lab.status(2).servers[0].state, "streaming") << lab.status(2).servers[0].last_error;
 }
 
+// Symptom: a row was missing on a node that had been put back, for ever. Mechanism: the other one's clock had been set
+// right meanwhile, and what it shipped under its new incarnation came first, for the old one was heard directly there;
+// and who has what the new one announces counts as having all of the old one. Mend: who was that incarnation hands it
+// on to everybody (Node::Impl::wants_anything), so it is judged at once whether the log still reaches back.
+TEST(IdentityTest, WhoIsPutBackHearsWhatHadBeenForgottenBeforeTheClockWasSetRight) {
+  Lab lab;
+  lab.add(uuid_a, 0xa);
+  lab.add(uuid_b, 0xb);
+  lab.link(0, 1);
+  lab.link(1, 0);
+  lab.start(0);
+  lab.start(1);
+  lab.run_for(5000);
+  auto put_back = lab.node(1).store->backup();
+  lab.insert(0, "forgotten");
+  lab.run_for(10000);
+  ASSERT_EQ(lab.rows(1), 1u);
+  lab.crash(1);
+  put_back();
+  lab.set_clock(0, 200000);
+  lab.insert(0, "of the wrong time");
+  lab.run_for(3000);
+  lab.set_clock(0, 0);
+  lab.run_for(1000);
+  lab.start(1);
+  lab.run_for(20000);
+  auto servers = lab.status(1).servers;
+  ASSERT_EQ(servers[0].state, "needs copy") << servers[0].last_error;
+  lab.node(1).store->request("copy", R"({"server":"to 0","direction":"pull","on_existing":"source"})");
+  lab.run_for(20000);
+  EXPECT_EQ(lab.rows(1), 2u);
+}
+
 // A new database that a copy is to be copied to knows nothing of what it has: nothing of that ends because it is not
 // there.
 TEST(IdentityTest, ACopyWithNewServersTakesNoCopyFromThem) {
