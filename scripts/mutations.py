@@ -223,6 +223,8 @@ MUTATIONS = [
              "Gone.H12d_AnHeirMovesTheLoserAndWhatRefersToIt"),
     Mutation("new-nodes-meet", "shared/sync/node_state.cpp", [("if (origin == self || meta.position != 0) continue;", "continue;")],
              "NewNodes.ThatMeetBeforeTheirCopiesAreHeard"),
+    Mutation("before-its-copy", "shared/sync/copying.cpp", [("  if (perhaps_taken() == 0) core.rebase(header.hlc);\n", "")],
+             "NewNodes.WhatIsWrittenBeforeTheCopyIsNewerThanIt"),
     Mutation("copy-of-removed", "shared/merge/match.cpp", [("bool ended = (context.behind || context.copy) && life.dead();", "bool ended = context.behind && life.dead();")],
              "NewNodes.HandOnWhatWasRemovedBeforeTheyCame"),
     Mutation("newest-renamed", "shared/sync/core_identity.cpp", [("{Window::renamed_position, watermark, 0, {}, newest_renamed(renewal)};",

@@ -143,6 +143,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       if (!has_all_of_ours(applier.header())) return end_copy("the source has not heard of all yet");
       core.copies_waiting_table = true;
     }
+    if (copy.start.empty()) give_anew_what_nobody_has(copy, applier.header());
     settle_as_source(copy, applier.header().prune_horizon);
     if (copy.start.empty()) {
       if (comes_back_with(copy)) {
@@ -182,6 +183,15 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     if (error.kind() != ErrorKind::transient) return end_copy(error.what());
     core.log('i', std::string("copying: ") + error.what());
   }
+}
+
+// Symptom: what was written to a new node before its copy was gone without a trace, and what it replaced was in no
+// list. Mechanism: its versions were below what the others have forgotten, since it was written before they met, or its
+// clock is behind; so it settled here with the source's rows, which nobody told apart from it. Mend: as with a node
+// that comes back, it is given anew above the source's clock, if nobody has any of it yet.
+void Node::Impl::give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header) {
+  if (copy.adopt || !copy.everything || copy.checks() || header.prune_horizon <= core.state.prune_horizon) return;
+  if (perhaps_taken() == 0) core.rebase(header.hlc);
 }
 
 // What has settled at the source comes without versions, so it has to count as settled here as well: a life that

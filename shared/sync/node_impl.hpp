@@ -185,6 +185,7 @@ class Node::Impl {
   void forget_truncates(Hlc horizon);
   void came_with(const Copy& copy);
   void give_up_old_changes(Hlc horizon, Peer& peer);
+  void give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header);
   void settle_as_source(const Copy& copy, Hlc horizon);
   void end_table(Copy& copy);
   void remove_here(const Table& table, std::vector<Key> extra);

@@ -309,6 +309,33 @@ TEST(NewNodes, HandOnWhatWasRemovedBeforeTheyCame) {
   EXPECT_EQ(mesh.rows(1), 0u);
 }
 
+// Node::Impl::give_anew_what_nobody_has.
+TEST(NewNodes, WhatIsWrittenBeforeTheCopyIsNewerThanIt) {
+  NodePair mesh{3};
+  mesh.link(0, 1);
+  mesh.start();
+  mesh.write(0, "both", "settled");
+  mesh.run_for(5000);
+  mesh.add_server(2, 0, "new");
+  mesh.write(2, "both", "written before");
+  mesh.write(2, "only here", "v");
+  mesh.run_for(5000);
+  mesh.write(0, "later", "v");
+  mesh.run_for(5000);
+  mesh.add_server(0, 2, "new");
+  mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull"})");
+  mesh.run_for(40000);
+  for (std::size_t at = 0; at < 3; at++) {
+    auto& rows = mesh.stores[at]->rows("items");
+    ASSERT_EQ(rows.size(), 3u) << at;
+    EXPECT_EQ(rows.begin()->second.values[1].text, "written before") << at;
+  }
+  std::string listed;
+  for (auto& store : mesh.stores)
+    for (auto& conflict : store->conflicts()) listed += conflict.loser;
+  EXPECT_NE(listed.find("settled"), std::string::npos);
+}
+
 // NodeState::settle_up_to.
 TEST(NewNodes, ThatMeetBeforeTheirCopiesAreHeard) {
   NodePair mesh{4};
