@@ -324,8 +324,9 @@ LogRead LogReader::read(Catalog& catalog, Snapshot snapshot, const LogVisitor& v
   return result;
 }
 
-void LogReader::load(Catalog& catalog, Snapshot snapshot, const std::vector<HistoryRecord>& records,
-                     const std::function<void(const HistoryRecord&)>& record, const LogVisitor& entry) {
+void LogReader::load(Catalog& catalog, Snapshot snapshot, const std::string& pruned,
+                     const std::vector<HistoryRecord>& records, const std::function<void(const HistoryRecord&)>& record,
+                     const LogVisitor& entry) {
   std::vector<KeptSnapshot> cuts;
   for (const HistoryRecord& one : records)
     if (one.kind == HistoryKind::cut) cuts.push_back(KeptSnapshot::parse(one.marker));
@@ -337,6 +338,10 @@ void LogReader::load(Catalog& catalog, Snapshot snapshot, const std::vector<Hist
     MemoryContextSwitchTo(old);
   });
   std::vector<Transaction> transactions = group(raw);
+  if (!pruned.empty()) {
+    KeptSnapshot seen = KeptSnapshot::parse(pruned);
+    std::erase_if(transactions, [&](const Transaction& transaction) { return seen.sees(transaction.xid); });
+  }
   // Snapshots of one database are nested, so the first that shows a transaction is found by halving.
   for (Transaction& transaction : transactions)
     transaction.cut = static_cast<std::size_t>(

@@ -59,8 +59,9 @@ class LogReader {
   // Up to where the write-ahead log must be on disk before anything of the last read is shipped.
   XLogRecPtr flush_to() const { return flush_to_; }
 
-  // In a read transaction, at start. The newest cut's snapshot becomes the last read's.
-  void load(Catalog& catalog, Snapshot snapshot, const std::vector<HistoryRecord>& records,
+  // In a read transaction, at start. The newest cut's snapshot becomes the last read's. `pruned`: the marker up to
+  // which the log is settled, and left out; empty: nothing is.
+  void load(Catalog& catalog, Snapshot snapshot, const std::string& pruned, const std::vector<HistoryRecord>& records,
             const std::function<void(const HistoryRecord&)>& record, const LogVisitor& entry);
 
   // For find_rows: was this writer given by the last read, or is it rowmesh's own?

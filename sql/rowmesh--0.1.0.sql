@@ -82,7 +82,7 @@ CREATE TABLE request (
 
 CREATE TABLE history (
   sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  kind "char" NOT NULL,             -- 'c' cut, 'a' applied
+  kind "char" NOT NULL,             -- 'c' cut, 'a' applied; 'p', with number 0: what the log has up to this marker is settled
   marker text NOT NULL DEFAULT '',
   state bytea NOT NULL DEFAULT '',
   data bytea NOT NULL DEFAULT ''

@@ -195,6 +195,9 @@ void cuts_written_together_keep_apart(ContractBench& bench) {
          "cut 1 was given back '" + replayed["cut 1"] + "' and cut 2 '" + replayed["cut 2"] + "'");
 }
 
+// Symptom: after a restart a deleted row was gone once more, though its number was another row's by then. Mechanism:
+// changes of pruned positions were still in PostgreSQL's log, and were read as those of the first position that was
+// left. Mend: the store knows up to where the log is pruned.
 void prune_keeps_what_is_needed(ContractBench& bench) {
   std::string table = bench.simple_table();
   bench.fixture().run({bench.insert(table, bench.row(1, "a"))});
@@ -202,15 +205,21 @@ void prune_keeps_what_is_needed(ContractBench& bench) {
   bench.fixture().run({bench.insert(table, bench.row(2, "b"))});
   auto second = bench.cut("kept");
   bench.store().prune_history(first.sequence);
+  std::string replayed;
+  TableId id = bench.described(table).id;
   auto states = [&] {
     std::set<std::string> states;
+    replayed.clear();
     bench.fixture().reopen();
     bench.store().load_history([&](const HistoryRecord& record) { states.insert(record.state); },
-                               [](const LogEntry&) {});
+                               [&](const LogEntry& entry) {
+                                 if (entry.table == id) replayed += key_to_text(entry.key) + ";";
+                               });
     return states;
   };
   auto left = states();
   expect(left.count("kept") && !left.count("pruned"), "prune_history took the wrong records");
+  expect(replayed == "2;", "of what the log has, '" + replayed + "' was given back, and '1;' was pruned");
   bench.store().prune_history(second.sequence);
   bench.fixture().run({bench.insert(table, bench.row(3, "c"))});
   expect(states().count("kept"), "prune_history took the newest state, with which a restart begins");
