@@ -67,6 +67,7 @@ bool Core::cut(bool force) {
   last_cut_ms = now_ms();
   if (!read.any && !force) return false;
   window.keep_once(batch.entries);
+  announced_ms = last_cut_ms;
 
   Position& position = state.applied[state.self];
   position.number = std::max(position.number + 1, first_number_);

@@ -194,7 +194,8 @@ class Core {
   MovedRows moved_rows;            // as long as somebody may not have heard of it
   LateReferences late_references;  // written here before that, and read from the log after it
   std::uint64_t last_cut_ms = 0;
-  std::set<TableId> told_of_key;  // of these it was said that changes under an earlier primary key are not shipped
+  std::uint64_t announced_ms = 0;  // when the newest position of ours was made, by the time of day
+  std::set<TableId> told_of_key;   // of these it was said that changes under an earlier primary key are not shipped
 
  private:
   // Where the history that was found ends.

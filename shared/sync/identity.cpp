@@ -74,6 +74,7 @@ void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   if (hello.your_newest == peer.own_checked || core.state.lost != 0) return;
   if (core.knows_own(hello.your_newest)) {
     peer.own_checked = hello.your_newest;
+    core.state.confirmed = std::max(core.state.confirmed, hello.your_newest);
     if (core.state.found && hello.your_position > core.state.found->position.number)
       core.confirmed_since_found(hello.your_newest);
     return;
@@ -131,7 +132,8 @@ void Node::Impl::judge_clock(const Progress& progress) {
   Hlc ahead = core.store.clock().now();
   if (hlc_to_ms(ahead) <= now_ms + limits::own_clock_ahead_ms) return;
   Hlc horizon = core.horizon_with_others();
-  Hlc fork = std::max(core.newest_confirmed(progress.applied, horizon), perhaps_taken());
+  // Who took some of ours may be no server of ours any more, and has it all the same.
+  Hlc fork = std::max({core.newest_confirmed(progress.applied, horizon), perhaps_taken(), core.state.confirmed});
   Hlc floor = std::max({fork, core.newest_of_others(horizon), promised()});
   // What others have stays as it is. Where that is ahead as well, it is this clock that is behind now.
   if (hlc_to_ms(floor) > now_ms + limits::own_clock_ahead_ms) return;
@@ -145,7 +147,10 @@ void Node::Impl::judge_clock(const Progress& progress) {
   renewal.floor = floor;
   renewal.horizon = horizon;
   core.renew(std::move(renewal), core.identity, 0);
-  for (auto& [id, peer] : peers) peer.received_as_of = peer.asked_at = 0;  // G may be lower than it was then
+  for (auto& [id, peer] : peers) {
+    peer.received_as_of = peer.asked_at = 0;  // G may be lower than it was then
+    peer.ready = nullptr;                     // it has the versions that were taken back
+  }
   hand_on_again();
 }
 

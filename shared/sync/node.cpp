@@ -246,7 +246,7 @@ void Node::Impl::give_up_silent() {
 // What was to happen "in a second" would otherwise wait for as long as the clock had run ahead.
 void Node::Impl::after_clock_went_back() {
   next_flush_ms = next_status_ms = next_requests_ms = next_expiry_ms = awake_since_ms = last_heartbeat_ms =
-      core.last_cut_ms = 0;
+      core.last_cut_ms = core.announced_ms = 0;
   if (next_retry_ms != 0) next_retry_ms = core.now_ms();
   for (auto& [id, peer] : peers) {
     peer.retry_at_ms = peer.ask_at_ms = peer.last_hello_ms = peer.paced_until_ms = 0;
@@ -275,10 +275,8 @@ void Node::Impl::take_answers() {
 bool Node::Impl::heartbeat_due() {
   if (!core.window.unsettled() && core.awaited() == 0 && core.state.own_meta().watermark >= core.owed_watermark)
     return false;
-  // The watermark alone would not do: where the clock moves by changes only, it stays behind and every tick would be a
-  // heartbeat.
   last_heartbeat_ms = std::min(last_heartbeat_ms, core.now_ms());
-  std::uint64_t due = std::max(hlc_to_ms(core.state.own_meta().watermark), last_heartbeat_ms) + heartbeat_ms;
+  std::uint64_t due = std::max(core.announced_ms, last_heartbeat_ms) + heartbeat_ms;
   if (due <= core.now_ms()) {
     last_heartbeat_ms = core.now_ms();
     return true;

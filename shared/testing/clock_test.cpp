@@ -271,9 +271,9 @@ TEST(ClockTest, WhatAClosedIncarnationWroteSinceAServerWasAddedArrives) {
   for (std::size_t i : {0, 1, 2}) EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
 }
 
-// Symptom: after a clock had been set right a row was there twice. Mechanism: a server that asks for its changes had got
-// it with an answer, and what it has was known only from when it had greeted. Mend: nobody knows what it has until it
-// asks again (Node::Impl::later).
+// Symptom: after a clock had been set right a row was there twice. Mechanism: a server that asks for its changes had
+// got it with an answer, and what it has was known only from when it had greeted. Mend: nobody knows what it has until
+// it asks again (Node::Impl::later).
 TEST(ClockTest, WhatAnAnswerBroughtIsNotGivenAnew) {
   constexpr std::uint64_t listened_to_ms = 50'000;
   Lab lab;
@@ -322,6 +322,62 @@ TEST(ClockTest, AnAnswerThatWasRefusedHoldsNothingUp) {
   EXPECT_LT(lab.ahead_ms(0), 1000);
   EXPECT_EQ(lab.rows(1), 2u);
   EXPECT_EQ(lab.rows(2), 1u);
+}
+
+// Symptom: a log entry and some history records stayed for as long as a clock had been ahead. Mechanism: what had been
+// written by it was newer than the time of day, and heartbeats were counted from the newest watermark, so there were
+// none until that time had come. Mend: they are counted from when it was announced (Core::announced_ms).
+TEST(ClockTest, WhatIsAheadOfTheTimeIsForgottenAllTheSame) {
+  constexpr std::uint64_t listened_to_ms = 50'000;
+  Lab lab;
+  run_two(lab);
+  lab.set_clock(0, listened_to_ms);
+  lab.insert(0, "written ahead");
+  lab.run_for(1000);
+  ASSERT_EQ(lab.rows(1), 2u);
+  lab.set_clock(0, 0);
+  lab.insert(1, "by who has heard of it");
+  lab.run_for(10'000);
+  ASSERT_GT(lab.ahead_ms(1), 20'000) << "its clock goes on from what it has heard";
+  for (std::size_t i : {0, 1}) {
+    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+    EXPECT_EQ(lab.node(i).store->log_size(), 0u) << i;
+  }
+}
+
+// Symptom: a row was there twice. Mechanism: the server that had taken it was removed, and the clock was set right; of
+// what only that one had nobody was asked any more. Mend: what a server once said to have stays taken.
+TEST(ClockTest, WhatARemovedServerHasIsNotGivenAnew) {
+  constexpr std::uint64_t listened_to_ms = 50'000;
+  Lab lab;
+  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
+  for (std::size_t i : {0, 1, 2})
+    for (std::size_t other : {0, 1, 2})
+      if (i != other) lab.link(i, other);
+  for (std::size_t i : {0, 1, 2}) lab.start(i);
+  lab.run_for(5000);
+  bool deaf = true;
+  Between at_c(lab, 2, [&](const HttpRequest& head) { return deaf && head.path == "/rowmesh/v1/changes"; });
+  lab.set_clock(0, listened_to_ms);
+  lab.insert(0, "written ahead");
+  while (lab.rows(1) < 1) lab.run_for(1);
+  lab.run_for(1000);
+  auto remove = [&](std::size_t at, const char* name) {
+    for (auto& server : lab.node(at).store->servers())
+      if (server.name == name) return lab.node(at).store->remove_server(server.id);
+  };
+  remove(0, "to 1");
+  remove(1, "to 0");
+  lab.run_for(1000);
+  lab.set_clock(0, 0);
+  lab.run_for(10'000);
+  deaf = false;
+  lab.run_for(60'000);
+  for (std::size_t i : {0, 1, 2}) {
+    EXPECT_EQ(lab.rows(i), 1u) << i;
+    EXPECT_EQ(lab.status(i).side_rows, 0u) << i << ": two lives of one row";
+    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+  }
 }
 
 }  // namespace
