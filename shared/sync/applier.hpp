@@ -141,6 +141,7 @@ class Applier {
   void once(const std::function<void()>& breathe);
   void begin_attempt();
   void look_for_unread_deletes(const Table& table);
+  bool log_names(const Table& table, const std::set<KeyView>& keys);
   void note_late_origins();
   void note_late_tables();
   const std::map<Origin, Hlc>* late(const Table& table) const;  // null: none

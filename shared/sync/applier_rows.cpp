@@ -117,12 +117,16 @@ void Applier::look_for_unread_deletes(const Table& table) {
     const Entry* entry = core_.window.find(table.id, items_[i].key);
     if (!entry || entry->state.lives.empty()) unknown.insert(items_[i].key);
   }
-  if (unknown.empty()) return;
-  bool removed = false;
+  if (!unknown.empty() && log_names(table, unknown)) throw Raced{};
+}
+
+// What no cut has seen yet.
+bool Applier::log_names(const Table& table, const std::set<KeyView>& keys) {
+  bool named = false;
   core_.store.unread_log([&](const LogEntry& entry) {
-    removed |= entry.table == table.id && (entry.op == LogOp::truncate || unknown.contains(entry.key));
+    named |= entry.table == table.id && (entry.op == LogOp::truncate || keys.contains(entry.key));
   });
-  if (removed) throw Raced{};
+  return named;
 }
 
 // Who has given a table up confirms what he does not take of it.
@@ -159,9 +163,11 @@ void Applier::decide(std::size_t index, const FoundRow& found) {
   Entry* entry = core_.window.find(table.id, item.key);
   bool known = entry && !entry->state.lives.empty();
   if (known && item.unholdable.empty() && (entry->state.in_table() != nullptr) != found.exists) {
-    // A local writer was faster than the last cut. After some tries believe the table: somebody writes with triggers
-    // switched off.
-    if (attempt_ < attempts / 2) throw Raced{};
+    // A local writer was faster than the last cut. After some tries, and if the log does not know of it, believe the
+    // table: somebody writes with triggers switched off.
+    // Symptom: a row that had been deleted here was back, on all nodes. Mechanism: where much was written at once other
+    // rows had used up the tries. Mend: the log is asked.
+    if (attempt_ < attempts / 2 || log_names(table, {KeyView(item.key)})) throw Raced{};
     core_.window.touch(*entry);
     if (found.exists)
       entry->state.set_in_table(shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id)));

@@ -74,6 +74,36 @@ TEST(Mechanisms, ADeleteThatWasNotReadYetIsNotUndone) {
   expect_it_holds([](LooseNodes& nodes) { nodes.remove(1, "rows", {Value::of_text("k")}); }, "");
 }
 
+// Nor on a server where so much is written at once that an apply begins again and again (Applier::log_names).
+TEST(Mechanisms, ADeleteAmongManyWritesIsNotUndone) {
+  LooseNodes nodes(2, create, true, 0, Flavour::snapshot);
+  nodes.insert(0, "rows", row("busy", "1"));
+  nodes.insert(0, "rows", row("k", "1"));
+  nodes.exchange_all();
+  nodes.update(0, "rows", row("k", "2"));
+  nodes.ship(0, 1);
+  nodes.update(0, "rows", row("busy", "2"));
+  nodes.update(0, "rows", row("k", "3"));
+  LooseNodes::Document document = nodes.make(0, 1);
+  MemoryStore& store = nodes.store(1);
+  int times = 0;
+  store.on_point = [&](Point point) {
+    if (point != Point::before_find || times > 4) return;
+    nodes.pass(10);
+    store.begin_local();
+    if (times++ < 4)
+      store.update("rows", Row{Value::of_text("busy")}, row("busy", ("here " + std::to_string(times)).c_str()));
+    else
+      store.remove("rows", Row{Value::of_text("k")});
+    store.commit_local();
+  };
+  EXPECT_EQ(static_cast<int>(nodes.deliver(document, 1)), static_cast<int>(Taken::applied));
+  store.on_point = {};
+  EXPECT_EQ(times, 5);
+  nodes.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(nodes.rows(i, "rows"), "busy=here 4") << i;
+}
+
 // Who has nothing unsettled announces where it stands all the same while others wait, and its history stays short.
 TEST(Mechanisms, HeartbeatsLeaveNoHistory) {
   LooseNodes nodes(2, create);
