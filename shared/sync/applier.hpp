@@ -234,6 +234,7 @@ class Applier {
   std::vector<Entry*> shown_referring(const Table& child, ColumnIndex column, std::int64_t number);
   using LivesOfEntries = std::vector<std::pair<Entry*, Version>>;
   const LivesOfEntries& waiting_referring(const Table& child, ColumnIndex column, std::int64_t number);
+  void change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column, const Value& number);
   bool is_moving(TableId table, const Key& key, Version birth) const;
   void hand_on_meant(const std::vector<Moving>& moving, Version version);
   // applier_unique.cpp

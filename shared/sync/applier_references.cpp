@@ -212,9 +212,8 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
   std::int64_t before = decode_key(moved.key)[0].integer;
   for (auto& [id, child] : core_.tables())
     for (const Reference& reference : child.references) {
-      if (reference.to != table.id ||
-          std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end())
-        continue;
+      if (reference.to != table.id || (child.keeps_lives_apart() && child.key[0] == reference.column)) continue;
+      bool in_key = std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end();
       core_.window.for_each(id, [&, id = id, &child = child](Entry& entry) {
         for (Life& life : entry.state.lives) {
           if (life.moved || is_moving(id, *entry.key, life.birth)) continue;
@@ -225,6 +224,10 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
           core_.window.touch(entry);
           life.meant.erase(meant);
           if (life.dead(state_.truncated(id)) || !mine(life.columns.of(reference.column).origin)) continue;
+          if (in_key) {
+            change_key(child, entry, life, reference.column, number);
+            continue;
+          }
           Row values(child.columns.size(), Value::of_omitted());
           values[reference.column] = number;
           own_life(child, *entry.key, life.birth).columns.set(reference.column, own_version());
@@ -235,6 +238,21 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
         }
       });
     }
+}
+
+// A row that bears the number in its key gets another key with it: as an application would change it, it is removed,
+// and made anew.
+void Applier::change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column,
+                         const Value& number) {
+  OwnedRow row = core_.row_of(table, *entry.key);
+  OwnedRow values(life_values(table, life, life.in_table ? row.view() : RowView()));
+  values.set(column, number);
+  Row key_values;
+  for (ColumnIndex key_column : table.key) key_values.push_back(values[key_column]);
+  Key to = encode_key(key_values);
+  own_life(table, *entry.key, life.birth).removed = own_version();
+  own_life(table, to, own_version()).columns.base = own_version();
+  own_values(table, to, std::move(values), life.side ? life.side->types : std::vector<ColumnType>());
 }
 
 }  // namespace rowmesh

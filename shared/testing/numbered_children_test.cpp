@@ -31,6 +31,19 @@ void create_numbered(MemoryStore& store, bool child_first) {
   store.alter_table("child", [&](Table& table) { table.references = {{1, id}}; });
 }
 
+// `line.parent` names a parent, and is part of the key.
+void create_lines(MemoryStore& store) {
+  create_family(store);
+  Table line;
+  line.wire_name = "line";
+  line.columns = {{"parent", ColumnType::integer, "integer", true, false},
+                  {"number", ColumnType::integer, "integer", true, false},
+                  {"a", ColumnType::text, "text", false, false}};
+  line.key = {0, 1};
+  line.references = {{0, store.table("parent").id}};
+  store.create_table(line);
+}
+
 class NumberedChildren : public ::testing::TestWithParam<bool> {
  protected:
   void expect(const char* parents, const char* children) {
@@ -126,6 +139,64 @@ TEST_P(NumberedChildren, ATableThatRefersToItselfKeepsItsTree) {
     lab.pass(10);
   }
   expect("1=1,older 2=1,below the older 3=3,younger 4=3,below the younger", "");
+}
+
+// Lines of two orders under one number: each goes with its own.
+TEST(KeyedChildren, LinesGoWithTheirOrder) {
+  for (bool apart : {true, false}) {
+    LooseNodes lab(3, create_lines);
+    for (std::size_t i : {0, 1}) {
+      lab.insert(i, "parent", parent(1, i == 0 ? "older" : "younger"));
+      lab.insert(i, "line", numbered(1, 1, i == 0 ? "older 1" : "younger 1"));
+      if (i == 1) lab.insert(i, "line", numbered(1, 2, "younger 2"));
+      lab.pass(10);
+    }
+    if (apart) lab.ship(1, 2);  // it has one order, and hears of the other and of the move at once
+    lab.exchange_all();
+    for (std::size_t i = 0; i < lab.size(); i++) {
+      EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=younger") << i;
+      EXPECT_EQ(lab.rows(i, "line"), "1, 1=older 1 2, 1=younger 1 2, 2=younger 2") << i;
+    }
+  }
+}
+
+// A profile whose number is its person's.
+TEST(KeyedChildren, AProfileGoesWithItsPersonWhereRowsUnderOneNumberAreOne) {
+  LooseNodes lab(3, [](MemoryStore& store) {
+    create_family(store);
+    Table profile = store.table("parent");
+    profile.wire_name = "profile";
+    profile.on_key_collision = KeyCollision::merge;
+    profile.references = {{0, profile.id}};
+    store.create_table(profile);
+  });
+  for (std::size_t i : {0, 1}) {
+    lab.insert(i, "parent", parent(1, i == 0 ? "older" : "younger"));
+    lab.insert(i, "profile", parent(1, i == 0 ? "of the older" : "of the younger"));
+    lab.pass(10);
+  }
+  lab.exchange_all();
+  for (std::size_t i = 0; i < lab.size(); i++) {
+    EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=younger") << i;
+    EXPECT_EQ(lab.rows(i, "profile"), "1=of the older 2=of the younger") << i;
+  }
+}
+
+// And those that somebody else added to an order, before he heard that it had moved.
+TEST(KeyedChildren, WhoAddedALineTakesItAlong) {
+  LooseNodes lab(3, create_lines);
+  lab.insert(0, "parent", parent(1, "older"));
+  lab.pass(10);
+  lab.insert(1, "parent", parent(1, "younger"));
+  lab.insert(1, "line", numbered(1, 1, "its own"));
+  lab.ship(1, 2);
+  lab.pass(10);
+  lab.insert(2, "line", numbered(1, 2, "added"));
+  lab.exchange_all();
+  for (std::size_t i = 0; i < lab.size(); i++) {
+    EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=younger") << i;
+    EXPECT_EQ(lab.rows(i, "line"), "2, 1=its own 2, 2=added") << i;
+  }
 }
 
 }  // namespace
