@@ -3,6 +3,9 @@ from harness import ClusterTest
 
 SCHEMA = """CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE);
             CREATE TABLE pet (code TEXT PRIMARY KEY, owner INTEGER REFERENCES person (id));
+            CREATE TABLE visit (id INTEGER PRIMARY KEY, guest INTEGER REFERENCES person (id), reason TEXT);
+            CREATE TABLE page (id INTEGER PRIMARY KEY, under INTEGER REFERENCES page (id), title TEXT);
+            CREATE TABLE line (person INTEGER REFERENCES person (id), number INTEGER, article TEXT, PRIMARY KEY (person, number));
             CREATE TABLE note (code TEXT PRIMARY KEY, title TEXT, body TEXT)"""
 
 
@@ -133,6 +136,23 @@ class Conflicts(ClusterTest):
         self.wait_equal([self.one, self.two])
         self.assertEqual(2, self.one.one("SELECT count(*) FROM person"))
         self.assertIn("renumbered", str(self.conflicts()))
+
+    def test_what_refers_to_a_row_stays_with_it_also_where_it_has_a_number_itself(self):
+        """Symptom: of two servers that had both written people and their visits while apart, the visits of the one's people ended at the other's.
+        Mechanism: the visits had colliding numbers as well, and moved before their references did. Mend: what a reference means goes along."""
+        self.apart(*[[f"INSERT INTO person (id, name) VALUES (1, 'of {name}')",
+                      f"INSERT INTO visit VALUES (1, 1, 'visit of {name}')", f"INSERT INTO visit VALUES (2, 1, 'again of {name}')",
+                      f"INSERT INTO page VALUES (1, NULL, 'root of {name}')", f"INSERT INTO page VALUES (2, 1, 'below of {name}')",
+                      f"INSERT INTO line VALUES (1, 1, 'article of {name}')"] for name in ("one", "two")])
+        pairs = ["SELECT visit.reason, person.name FROM visit JOIN person ON person.id = visit.guest",
+                 "SELECT page.title, up.title FROM page JOIN page up ON up.id = page.under",
+                 "SELECT line.article, person.name FROM line JOIN person ON person.id = line.person"]
+        expected = [sorted((f"{what} of {name}", f"{whose}of {name}") for what in whats for name in ("one", "two"))
+                    for whats, whose in ((("visit", "again"), ""), (("below",), "root "), (("article",), ""))]
+        for node in (self.one, self.two):
+            self.wait_for(lambda: [sorted(tuple(row) for row in node.run(sql)) for sql in pairs], lambda found: found == expected,
+                          f"on {node.name} each row is where its writer put it")
+        self.wait_equal([self.one, self.two])
 
     def test_two_notes_under_one_natural_key_become_one(self):
         self.apart(["INSERT INTO note (code, title) VALUES ('k', 'from one')"], ["INSERT INTO note (code, body) VALUES ('k', 'from two')"])

@@ -7,9 +7,7 @@ ROWMESH_NEMESIS_SECONDS (40) and ROWMESH_NEMESIS_SEED (the time) say for how lon
 """
 import contextlib
 import os
-import pathlib
 import random
-import signal
 import sqlite3
 import subprocess
 import threading
@@ -18,11 +16,9 @@ import time
 import psycopg2
 
 import places
-from fault_proxy import FaultProxy
 from harness import ClusterTest
-from nodes import SECRET, SqliteNode, mesh, wait_linked
-from postgres import children
-from waiting import wait_until
+from nemesis import Nemesis, link_through_proxies
+from nodes import SqliteNode
 
 SECONDS = float(os.environ.get("ROWMESH_NEMESIS_SECONDS", "40"))
 SEED = int(os.environ.get("ROWMESH_NEMESIS_SEED", str(int(time.time()))))
@@ -121,77 +117,6 @@ class Auditor(threading.Thread):
             self.stop.wait(0.02)
 
 
-class Nemesis:
-    def __init__(self, random, nodes, proxies, disk):
-        self.random, self.nodes, self.proxies, self.disk, self.done = random, nodes, proxies, disk, []
-
-    def pause(self, most):
-        time.sleep(self.random.uniform(0.2, most))
-
-    def strike(self):
-        deeds = [self.kill_worker, self.kill_server, self.freeze, self.link, self.link, self.kill_session]
-        if self.disk:
-            deeds.append(self.fill_disk)
-        deed = self.random.choice(deeds)
-        self.done.append(deed.__name__)
-        deed()
-
-    def one(self, engine=None):
-        return self.random.choice([node for node in self.nodes if engine in (None, node.engine)])
-
-    def kill_worker(self):
-        node = self.one()
-        node.kill_worker()
-        self.pause(1)
-        node.start() if node.engine == "sqlite" else node.wait_ready()
-
-    def kill_server(self):
-        node = self.one("postgresql")
-        node.kill()
-        self.pause(1.5)
-        node.start()
-        node.wait_ready()
-
-    def kill_session(self):
-        """A session killed in the middle of whatever it does: PostgreSQL ends all others and recovers."""
-        node = self.one("postgresql")
-        sessions = [pid for pid in children(node.server.postmaster()) if b"app" in command(pid) and b"rowmesh" not in command(pid)]
-        if sessions:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.random.choice(sessions), signal.SIGKILL)
-            # Until it has noticed, the server still takes connections, which it then ends with all others.
-            wait_until(lambda: set(sessions) & set(children(node.server.postmaster())), lambda left: not left, "all sessions have been ended")
-        node.wait_ready()
-
-    def freeze(self):
-        node = self.one()
-        node.freeze()
-        self.pause(3)
-        node.thaw()
-
-    def link(self):
-        proxy = self.random.choice(self.proxies)
-        proxy.set(self.random.choice(["refuse", "hang", "slow", "cut", "rubbish", "error page"]))
-        self.pause(2)
-        if self.random.random() < 0.5:
-            self.strike()   # two at once
-        proxy.set("pass")
-
-    def fill_disk(self):
-        ballast = self.disk / "ballast"
-        with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as out:
-            while True:
-                out.write(bytes(65536))
-        self.pause(2)
-        ballast.unlink()
-
-
-def command(pid):
-    with contextlib.suppress(OSError):
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
-
-
 class Faults(ClusterTest):
     def small_disk(self):
         """A folder on a disk of its own that can be filled. None: this user may not mount one."""
@@ -211,7 +136,9 @@ class Faults(ClusterTest):
         self.nodes.append(small)
         small.run(SCHEMA)
         nodes = [self.postgres("hq", SCHEMA), self.sqlite("north", SCHEMA), small.begin(), self.postgres("south", SCHEMA)]
-        proxies = self.link_through_proxies(nodes)
+        proxies = link_through_proxies(nodes)
+        for proxy in proxies:
+            self.addCleanup(proxy.close)
         for row in range(8):
             nodes[0].run(f"INSERT INTO shared_row VALUES ('row {row}', 0, 0)")
         nodes[0].run("INSERT INTO account VALUES " + ", ".join(f"({id}, {AMOUNT})" for id in range(1, ACCOUNTS + 1)))
@@ -239,19 +166,6 @@ class Faults(ClusterTest):
             self.assertEqual({ACCOUNTS * AMOUNT}, auditor.sums, f"sums seen on {auditor.node.name}")
         for node in nodes:
             self.assertEqual([], node.view("quarantine"), node.name)
-
-    def link_through_proxies(self, nodes):
-        proxies = []
-        for node in nodes:
-            node.call("add_table", "*")
-        for left, right in mesh(nodes):
-            for here, there in ((left, right), (right, left)):
-                proxy = FaultProxy(there.url)
-                self.addCleanup(proxy.close)
-                proxies.append(proxy)
-                here.call("add_server", there.name, proxy.url, SECRET)
-        wait_linked(mesh(nodes), timeout_s=60)
-        return proxies
 
     def check_ledger(self, writer, reader):
         rows = dict(reader.run("SELECT id, value FROM entry"))
