@@ -225,6 +225,7 @@ class Applier {
   bool of_one_who_is_gone(Origin origin) const;
   const Life* life_seen(const RowState& state, Version written) const;
   void find_late_references();
+  void note_references_of(Entry& entry, const Life& life);
   void note_lost_references(const Table& table, const Item& item);
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
                            RowView table_row);

@@ -127,7 +127,10 @@ void Applier::move_younger(const Table& table, Entry& entry) {
   for (const Life& life : entry.state.lives) {
     if (&life == oldest || life.dead(truncated) || !mine(life.birth.origin) || !life.side) continue;
     // Whoever made it and is gone had not seen the other row: it would have moved its own. So its references mean it.
-    if (life.birth.origin != state_.self) remember_meant(table, *entry.key, life.birth, life.birth.origin);
+    if (life.birth.origin != state_.self) {
+      remember_meant(table, *entry.key, life.birth, life.birth.origin);
+      note_references_of(entry, life);
+    }
     Version version = own_version();
     std::int64_t number = next_key(table);
     Row key_values = {Value::of_integer(number)};

@@ -76,6 +76,15 @@ void Applier::note_lost_references(const Table& table, const Item& item) {
     }
 }
 
+// Symptom: a row of one who was gone for good ended under the parent of another server. Mechanism: the document that
+// told that it was gone named that row too, and its heir moved it at once; what it refers to the heir asked only
+// afterwards (Node::Impl::note_references_of_the_gone), when the reference counted as the heir's own. Mend: it asks
+// before it moves the row.
+void Applier::note_references_of(Entry& entry, const Life& life) {
+  late_references_[&entry] = life.newest().hlc;
+  find_late_references();
+}
+
 void Applier::find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry,
                                   Hlc read, RowView table_row) {
   for (Life& life : entry.state.lives) {

@@ -132,6 +132,29 @@ TEST_P(NumberedChildren, AReferenceThatTheMoverKnewFollowsItsWritersMeaning) {
   expect("1=0,older 2=0,younger", "1=1,of the older 2=2,of the younger");
 }
 
+// The heir hears that the third is gone from a document that names its child, and not its parent.
+TEST_P(NumberedChildren, AnHeirAsksWhatAChildOfTheGoneOneMeansBeforeItMovesIt) {
+  lab.insert(1, "parent", numbered(1, 0, "older"));
+  lab.insert(1, "child", numbered(1, 1, "of the older"));
+  lab.pass(10);
+  lab.insert(2, "parent", numbered(1, 0, "younger"));
+  lab.insert(2, "child", numbered(1, 1, "of the younger"));
+  lab.ship(2, 0);
+  lab.ship(1, 0);
+  lab.pass(10);
+  lab.update(1, "child", numbered(1, 1, "of the older, edited"));
+  for (std::size_t i : {0, 1}) lab.take_out(i, 2);
+  lab.ship(1, 0);
+  lab.core(0).window.for_each(lab.store(0).table("parent").id,
+                              [&](Entry& entry) { lab.core(0).unreconciled.insert(&entry); });
+  lab.settle(0);
+  lab.exchange({{0, 1}, {1, 0}});
+  for (std::size_t i : {0, 1}) {
+    EXPECT_EQ(lab.rows(i, "parent"), "1=0,older 2=0,younger") << i;
+    EXPECT_EQ(lab.rows(i, "child"), "1=1,of the older, edited 2=2,of the younger") << i;
+  }
+}
+
 TEST_P(NumberedChildren, ATableThatRefersToItselfKeepsItsTree) {
   for (std::size_t i : {0, 1}) {
     lab.insert(i, "parent", numbered(1, 1, i == 0 ? "older" : "younger"));
