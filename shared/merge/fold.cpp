@@ -94,6 +94,8 @@ void fold_update(RowState& state, Version version, const ColumnSet& columns, std
   Life* life = state.in_table();
   if (!life || columns.empty()) return;  // the insert that it belongs to follows; or the key is only to be shipped anew
   if (whole_row || columns.is_all()) {
+    for (Meant& one : life->meant)  // what was left as it was means what it meant
+      if (!columns.has(one.column) && one.holds(life->columns)) one.since = std::max(one.since, version.hlc);
     life->columns.set_all(version);
   } else {
     for (std::size_t column = 0; column < column_count; column++)

@@ -237,6 +237,9 @@ class Applier {
   const LivesOfEntries& waiting_referring(const Table& child, ColumnIndex column, std::int64_t number);
   void change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column, const Value& number);
   bool is_moving(TableId table, const Key& key, Version birth) const;
+  bool speaks_for(const Table& table, const Life& life, ColumnIndex column) const;
+  Version life_under(TableId table, const Value& number) const;
+  void keep_meant(const Table& table, const Item& item, const Entry* before, RowState& after, RowView table_row);
   void hand_on_meant(const std::vector<Moving>& moving, Version version);
   // applier_unique.cpp
   void resolve_uniques_of(const Table& table, std::vector<Deferred> deferred);

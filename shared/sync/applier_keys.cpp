@@ -193,7 +193,7 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
     Version written = from.columns.of(column), there = target.columns.of(column);
-    if (!mine(written.origin) || column == table.key[0]) continue;
+    if (!speaks_for(table, from, column) || column == table.key[0]) continue;
     // Whoever moved it may have known what we wrote, but not which row we meant.
     bool refers = std::any_of(from.meant.begin(), from.meant.end(),
                               [&](const Meant& one) { return one.column == column && one.holds(from.columns); });

@@ -176,6 +176,57 @@ const Applier::LivesOfEntries& Applier::waiting_referring(const Table& child, Co
   return by_number[number];
 }
 
+// What the reference means is known here: it was written here, or its row was edited by somebody who left it as it was.
+bool Applier::speaks_for(const Table& table, const Life& life, ColumnIndex column) const {
+  if (mine(life.columns.of(column).origin)) return true;
+  return table.merge == MergePolicy::row && std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
+           return one.column == column && one.holds(life.columns);
+         });
+}
+
+// Settled: there is none of which anything is unsettled. What gave way in this transaction was meant until now.
+Version Applier::life_under(TableId table, const Value& number) const {
+  Row values = {number};
+  Key key = encode_key(values);
+  for (const Left& one : left_)
+    if (one.table == table && one.key == key) return one.birth;
+  const Entry* entry = core_.window.find(table, key);
+  const Life* shown = entry ? entry->state.in_table() : nullptr;
+  return shown ? shown->birth : Version{};
+}
+
+// Symptom: a reference named another row than its writer meant. Mechanism: where the later edit of a row counts as a
+// whole, somebody edited another column of the row that refers; so the reference counted as his, who had another row
+// under that number, and its writer did not take it along any more. Mend: whoever knows what a reference means goes on
+// knowing it as long as those who edit its row have seen it and leave it as it is.
+void Applier::keep_meant(const Table& table, const Item& item, const Entry* before, RowState& after,
+                         RowView table_row) {
+  if (table.merge != MergePolicy::row || item.own || !before) return;
+  for (const IncomingLife& incoming : item.lives) {
+    const Life* known = before->state.find(incoming.birth);
+    Life* life = after.find(incoming.birth);
+    if (!known || !life || life->dead(state_.truncated(table.id)) || !incoming.has_values) continue;
+    Row values = life_values(table, *known, known->in_table ? table_row : RowView());
+    for (const Reference& reference : table.references) {
+      ColumnIndex column = reference.column;
+      const Table* parent = core_.table(reference.to);
+      Version written = life->columns.of(column), ours = known->columns.of(column);
+      const Value& number = values[column];
+      if (written == ours || number.kind != ValueKind::integer || !parent || !parent->keeps_lives_apart()) continue;
+      auto note = std::find_if(known->meant.begin(), known->meant.end(),
+                               [&](const Meant& one) { return one.column == column && one.holds(known->columns); });
+      Version meant = note == known->meant.end() ? life_under(reference.to, number) : note->birth;
+      bool left_alone = speaks_for(table, *known, column) && had_seen(table, written, ours) &&
+                        same_value(number, incoming.values[column]);
+      std::erase_if(life->meant, [&](const Meant& one) { return one.column == column; });
+      if (!left_alone || meant.settled()) continue;
+      Hlc since = std::max(core_.store.clock().tick(), written.hlc);
+      life->meant.push_back({column, number.integer, meant, since});
+      newest_ = std::max(newest_, since);
+    }
+  }
+}
+
 bool Applier::is_moving(TableId table, const Key& key, Version birth) const {
   auto own = own_.find({table, key});
   if (own == own_.end()) return false;
@@ -230,9 +281,10 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
             return one.is(reference.column, before, moved.birth) && one.holds(life.columns);
           });
           if (meant == life.meant.end()) continue;
+          bool follows = speaks_for(child, life, reference.column);
           core_.window.touch(entry);
           life.meant.erase(meant);
-          if (life.dead(state_.truncated(id)) || !mine(life.columns.of(reference.column).origin)) continue;
+          if (life.dead(state_.truncated(id)) || !follows) continue;
           if (in_key) {
             change_key(child, entry, life, reference.column, number);
             continue;

@@ -253,6 +253,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
   if (lives.size() != 1 || lives[0].birth != life.birth || !plain(entry->state, truncated) || lives[0].dead(truncated))
     return false;
   ColumnSet columns;
+  if (table.merge == MergePolicy::row && !table.references.empty()) return false;  // see keep_meant
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     auto column = static_cast<ColumnIndex>(i);
     Version theirs = life.columns.of(column), ours = lives[0].columns.of(column);
@@ -321,6 +322,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
     return;  // void, or nothing new about a settled row
   }
   for (const Loss& loss : losses) list(table, item.key, loss);
+  keep_meant(table, item, entry, state, table_row.view());
   Entry& here = core_.window.edit(table.id, item.key);
   here.state = std::move(state);
   // A newer version of the same value is a younger claim to it, and a row that waited claims nothing when it is gone.

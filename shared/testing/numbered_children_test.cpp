@@ -53,7 +53,12 @@ class NumberedChildren : public ::testing::TestWithParam<bool> {
       EXPECT_EQ(lab.rows(i, "child"), children) << i;
     }
   }
-  LooseNodes lab{3, [](MemoryStore& store) { create_numbered(store, GetParam()); }};
+  explicit NumberedChildren(MergePolicy policy = MergePolicy::column)
+      : lab(3, [policy](MemoryStore& store) {
+          create_numbered(store, GetParam());
+          store.alter_table("child", [&](Table& table) { table.merge = policy; });
+        }) {}
+  LooseNodes lab;
 };
 
 INSTANTIATE_TEST_SUITE_P(Tables, NumberedChildren, ::testing::Bool(),
@@ -153,6 +158,49 @@ TEST_P(NumberedChildren, AnHeirAsksWhatAChildOfTheGoneOneMeansBeforeItMovesIt) {
     EXPECT_EQ(lab.rows(i, "parent"), "1=0,older 2=0,younger") << i;
     EXPECT_EQ(lab.rows(i, "child"), "1=1,of the older, edited 2=2,of the younger") << i;
   }
+}
+
+// The later edit of a row counts as a whole: the other's edit of `a` makes its reference his, where another row has
+// that number. He has seen it, and leaves it as it is.
+class WholeRows : public NumberedChildren {
+ protected:
+  WholeRows() : NumberedChildren(MergePolicy::row) {
+    lab.insert(0, "parent", numbered(1, 0, "older"));
+    lab.pass(10);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Tables, WholeRows, ::testing::Bool(),
+                         [](const auto& chosen) { return chosen.param ? "ChildrenMadeFirst" : "ParentsMadeFirst"; });
+
+TEST_P(WholeRows, WhoEditsAnotherColumnLeavesTheReferenceItsMeaning) {
+  lab.insert(1, "parent", numbered(1, 0, "younger"));
+  lab.insert(1, "child", numbered(1, 1, "of the younger"));
+  lab.exchange({{1, 2}, {2, 1}});
+  lab.ship(1, 0);
+  lab.pass(10);
+  lab.update(0, "child", numbered(1, 1, "of the younger, edited"));
+  expect("1=0,older 2=0,younger", "1=2,of the younger, edited");
+}
+
+TEST_P(WholeRows, ItsWritersOwnEditLeavesItItsMeaningToo) {
+  lab.insert(2, "parent", numbered(1, 0, "younger"));
+  lab.ship(2, 1);
+  lab.pass(10);
+  lab.insert(1, "child", numbered(1, 1, "of the younger"));
+  lab.ship(0, 1);
+  lab.pass(10);
+  lab.update(1, "child", numbered(1, 1, "of the younger, edited"));
+  expect("1=0,older 2=0,younger", "1=2,of the younger, edited");
+}
+
+TEST_P(WholeRows, AReferenceThatIsWrittenAnewMeansWhatStandsThere) {
+  lab.insert(1, "parent", numbered(1, 0, "younger"));
+  lab.insert(1, "child", numbered(1, 7, "of nobody"));
+  lab.ship(1, 0);
+  lab.pass(10);
+  lab.update(0, "child", numbered(1, 1, "of the older"));
+  expect("1=0,older 2=0,younger", "1=1,of the older");
 }
 
 TEST_P(NumberedChildren, ATableThatRefersToItselfKeepsItsTree) {
