@@ -38,6 +38,8 @@ Plan Plan::random(std::uint64_t seed) {
   plan.joins = random.chance(100);
   plan.leaves = random.chance(100) && !plan.joins;
   plan.numbered = random.chance(350);
+  plan.backups = random.chance(100);
+  plan.clocks = random.chance(100);
   return plan;
 }
 

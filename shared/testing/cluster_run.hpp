@@ -108,6 +108,7 @@ class ClusterRun {
   std::string difference() const;
   void check();
   void check_rest();
+  std::set<std::string> contested_rows() const;
   bool at_rest() const;
   bool all_streaming() const;
   std::uint64_t documents_sent() const;
