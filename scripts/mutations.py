@@ -158,7 +158,7 @@ MUTATIONS = [
                "if (reference.to != table.id || std::find(child.key.begin(), child.key.end(), reference.column) != child.key.end()) continue;")],
              "KeyedChildren.LinesGoWithTheirOrder"),
     Mutation("H12b-mover-knew", "shared/sync/applier_keys.cpp",
-             [("if (written <= from.moved->seen.of(column) && !refers) continue;", "if (written <= from.moved->seen.of(column)) continue;")],
+             [("if (written <= from.moved->seen.of(column) && !refers) continue;", "if (written <= from.moved->seen.of(column) && !(refers && false)) continue;")],
              "NumberedChildren.AReferenceThatTheMoverKnewFollowsItsWritersMeaning"),
     Mutation("H12b-heir-asks", "shared/sync/applier_keys.cpp",
              [("      note_references_of(entry, life);\n", "")],
