@@ -121,6 +121,12 @@ struct Life {
   Life(Life&&) = default;
   Life& operator=(Life&&) = default;
 
+  // What is known of what this reference means; null: nothing that still holds.
+  const Meant* meaning(ColumnIndex column) const {
+    for (const Meant& one : meant)
+      if (one.column == column && one.holds(columns)) return &one;
+    return nullptr;
+  }
   Version death() const { return moved ? std::max(removed, moved->version) : removed; }
   bool dead(Version truncated) const { return !removed.settled() || moved || birth < truncated; }
   Version newest() const { return std::max(std::max(birth, columns.newest()), death()); }

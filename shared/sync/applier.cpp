@@ -181,6 +181,7 @@ void Applier::begin_attempt() {
   own_version_ = {};
   own_.clear();
   moving_.clear();
+  awaiting_.clear();
   waiting_referring_.clear();
   moved_.clear();
   awaited_.clear();

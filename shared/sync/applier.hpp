@@ -225,6 +225,14 @@ class Applier {
   bool of_one_who_is_gone(Origin origin) const;
   const Life* life_seen(const RowState& state, Version written) const;
   void find_late_references();
+  // A row that is made anew under another key, while what it refers to waits under its new number.
+  struct Awaiting {
+    TableId table;
+    Key key;
+    ColumnIndex column;
+    std::int64_t number;
+    Version meant;
+  };
   void note_references_of(Entry& entry, const Life& life);
   void note_lost_references(const Table& table, const Item& item);
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
@@ -235,12 +243,13 @@ class Applier {
   std::vector<Entry*> shown_referring(const Table& child, ColumnIndex column, std::int64_t number);
   using LivesOfEntries = std::vector<std::pair<Entry*, Version>>;
   const LivesOfEntries& waiting_referring(const Table& child, ColumnIndex column, std::int64_t number);
-  void change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column, const Value& number);
+  Key change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column, const Value& number);
   bool is_moving(TableId table, const Key& key, Version birth) const;
   bool speaks_for(const Table& table, const Life& life, ColumnIndex column) const;
   Version life_under(TableId table, const Value& number) const;
   void keep_meant(const Table& table, const Item& item, const Entry* before, RowState& after, RowView table_row);
   void hand_on_meant(const std::vector<Moving>& moving, Version version);
+  void note_awaiting(const std::vector<Awaiting>& awaiting, Version version);
   // applier_unique.cpp
   void resolve_uniques_of(const Table& table, std::vector<Deferred> deferred);
   std::vector<Candidate> candidates(const Table& table, std::vector<Deferred> deferred);
@@ -288,7 +297,8 @@ class Applier {
   AwaitedMoves awaited_;
   std::set<AwaitedRow> arrived_;
   MovedRows moved_rows_;
-  std::vector<Moving> moving_;  // in this round
+  std::vector<Moving> moving_;      // in this round
+  std::vector<Awaiting> awaiting_;  // in this round
   // Of this round, as soon as it was asked for: by table and column, then by number.
   std::map<std::pair<TableId, ColumnIndex>, std::map<std::int64_t, LivesOfEntries>> waiting_referring_;
   std::vector<Moved> moved_;  // lives that were found moved in this transaction

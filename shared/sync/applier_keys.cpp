@@ -117,6 +117,7 @@ bool Applier::settle_keys() {
   Version version = own_version_;
   carry_out_own();
   hand_on_meant(std::exchange(moving_, {}), version);
+  note_awaiting(std::exchange(awaiting_, {}), version);
   own_version_ = {};  // a reference may follow its row once more in the next round, and of equal versions none wins
   return true;
 }
@@ -195,9 +196,7 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
     Version written = from.columns.of(column), there = target.columns.of(column);
     if (!speaks_for(table, from, column) || column == table.key[0]) continue;
     // Whoever moved it may have known what we wrote, but not which row we meant.
-    bool refers = std::any_of(from.meant.begin(), from.meant.end(),
-                              [&](const Meant& one) { return one.column == column && one.holds(from.columns); });
-    if (written <= from.moved->seen.of(column) && !refers) continue;
+    if (written <= from.moved->seen.of(column) && !from.meaning(column)) continue;
     bool edited = there != target.birth && !there.settled();
     if (edited && there > written) continue;  // the older one is in the list already
     // Nobody saw it who wrote to the old number, be it that both showed.

@@ -126,9 +126,7 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
       if (reference.to != table.id) continue;
       auto note = [&, id = id](Entry& entry, const Life& life) {
         Version written = life.columns.of(reference.column);
-        bool known = std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
-          return one.column == reference.column && one.holds(life.columns);
-        });
+        bool known = life.meaning(reference.column) != nullptr;
         bool over = !life.removed.settled() || life.birth < state_.truncated(id);
         if (over || !mine(written.origin) || written < birth || known) return;
         if (writer != 0 && written.origin != writer) return;
@@ -179,9 +177,7 @@ const Applier::LivesOfEntries& Applier::waiting_referring(const Table& child, Co
 // What the reference means is known here: it was written here, or its row was edited by somebody who left it as it was.
 bool Applier::speaks_for(const Table& table, const Life& life, ColumnIndex column) const {
   if (mine(life.columns.of(column).origin)) return true;
-  return table.merge == MergePolicy::row && std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& one) {
-           return one.column == column && one.holds(life.columns);
-         });
+  return table.merge == MergePolicy::row && life.meaning(column);
 }
 
 // Settled: there is none of which anything is unsettled. What gave way in this transaction was meant until now.
@@ -213,9 +209,8 @@ void Applier::keep_meant(const Table& table, const Item& item, const Entry* befo
       Version written = life->columns.of(column), ours = known->columns.of(column);
       const Value& number = values[column];
       if (written == ours || number.kind != ValueKind::integer || !parent || !parent->keeps_lives_apart()) continue;
-      auto note = std::find_if(known->meant.begin(), known->meant.end(),
-                               [&](const Meant& one) { return one.column == column && one.holds(known->columns); });
-      Version meant = note == known->meant.end() ? life_under(reference.to, number) : note->birth;
+      const Meant* note = known->meaning(column);
+      Version meant = note ? note->birth : life_under(reference.to, number);
       bool left_alone = speaks_for(table, *known, column) && had_seen(table, written, ours) &&
                         same_value(number, incoming.values[column]);
       std::erase_if(life->meant, [&](const Meant& one) { return one.column == column; });
@@ -286,7 +281,8 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
           life.meant.erase(meant);
           if (life.dead(state_.truncated(id)) || !follows) continue;
           if (in_key) {
-            change_key(child, entry, life, reference.column, number);
+            Key key = change_key(child, entry, life, reference.column, number);
+            if (!shown) awaiting_.push_back({id, std::move(key), reference.column, number.integer, birth});
             continue;
           }
           Row values(child.columns.size(), Value::of_omitted());
@@ -303,8 +299,8 @@ void Applier::follow_references(const Table& table, const Moved& moved, const Ke
 
 // A row that bears the number in its key gets another key with it: as an application would change it, it is removed,
 // and made anew.
-void Applier::change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column,
-                         const Value& number) {
+Key Applier::change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column,
+                        const Value& number) {
   OwnedRow row = core_.row_of(table, *entry.key);
   OwnedRow values(life_values(table, life, life.in_table ? row.view() : RowView()));
   values.set(column, number);
@@ -314,6 +310,18 @@ void Applier::change_key(const Table& table, const Entry& entry, const Life& lif
   own_life(table, *entry.key, life.birth).removed = own_version();
   own_life(table, to, own_version()).columns.base = own_version();
   own_values(table, to, std::move(values), life.side ? life.side->types : std::vector<ColumnType>());
+  return to;
+}
+
+// Symptom: a line ended under another order. Mechanism: its order had moved to a number that was taken as well, and
+// moved on; the line was made anew under the first of the two, and what it meant was not noted. Mend: it is noted
+// there.
+void Applier::note_awaiting(const std::vector<Awaiting>& awaiting, Version version) {
+  for (const Awaiting& one : awaiting) {
+    Entry* entry = core_.window.find(one.table, one.key);
+    Life* life = entry ? entry->state.find(version) : nullptr;
+    if (life && !life->dead(state_.truncated(one.table))) mean(*entry, *life, one.column, one.number, one.meant);
+  }
 }
 
 }  // namespace rowmesh

@@ -33,6 +33,14 @@ class Gone : public Membership {
     mesh.stores[at]->insert(table, row);
     mesh.stores[at]->commit_local();
   }
+  // All are linked; then the first is cut off, and writes the older row.
+  void older_one_apart() {
+    link_all();
+    mesh.start();
+    mesh.run_for(5000);
+    for (std::size_t other : {1u, 2u}) mesh.network.cut(0, other, true), mesh.network.cut(other, 0, true);
+    insert(0, "parents", parent(1, "older"));
+  }
   std::string name_of(std::size_t at, std::int64_t id) {
     auto row = mesh.stores[at]->rows("parents").find(encode_key(Row{Value::of_integer(id)}));
     return row == mesh.stores[at]->rows("parents").end() ? "" : std::string(row->second.values[1].text);
@@ -102,11 +110,7 @@ TEST(Members, WhoMayBeBehindAServerThatWasNotMetIsNotGone) {
 
 // What the gone one wrote to a row of somebody else who is still there (Node::Impl::note_references_of_the_gone).
 TEST_F(Gone, H12b_AnHeirTakesAlongWhatTheGoneOneReferredTo) {
-  link_all();
-  mesh.start();
-  mesh.run_for(5000);
-  for (std::size_t other : {1u, 2u}) mesh.network.cut(0, other, true), mesh.network.cut(other, 0, true);
-  insert(0, "parents", parent(1, "older"));
+  older_one_apart();
   mesh.run_for(3000);
   insert(2, "parents", parent(1, "younger"));
   while (name_of(1, 1).empty()) mesh.run_for(10);
@@ -131,11 +135,7 @@ TEST_F(Gone, H12b_AnHeirTakesAlongWhatTheGoneOneReferredTo) {
 // its heir moves what waits, with the references that it wrote to it: it had not seen the older row, for then it would
 // have moved its own.
 TEST_F(Gone, H12d_AnHeirMovesTheLoserAndWhatRefersToIt) {
-  link_all();
-  mesh.start();
-  mesh.run_for(5000);
-  for (std::size_t other : {1u, 2u}) mesh.network.cut(0, other, true), mesh.network.cut(other, 0, true);
-  insert(0, "parents", parent(1, "older"));
+  older_one_apart();
   mesh.run_for(3000);
   insert(2, "parents", parent(1, "younger"));
   insert(2, "children", Row{Value::of_text("c"), Value::of_integer(1)});
@@ -160,11 +160,7 @@ TEST_F(Gone, H12d_AnHeirMovesTheLoserAndWhatRefersToIt) {
 // which was behind, so that the reference counted as written again since. Mend: a note is no older than what it is
 // about (Applier::mean).
 TEST_F(Gone, H12d_AnHeirWhoseClockIsBehindTakesTheReferencesAlong) {
-  link_all();
-  mesh.start();
-  mesh.run_for(5000);
-  for (std::size_t other : {1u, 2u}) mesh.network.cut(0, other, true), mesh.network.cut(other, 0, true);
-  insert(0, "parents", parent(1, "older"));
+  older_one_apart();
   mesh.run_for(1000);
   mesh.stores[2]->clock().observe(ms_to_hlc(mesh.now_ms + 45000));
   insert(2, "parents", parent(1, "younger"));
