@@ -32,7 +32,7 @@ class FaultyPeers(ClusterTest):
             self.assertGreater(state["queued"], 0)
             self.assertNotIn(SECRET, str(state))
         # An answer that hangs keeps nobody from asking how things are.
-        self.assertIn("streaming", server_state(hub, "healthy")["state"])
+        wait_streaming(hub, healthy, timeout_s=5)
 
         proxy.set("pass")
         self.wait_equal([hub, healthy, sick], timeout_s=60)

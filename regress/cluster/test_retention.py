@@ -9,7 +9,7 @@ import pathlib
 import sqlite3
 
 from harness import ClusterTest
-from nodes import published, server_state, wait_linked
+from nodes import published, server_state, wait_linked, wait_streaming
 
 SCHEMA = "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, n INTEGER NOT NULL DEFAULT 0)"
 CHANGES = int(os.environ.get("ROWMESH_SOAK_CHANGES", "20000"))
@@ -92,7 +92,7 @@ class Dead(ClusterTest):
         for node in (one, two):
             self.wait_for(lambda: server_state(node, "dead")["state"], lambda state: state == "needs copy", f"{node.name} gives it up", 60)
             self.wait_for(lambda: unsettled(node), lambda count: count == 0, f"{node.name} keeps nothing for it", 60)
-            self.assertEqual("streaming", server_state(node, "two" if node is one else "one")["state"], "healthy ones go on")
+            wait_streaming(node, two if node is one else one)
         self.wait_equal([one, two])
         for node in (one, two):
             self.bound(node, 604800)

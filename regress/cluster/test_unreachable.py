@@ -1,6 +1,6 @@
 """A server that nobody can reach, such as a laptop behind a NAT: the others have no URL for it, and it asks them for their changes."""
 from harness import ClusterTest
-from nodes import SECRET, server_state, wait_streaming
+from nodes import SECRET, wait_streaming
 
 SCHEMA = "CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT)"
 
@@ -26,7 +26,7 @@ class Unreachable(ClusterTest):
         office.run("UPDATE note SET text = 'edited' WHERE id < 20")
         laptop.run("DELETE FROM note WHERE id = 2")
         self.wait_equal([office, laptop])
-        self.assertEqual("streaming", server_state(office, laptop.name)["state"])
+        wait_streaming(office, laptop)
         self.assertEqual([], office.view("quarantine") + laptop.view("quarantine"))
 
     def test_the_laptop_is_sqlite_and_the_office_postgresql(self):
