@@ -4,6 +4,7 @@
 #include <cctype>
 #include <thread>
 
+#include "shared/sync/node_state.hpp"
 #include "sqlite_ext/place.hpp"
 #include "sqlite_ext/store_impl.hpp"
 
@@ -62,6 +63,7 @@ SqliteStore::Impl::Impl(const std::string& path, WallClock& wall_clock, Notice l
     clock.observe(
         static_cast<Hlc>(query_integer(db, "SELECT CAST(value AS INTEGER) FROM main.rowmesh_state WHERE key='clock'")));
     clock_at_opening = clock.now();
+    clock.observe(promised());
     given = given_now = query_integer(
         db, "SELECT CAST(marker AS INTEGER) FROM main.rowmesh_history WHERE kind=0 ORDER BY sequence DESC LIMIT 1");
     last_folded = query_integer(db, "SELECT max(sequence) FROM main.rowmesh_history WHERE kind=2");
@@ -69,6 +71,20 @@ SqliteStore::Impl::Impl(const std::string& path, WallClock& wall_clock, Notice l
     statements.clear();
     sqlite3_close(db);
     throw;
+  }
+}
+
+// Symptom: after a kill -9 a row was there twice, or a deleted one was back. Mechanism: opening reads the tables, which
+// empties the log, before the core has loaded its state; so what had been written last got versions below some that
+// this node had given before. Mend: the clock goes on from what was promised before anything is read.
+Hlc SqliteStore::Impl::promised() {
+  Statement& newest =
+      cached("SELECT state FROM main.rowmesh_history WHERE kind<2 AND length(state)>0 ORDER BY sequence DESC LIMIT 1");
+  Resetter reset(newest);
+  try {
+    return newest.step() ? NodeState::decode(std::string(newest.bytes(0))).hlc : 0;
+  } catch (const Error&) {
+    return 0;  // whoever loads it says what is wrong with it
   }
 }
 

@@ -46,6 +46,7 @@ class SqliteStore::Impl {
   void begin_immediate();
   void write_alone(const std::function<void()>& body);  // in a transaction of its own
   void roll_back() noexcept;
+  Hlc promised();  // no version up to it is given again (NodeState::hlc)
   void show_before_sync();
   sqlite3_file* write_ahead_log();  // null: there is none
   void sync();

@@ -89,10 +89,11 @@ void fold_insert(RowState& state, Version version, bool integer_key, Version tru
 }
 
 void fold_update(RowState& state, Version version, const ColumnSet& columns, std::size_t column_count, bool whole_row) {
+  if (columns.empty() && !state.lives.empty()) return;  // the key is only to be shipped anew
   SeenOnly seen(state, version);
   if (seen.nothing_else()) state.lives.emplace_back();
   Life* life = state.in_table();
-  if (!life || columns.empty()) return;  // the insert that it belongs to follows; or the key is only to be shipped anew
+  if (!life || columns.empty()) return;  // the insert that it belongs to follows; or as above
   if (whole_row || columns.is_all()) {
     for (Meant& one : life->meant)  // what was left as it was means what it meant
       if (!columns.has(one.column) && one.holds(life->columns)) one.since = std::max(one.since, version.hlc);
