@@ -280,6 +280,8 @@ MUTATIONS = [
              "ClockTest.WhatAnAnswerBroughtIsNotGivenAnew"),
     Mutation("other-positions", "shared/sync/shipping.cpp", [("received.find(follower == known(peer).origin ? origin : follower);", "received.find(origin);\n  (void)follower;")],
              "ClockTest.WhoGotItUnderOtherPositionsNeedsNoCopy"),
+    Mutation("late-truncate-waits", "shared/sync/core.cpp", [("notes_wait(batch) || truncate_waits(batch)", "notes_wait(batch)")],
+             "LateTruncate.WhatIsYoungerStays"),
     Mutation("copied-is-taken", "shared/sync/identity.cpp", [("peer.copied.hlc <= refused_above)", "peer.copied.hlc <= refused_above && false)")],
              "ClockTest.WhatAPieceOfACopyBroughtIsNotGivenAnew"),
     Mutation("unread-for-requests", "shared/sync/core.cpp", [("  if (unwritten() >= limits::unwritten_positions) write_alone();\n", "")],

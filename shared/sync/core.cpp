@@ -223,6 +223,13 @@ bool Core::notes_wait(const Batch& batch) const {
   });
 }
 
+// Of a table of which a truncate is kept that G is past: a row without a birth counts as older than it.
+bool Core::truncate_waits(const Batch& batch) const {
+  return std::any_of(batch.entries.begin(), batch.entries.end(), [&](const Entry* entry) {
+    return state.late_truncates.contains(entry->table) && state.truncates.contains(entry->table);
+  });
+}
+
 void Core::prune() {
   if (hold_prune) return;
   state.advance_prune_horizon();
@@ -240,7 +247,8 @@ void Core::prune() {
   if (!window.unsettled() || window.batches().front().newest > state.prune_horizon) return prune_history(idle_records);
   forget_awaited();
   std::size_t before = window.size();
-  window.prune(state.prune_horizon, state.pruned, [&](const Batch& batch) { return notes_wait(batch); });
+  window.prune(state.prune_horizon, state.pruned,
+               [&](const Batch& batch) { return notes_wait(batch) || truncate_waits(batch); });
   // What a big transaction took is given back to the system, not kept for the next one.
   forgotten_ += before - window.size();
   if (forgotten_ >= trim_after_entries) {

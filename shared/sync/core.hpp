@@ -237,6 +237,7 @@ class Core {
   bool waits(TableId table) const;
   bool lacks_changes() const;
   bool notes_wait(const Batch& batch) const;
+  bool truncate_waits(const Batch& batch) const;
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);
 
