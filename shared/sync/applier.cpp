@@ -144,7 +144,7 @@ void Applier::note_late_origins() {
       note(origin);
   // Others may have deleted what one did that has not been heard here yet: their deletes wait for it.
   for (auto& [origin, member] : state_.members)
-    if (!member.away() || state_.closed(origin)) note(origin);
+    if (!state_.members.at(state_.follower(origin)).away()) note(origin);
   for (auto& [origin, member] : header_.members)
     if (!member.away() && !state_.members.contains(origin)) note(origin);
   for (auto& [name, parked] : state_.parked)

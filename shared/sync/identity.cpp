@@ -15,6 +15,8 @@ namespace {
 constexpr std::uint64_t turns_ms = 30000;
 constexpr std::uint32_t turns = 3;  // a run that ended may be heard once more, a request that was held up on the way
 constexpr std::size_t kept_instances = 8;
+// By less than this no version goes back: with it others listen still (limits::clock_ahead_ms).
+constexpr std::uint64_t least_back_ms = limits::own_clock_ahead_ms / 3;
 
 std::string time_text(Hlc version) { return std::to_string(hlc_to_ms(version) / 1000) + " s after 1970"; }
 
@@ -137,6 +139,10 @@ void Node::Impl::judge_clock(const Progress& progress) {
   Hlc floor = std::max({fork, core.newest_of_others(horizon), promised()});
   // What others have stays as it is. Where that is ahead as well, it is this clock that is behind now.
   if (hlc_to_ms(floor) > now_ms + limits::own_clock_ahead_ms) return;
+  // Symptom: a server of which all was settled became a new incarnation, long after its clock had been set right.
+  // Mechanism: the others had taken all from ahead of the time, and when this was as far that they were not ahead of it
+  // any more, the clock was, by moments. Mend: nobody refuses what is ahead by so little more, and time mends it.
+  if (hlc_to_ms(ahead) < std::max(now_ms, hlc_to_ms(floor)) + least_back_ms) return;
   core.log('w', "the clock was corrected: versions that nobody has yet go back by " +
                     std::to_string((hlc_to_ms(ahead) - std::max(now_ms, hlc_to_ms(floor))) / 1000) + " s");
   Renewal renewal;

@@ -181,10 +181,13 @@ Node::Impl::Reach Node::Impl::reaches(const Peer& peer, Origin origin) {
   auto meta = core.state.metas.find(known(peer).origin);
   if (!peer.received && meta == core.state.metas.end()) return Reach::no;
   const std::map<Origin, Hlc>& received = peer.received ? *peer.received : meta->second.received;
+  auto has_all = [&](Origin one) {
+    auto at = received.find(one);
+    return at != received.end() && at->second >= core.state.prune_horizon;
+  };
   // Of a closed one it may have it under the positions of those who handed it on, before anybody forgot it.
   Origin follower = core.state.follower(origin);
-  auto at = received.find(follower == known(peer).origin ? origin : follower);
-  if (at != received.end() && at->second >= core.state.prune_horizon) return Reach::yes;
+  if (has_all(origin) || (follower != known(peer).origin && has_all(follower))) return Reach::yes;
   return peer.received && peer.received_as_of < core.state.prune_horizon ? Reach::to_be_asked : Reach::no;
 }
 

@@ -185,7 +185,7 @@ void ClusterRun::settle() {
   step_while(forgotten_at_most_ms, [&] {
     bool still_busy = busy();
     bool doubtful = clone_.unnoticed && (!clone_.added || now_ms_ < clone_.doubted_until_ms);
-    return still_busy || network_.waits_from_before_healing() || !all_streaming() || doubtful;
+    return still_busy || network_.waits_from_before_healing() || !all_streaming() || doubtful || a_clock_is_ahead();
   });
   std::uint64_t rest = now_ms_ + plan_.rest_ms - healed;
   step_while(rest, [] { return true; });

@@ -1,6 +1,7 @@
 // What must hold when all is healed.
 #include <algorithm>
 
+#include "shared/model/limits.hpp"
 #include "shared/testing/cluster_run.hpp"
 
 namespace rowmesh::testing {
@@ -141,6 +142,14 @@ bool ClusterRun::all_streaming() const {
       for (auto& server : nodes_[i]->node->status().servers)
         if (server.state != "streaming") return false;
   return true;
+}
+
+// So far that its node becomes a new incarnation as soon as it hears that it may, and speaks again then.
+bool ClusterRun::a_clock_is_ahead() const {
+  auto all = members();
+  return std::any_of(all.begin(), all.end(), [this](std::size_t i) {
+    return hlc_to_ms(nodes_[i]->store->clock().now()) > now_ms_ + limits::own_clock_ahead_ms;
+  });
 }
 
 std::uint64_t ClusterRun::documents_sent() const {

@@ -111,6 +111,7 @@ class ClusterRun {
   std::set<std::string> contested_rows() const;
   bool at_rest() const;
   bool all_streaming() const;
+  bool a_clock_is_ahead() const;
   std::uint64_t documents_sent() const;
   void check_liveness();
 

@@ -413,5 +413,9 @@ TEST(KeptSeeds, WhatWasMadeForAQuestionIsNotHandedOutByTheNextIncarnation) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A node whose clock had been set right heard only when all seemed at rest that it may go back, and was a new
+// incarnation then, of which the other one was told (ClusterRun::a_clock_is_ahead).
+TEST(KeptSeeds, WhoseClockIsStillAheadIsNotAtRest) { EXPECT_EQ(run_plan(Plan::small(8733010854)).failure, ""); }
+
 }  // namespace
 }  // namespace rowmesh::testing
