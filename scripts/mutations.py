@@ -274,6 +274,8 @@ MUTATIONS = [
              "ClockTest.WhatIsAheadOfTheTimeIsForgottenAllTheSame"),
     Mutation("removed-has", "shared/sync/identity.cpp", [("perhaps_taken(), core.state.confirmed});", "perhaps_taken()});")],
              "ClockTest.WhatARemovedServerHasIsNotGivenAnew"),
+    Mutation("removed-may-have", "shared/sync/node.cpp", [("if (!peers.contains(id)) note_removed(", "if (false && !peers.contains(id)) note_removed(")],
+             "ClockTest.WhatARemovedServerMayHaveIsNotGivenAnew"),
     Mutation("made-before", "shared/sync/identity.cpp", [("    peer.ready = nullptr;                     // it has the versions that were taken back\n", "")],
              "KeptSeeds.WhatWasMadeForAQuestionIsNotHandedOutByTheNextIncarnation"),
     Mutation("answer-taken", "shared/sync/pulling.cpp", [("    peer->untold = true;\n", "")],

@@ -138,6 +138,7 @@ class Core {
   // wait.
   std::map<Origin, Hlc> received();
   Hlc newest_confirmed(const Vector& just_told, Hlc horizon);
+  Hlc newest_own_up_to(Hlc most);
   Hlc newest_of_others(Hlc horizon);  // above what we have of them, settled or not
   // G without what was forgotten by a clock that was ahead, when nobody else had any of it.
   Hlc horizon_with_others();

@@ -195,6 +195,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.lost = 0;
   next.found.reset();
   next.confirmed = 0;
+  next.removed_has = 0;
   // What the wrong time brought about is settled with `corrected`.
   next.returning |= !renewal.corrected;
   next.members[renewal.after] = Member{becomes.node, becomes.name, false};
@@ -323,6 +324,12 @@ std::vector<Hlc> Core::own_versions_above(Hlc floor) {
   std::sort(own.begin(), own.end());
   own.erase(std::unique(own.begin(), own.end()), own.end());
   return own;
+}
+
+Hlc Core::newest_own_up_to(Hlc most) {
+  std::vector<Hlc> own = own_versions_above(0);
+  auto above = std::upper_bound(own.begin(), own.end(), most);
+  return above == own.begin() ? 0 : *std::prev(above);
 }
 
 // The newest version of ours that a server of ours has confirmed.

@@ -96,6 +96,8 @@ bool Node::Impl::told_what_it_has(const Peer& peer) const {
 // they were refused, for they came from too far ahead.
 Hlc Node::Impl::perhaps_taken() {
   Hlc taken = 0, refused_above = ms_to_hlc(core.now_ms() + 2 * limits::clock_ahead_ms);
+  if (core.state.removed_has != 0)
+    taken = core.state.removed_has <= refused_above ? core.state.removed_has : core.newest_own_up_to(refused_above);
   for (auto& [id, peer] : peers) {
     if (peer.copied.origin == core.state.self && peer.copied.hlc <= refused_above)
       taken = std::max(taken, peer.copied.hlc);
@@ -104,6 +106,15 @@ Hlc Node::Impl::perhaps_taken() {
     taken = std::max(taken, told ? peer.has_of_ours->hlc : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms));
   }
   return taken;
+}
+
+// A server is removed, and what it has of us is not known: others may get from it what they have not heard of us. What
+// a crash lost is not in the log yet, so it is up to the clock that it may have our versions.
+void Node::Impl::note_removed(const KnownServer& server, const Peer* peer) {
+  bool told = peer && told_what_it_has(*peer);
+  if (server.origin == 0 || (told && !peer->untold)) return;
+  Hlc may_have = told ? peer->sent_hlc : core.store.clock().now();
+  core.state.removed_has = std::max(core.state.removed_has, may_have);
 }
 
 // How far we have promised somebody that nothing comes from us any more. What they hand on is no more than that.

@@ -202,6 +202,8 @@ void Node::Impl::sync_peers(const std::vector<ServerConfig>& servers) {
     if (old != before.end()) before.erase(old);
   }
   auto removed = [this](auto& one) { return !peers.contains(one.first); };
+  for (auto& [id, server] : core.state.servers)
+    if (!peers.contains(id)) note_removed(server, before.contains(id) ? &before[id] : nullptr);
   std::erase_if(core.state.servers, removed);
   std::erase_if(queued, removed);
   std::erase_if(refusals, removed);

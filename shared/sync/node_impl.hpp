@@ -125,6 +125,7 @@ class Node::Impl {
   Hlc perhaps_taken();
   void judge_clock_unasked();
   bool told_what_it_has(const Peer& peer) const;
+  void note_removed(const KnownServer& server, const Peer* peer);
   Origin next_origin();
   Hlc promised();
   void new_identity(const Request& request);

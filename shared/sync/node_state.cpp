@@ -312,6 +312,7 @@ std::string NodeState::encode(Hlc promised) const {
   out.fixed64(confirmed);
   out.number(returning);
   out.fixed64(rebased);
+  out.fixed64(removed_has);
   return out.take();
 }
 
@@ -392,6 +393,7 @@ NodeState NodeState::decode(const std::string& bytes) {
   state.confirmed = in.fixed64();
   state.returning = in.number() != 0;
   state.rebased = in.fixed64();
+  if (!in.done()) state.removed_has = in.fixed64();
   return state;
 }
 

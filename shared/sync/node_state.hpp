@@ -57,6 +57,8 @@ struct NodeState {
   std::optional<HistoryEnd> found;
   // The newest of our versions that a server has taken since then: others have it under our origin.
   Hlc confirmed = 0;
+  // A server that was removed before it said what it had may have our versions up to this one.
+  Hlc removed_has = 0;
   // A new incarnation of a database that was put back or copied: until it has taken a copy from a server that knew it
   // before, it ships nothing and takes no changes. Others may have forgotten what it lacks, and what it wrote.
   bool returning = false;

@@ -17,26 +17,6 @@ void create_items(MemoryStore& store) {
   store.create_table(table);
 }
 
-// In place of a node: does not get to some of the requests.
-class Between : public HttpHandler {
- public:
-  Between(Lab& lab, std::size_t i, std::function<bool(const HttpRequest&)> drops)
-      : node_(*lab.node(i).node), drops_(std::move(drops)) {
-    lab.attach(i, *this);
-  }
-  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
-    HttpResponse response;
-    response.status = 503;
-    return drops_(head) ? response : node_.check(head, body_limit);
-  }
-  HttpResponse handle(const HttpRequest& request) override { return node_.handle(request); }
-  HttpResponse later(const HttpRequest& request) override { return node_.later(request); }
-
- private:
-  Node& node_;
-  std::function<bool(const HttpRequest&)> drops_;
-};
-
 // Symptom: two nodes took nothing of each other any more. Mechanism: one clock had been ahead, both had gone on from
 // there and became new incarnations in one moment. The first that a new incarnation said of itself was that it had
 // announced nothing, so the other one's documents spoke of nothing that it had received, and were older than what was

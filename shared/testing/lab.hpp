@@ -1,8 +1,10 @@
 // A few whole nodes in virtual time, each with a clock of its own, for tests of identities and of clocks.
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "shared/sync/node.hpp"
@@ -99,6 +101,33 @@ class Lab {
   SeededRandom random_;
   SimulatedNetwork network_;
   std::vector<std::unique_ptr<SimulatedNode>> nodes_;
+};
+
+// In place of a node: does not get to some of the requests, and some of its answers do not arrive.
+class Between : public HttpHandler {
+ public:
+  using Which = std::function<bool(const HttpRequest&)>;
+  Between(Lab& lab, std::size_t i, Which drops, Which loses = {})
+      : node_(*lab.node(i).node), drops_(std::move(drops)), loses_(std::move(loses)) {
+    lab.attach(i, *this);
+  }
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
+    return drops_(head) ? nothing() : node_.check(head, body_limit);
+  }
+  HttpResponse handle(const HttpRequest& request) override {
+    HttpResponse response = node_.handle(request);
+    return loses_ && loses_(request) ? nothing() : response;
+  }
+  HttpResponse later(const HttpRequest& request) override { return node_.later(request); }
+
+ private:
+  static HttpResponse nothing() {
+    HttpResponse response;
+    response.status = 503;
+    return response;
+  }
+  Node& node_;
+  Which drops_, loses_;
 };
 
 constexpr const char* uuid_a = "00000000-0000-4000-8000-00000000000a";
