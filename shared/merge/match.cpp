@@ -82,6 +82,11 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   bool old = life.birth.hlc <= context.prune_horizon;
   bool again = context.copy && old && !(life.birth < context.sender_truncated);
   if (again && state.find(Version{}) && !settled_is_an_older_one(state, life, all, context)) return Version{};
+  // Symptom: who came back never got its copy, which "must come again with these rows whole", for ever. Mechanism: what
+  // a truncate had killed at the source was taken for a life that goes on here, where that truncate had settled and was
+  // forgotten, and it had come without values. Mend: it is gone.
+  bool truncated = life.birth < context.sender_truncated && context.truncated < context.sender_truncated;
+  if (truncated && context.copy && context.forgotten(context.sender_truncated)) return std::nullopt;
   if (!old || context.copy) {
     *added = true;
     return life.birth;

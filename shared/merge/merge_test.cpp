@@ -352,5 +352,51 @@ TEST(MergeAdopted, OfTwoLivesOfTheSourceOneIsTheRowThatIsHere) {
   EXPECT_EQ(lives_of({older, younger}, {70, 1}), (std::vector<Version>{{}}));  // which is the younger one, then
 }
 
+// (match.cpp, match_life)
+TEST(MergeAdopted, WhatATruncateKilledThatHasSettledHereIsGone) {
+  Table table = rowmesh::table(false);
+  MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 20, .sender_truncated = {60, 1}};
+  context.copy = true;
+  context.adopted = {20, 9};
+  context.had_seen = [](Version, Version) { return true; };
+  RowState state;
+  state.lives.emplace_back();
+  Row here(columns, Value::of_text("here"));
+  std::vector<IncomingLife> lives(2);
+  lives[0].birth = lives[0].columns.base = {50, 1};
+  lives[1].birth = lives[1].columns.base = {70, 1};
+  lives[1].has_values = true;
+  lives[1].values = here;
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  merge_lives(state, lives, here, context, losses, desired);
+  ASSERT_EQ(state.lives.size(), 1u);
+  EXPECT_TRUE(state.lives[0].birth.settled());
+  EXPECT_TRUE(plain(state, {}));
+}
+
+// (merge.cpp, Merger::merge)
+TEST(MergeAdopted, ARowThatIsNewerHereIsCalledAsThere) {
+  Table table = rowmesh::table(false);
+  MergeContext context{.table = table, .prune_horizon = 10, .sender_horizon = 100};
+  context.copy = true;
+  context.adopted = {100, 9};
+  context.had_seen = [](Version, Version) { return true; };
+  Row here(columns, Value::of_text("here")), there(columns, Value::of_text("there"));
+  RowState state;
+  state.lives.emplace_back(Version{50, 1});
+  state.lives[0].columns.base = {200, 2};
+  state.lives[0].in_table = true;
+  std::vector<IncomingLife> lives(1);
+  lives[0].has_values = true;
+  lives[0].values = there;
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  EXPECT_TRUE(merge_lives(state, lives, here, context, losses, desired)) << "or it is not written down";
+  ASSERT_EQ(state.lives.size(), 1u);
+  EXPECT_TRUE(state.lives[0].birth.settled());
+  EXPECT_EQ((*desired)[1].text, "here");
+}
+
 }  // namespace
 }  // namespace rowmesh
