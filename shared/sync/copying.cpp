@@ -149,6 +149,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       if (comes_back_with(copy)) {
         core.rebase(applier.header().hlc);
         forget_truncates(applier.header().prune_horizon);
+        settle_for_who_is_awaited(applier.header().prune_horizon);
       }
       copy.start = applier.header().to;
       copy.forgotten = applier.header().from;
@@ -286,6 +287,17 @@ void Node::Impl::forget_truncates(Hlc horizon) {
       if (old) core.window.drop_born_before(one.first, one.second);
       return old;
     });
+  });
+}
+
+// Of an incarnation that has not spoken yet all counts as received that everybody has forgotten.
+void Node::Impl::settle_for_who_is_awaited(Hlc horizon) {
+  in_transaction([&] {
+    for (auto& [origin, meta] : core.state.metas) {
+      if (origin == core.state.self || meta.position != 0) continue;
+      meta.watermark = std::max(meta.watermark, horizon);
+      meta.horizon = std::max(meta.horizon, horizon);
+    }
   });
 }
 

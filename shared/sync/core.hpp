@@ -40,6 +40,8 @@ struct Renewal {
   Hlc restart = 0;              // the clock goes on from here
   Hlc horizon = 0;              // G becomes this again
   Hlc forgotten = 0;            // G as it was: up to here nothing has a version any more
+  // A copy that ran as `before`: who goes on as that needs a new incarnation, too. Until it has one this stands for it.
+  Origin awaited = 0;
   // `after` is `before`: all its versions become floor + 1, floor + 2, ..., which is later than they were.
   bool rebased() const { return before == after; }
 };

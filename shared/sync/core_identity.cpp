@@ -109,7 +109,7 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
   if (renewal.corrected) meta.watermark = std::min(meta.watermark, renewal.restart);
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
   if (auto member = next.members.find(renewal.before); member != next.members.end())
-    member->second.left = !renewal.before_goes_on;
+    member->second.left = !renewal.before_goes_on || renewal.awaited != 0;
   // What this copy has read from the log since, the one that goes on has read as well, under positions of its own.
   if (renewal.before_goes_on && !next.found && start_.origin == renewal.before) {
     reached = start_.position;
@@ -198,7 +198,13 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.removed_has = 0;
   // What the wrong time brought about is settled with `corrected`.
   next.returning |= !renewal.corrected;
+  if (!renewal.before_goes_on)
+    for (auto& [origin, member] : next.members) member.left |= member.node == becomes.node;
   next.members[renewal.after] = Member{becomes.node, becomes.name, false};
+  if (renewal.awaited != 0) {
+    next.members[renewal.awaited] = Member{identity.node, identity.name, false};
+    next.metas[renewal.awaited] = {0, next.prune_horizon, next.prune_horizon, {}};
+  }
   next.applied[renewal.after] = {Window::renamed_position, services.random.next()};
   OriginMeta& meta = next.metas[renewal.after];
   meta = {Window::renamed_position, watermark, 0, {}, newest_renamed(renewal)};

@@ -31,6 +31,7 @@ std::string Node::Impl::told_in_greeting(const Peer& peer) {
   if (meta != core.state.metas.end() && applied != core.state.applied.end())
     told += "&position=" + to_hex(applied->second.number) + "&newest=" + to_hex(meta->second.newest);
   if (peer.needs_copy) told += "&needs_copy=" + to_hex(judged_as_of(peer));
+  if (core.state.closed(origin)) told += "&closed=1";
   return told;
 }
 

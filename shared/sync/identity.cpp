@@ -141,6 +141,10 @@ Origin Node::Impl::next_origin() {
 // After the clock was corrected, our versions are still those of the wrong time: they begin again behind what others
 // have of us, and what we have of others.
 void Node::Impl::judge_clock(const Progress& progress) {
+  // Symptom: what a node had lost never came back to it. Mechanism: its clock was set right as well, and the new
+  // incarnation that this brings knew nothing of a loss; nor would that of a copy have known that it is one. Mend: it is
+  // who it is first.
+  if (!stopped().empty()) return;
   std::uint64_t now_ms = core.now_ms();
   Hlc ahead = core.store.clock().now();
   if (hlc_to_ms(ahead) <= now_ms + limits::own_clock_ahead_ms) return;
@@ -190,7 +194,9 @@ void Node::Impl::new_identity(const Request& request) {
     if (std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.in_flight; })) return;
     bool copied = kind == "copied";
     if (copied) becomes.node = new_uuid(core.services.random);
-    core.renew({core.state.self, next_origin(), core.last_shared(), copied}, becomes, request.id);
+    Renewal renewal{core.state.self, next_origin(), core.last_shared(), copied};
+    if (copied && misplaced.empty()) renewal.awaited = core.services.random.next() | 1;
+    core.renew(std::move(renewal), becomes, request.id);
     hand_on_again();
   }
   misplaced = core.store.place_trouble();

@@ -184,6 +184,7 @@ class Node::Impl {
   void go_on_copying();
   void take_copied(Peer& peer, HttpResponse response);
   void forget_truncates(Hlc horizon);
+  void settle_for_who_is_awaited(Hlc horizon);
   void came_with(const Copy& copy);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header);

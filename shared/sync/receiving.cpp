@@ -220,6 +220,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
       told.your_newest = number_of(request, "newest");
       told.needs_copy = request.query.find("&needs_copy=") != std::string::npos;
       told.needs_copy_as_of = number_of(request, "needs_copy");
+      told.closed = request.query.find("&closed=1") != std::string::npos;
       peer->has_of_ours = Version{told.your_newest, core.state.self};
       judge_identity(*peer, told);
     }

@@ -188,6 +188,8 @@ Node::Impl::Reach Node::Impl::reaches(const Peer& peer, Origin origin) {
   // Of a closed one it may have it under the positions of those who handed it on, before anybody forgot it.
   Origin follower = core.state.follower(origin);
   if (has_all(origin) || (follower != known(peer).origin && has_all(follower))) return Reach::yes;
+  // It was that one itself, and has come back by a copy, or lost nothing.
+  if (follower == known(peer).origin && follower != origin && !peer.returning) return Reach::yes;
   return peer.received && peer.received_as_of < core.state.prune_horizon ? Reach::to_be_asked : Reach::no;
 }
 

@@ -167,6 +167,33 @@ TEST_F(Histories, WhatACopySentIsNoSecondRow) {
   }
 }
 
+// Symptom: what a copy had shipped in the name of the original never came to the original. Mechanism: nobody sends a
+// node what counts as its own; the original's newest version was newer, or all had been forgotten meanwhile, so it
+// heard of nothing that it did not know. Mend: a copy that has run as the original tells, once it has an identity of
+// its own, that the former one has two histories (Renewal::awaited). So the original needs a new one as well, and takes
+// a copy. (What is lost without: KeptSeeds.WhatACopyShippedComesToTheOriginal.)
+TEST_F(Histories, WhereTwoRanBothGetANewIdentity) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  restart(2, [&] { mesh.stores[2]->become_copy_of(*mesh.stores[0], false); });
+  mesh.run_for(1000);
+  mesh.stores[2]->request("new_identity", "copied");
+  mesh.run_for(1000);
+  mesh.write(0, "of the original", "v");
+  mesh.write(2, "of the copy", "v");
+  mesh.add_server(1, 2, "secret");
+  mesh.run_for(20000);
+  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
+  EXPECT_GT(mesh.nodes[1]->status().unsettled, 0u) << "nothing is forgotten before it is back";
+  mesh.stores[0]->request("new_identity", "restored");
+  mesh.run_for(60000);
+  for (std::size_t at : {0u, 1u, 2u}) {
+    EXPECT_EQ(keys(at), "of the copy of the original ") << at;
+    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+  }
+}
+
 // The copy counts further than the database itself, which has not sent everything, and crashes
 // (Node::Impl::wants_anything, Core::of_earlier_run).
 TEST_F(Histories, WhatACopyCountedHidesNothingAfterACrash) {
