@@ -123,6 +123,7 @@ std::set<std::string> ClusterRun::contested_rows() const {
     for (auto& [from, to] : renumbered)
       if (contested.contains(from)) contested.insert(to);
   }
+  add_those_of_other_numbers(contested);
   return contested;
 }
 

@@ -2,6 +2,7 @@
 // when somebody has heard both.
 #include <algorithm>
 
+#include "shared/model/limits.hpp"
 #include "shared/sync/node_state.hpp"
 #include "shared/testing/cluster_run.hpp"
 
@@ -23,6 +24,15 @@ bool has_heard_servers(const SimulatedNode& node) {
   return true;
 }
 
+// Where a clock is set right, what nobody has yet is given anew, by the copy and by the original, under two names
+// (docs/guarantees.md, "Known gaps").
+bool may_be_copied(const SimulatedNode& node) {
+  NodeStatus status = node.node->status();
+  bool ahead = hlc_to_ms(node.store->clock().now()) > node.wall.now + limits::clock_ahead_ms;
+  return !ahead && std::all_of(status.servers.begin(), status.servers.end(),
+                               [](const ServerStatus& server) { return server.queued == 0; });
+}
+
 // A copy that it was asked to take before waits until then.
 bool waits_for_identity(const SimulatedNode& node) {
   auto requests = node.store->requests();
@@ -41,6 +51,7 @@ void ClusterRun::clone(std::size_t i) {
   // What nobody has read yet the copy would take for its own (docs/guarantees.md, "Known gaps").
   guarded(i, [&] { here.node->remember(); });
   if (!here.node || here.store->log_unread()) return;
+  if (plan_.clocks && !may_be_copied(here)) return;
   clone_ = {i, nodes_.size()};
   build_node(clone_.node);
   SimulatedNode& copy = *nodes_[clone_.node];
@@ -73,6 +84,61 @@ void ClusterRun::look_at_clone() {
   copy.wake_ms = now_ms_;
 }
 
+// It runs under another node's identity, and nobody has it as a server.
+bool ClusterRun::is_clone(std::size_t i) const { return clone_.node != 0 && i == clone_.node && !clone_.added; }
+
+// A row may have got another number since, which everybody has forgotten. What is written to it under the former one by
+// who comes back is then written to whichever row has that now (docs/guarantees.md, "Known gaps").
+void ClusterRun::note_numbers(std::size_t i) {
+  for (const char* table : {"things", "parts"})
+    for (auto& [key, row] : nodes_[i]->store->rows(table))
+      for (const Value& value : row.values.view())
+        if (value.kind == ValueKind::text) had_numbers_.emplace(Ledger::name_of(value.text), table + key_to_text(key));
+}
+
+// Who gave it another one has listed that.
+bool ClusterRun::had_other_number(const std::string& value) const {
+  auto [begin, end] = had_numbers_.equal_range(value);
+  if (begin == end) return false;
+  for (auto& node : nodes_)
+    for (auto& conflict : node->store->conflicts()) {
+      if (conflict.resolution != "renumbered") continue;
+      bool then = conflict.loser.find('"' + value + '"') != std::string::npos ||
+                  conflict.loser.find('"' + value + Ledger::padding) != std::string::npos;
+      std::string number = conflict.table + conflict.key_text;
+      if (then && std::any_of(begin, end, [&](auto& had) { return had.second == number; })) return true;
+    }
+  return false;
+}
+
+// Rows that refer to such a row.
+void ClusterRun::add_those_of_other_numbers(std::set<std::string>& rows) const {
+  for (auto [table, column] : {std::pair("parts", 3), std::pair("things", 5)})
+    for (auto& [key, row] : nodes_[members().front()]->store->rows(table))
+      if (auto values = row.values.view(); values.size() > static_cast<std::size_t>(column))
+        if (had_other_number(std::string(values[static_cast<std::size_t>(column)].text)))
+          rows.insert(table + key_to_text(key));
+}
+
+// What was linked to the other one, or no more, while the copy ran.
+void ClusterRun::make_servers_those_of_original() {
+  MemoryStore &original = *nodes_[clone_.of]->store, &copy = *nodes_[clone_.node]->store;
+  auto has = [](MemoryStore& store, const std::string& name) {
+    auto servers = store.servers();
+    return std::any_of(servers.begin(), servers.end(), [&](const ServerConfig& server) { return server.name == name; });
+  };
+  auto linked_to_original = [&](const ServerConfig& server) {
+    return linked(clone_.of, std::stoul(server.name.substr(4))) && has(original, server.name);
+  };
+  for (const ServerConfig& server : copy.servers())
+    if (!linked_to_original(server)) copy.remove_server(server.id);
+  for (ServerConfig server : original.servers()) {
+    if (!linked_to_original(server) || has(copy, server.name)) continue;
+    server.start_state.clear();
+    copy.add_server(server);
+  }
+}
+
 // The servers of the other one get it as one more, by the same secret.
 void ClusterRun::add_clone() {
   clone_.added = true;
@@ -80,11 +146,13 @@ void ClusterRun::add_clone() {
   // What the one had told of itself counted as said by the other, so what these two wrote, and what they replaced, may
   // count as seen by who had not seen it (docs/guarantees.md, "Known gaps").
   if (clone_.unnoticed) ledger_.forgive_between(clone_.ledger, ledger_.now());
+  note_numbers(clone_.node);
   std::string of = "node" + std::to_string(clone_.of);
+  make_servers_those_of_original();
   for (auto [one, other] : std::vector(edges_)) {
     if (one != clone_.of && other != clone_.of) continue;
     std::size_t neighbour = one == clone_.of ? other : one;
-    edges_.emplace_back(neighbour, clone_.node);
+    edges_.emplace_back(std::min(neighbour, clone_.node), std::max(neighbour, clone_.node));
     MemoryStore& store = *nodes_[neighbour]->store;
     for (ServerConfig server : store.servers())
       if (server.name == of) {

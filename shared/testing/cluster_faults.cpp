@@ -174,6 +174,7 @@ void ClusterRun::backup_or_restore(std::size_t i) {
   for (auto& conflict : lost.store->conflicts())
     for (auto& value : Ledger::values_in(conflict.loser)) ledger_.forget(value);
   backup_.put_back();
+  note_numbers(backup_.node);
   lost.wake_ms = lost.closed_until_ms = now_ms_ + restoring_ms;
   lost.workload.forget_prepared();
   ledger_.forgive("node " + std::to_string(backup_.node), backup_.ledger);

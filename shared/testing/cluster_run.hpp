@@ -97,6 +97,11 @@ class ClusterRun {
   void clone(std::size_t i);
   void look_at_clone();
   void add_clone();
+  void note_numbers(std::size_t i);
+  bool had_other_number(const std::string& value) const;
+  void add_those_of_other_numbers(std::set<std::string>& rows) const;
+  void make_servers_those_of_original();
+  bool is_clone(std::size_t i) const;  // that has no identity of its own yet
 
   // cluster_checks.cpp
   std::vector<std::size_t> members() const;
@@ -152,6 +157,7 @@ class ClusterRun {
     std::uint64_t doubted_until_ms = 0;  // who has heard both may refuse the other one so long, at its next greeting
   };
   Clone clone_;
+  std::multimap<std::string, std::string> had_numbers_;     // of rows of who comes back: table and number, by value
   std::vector<std::pair<std::size_t, std::size_t>> edges_;  // the lower number first
   std::vector<std::function<void()>> unfinished_;           // what was changed on one side of a link only
   std::size_t joined_ = 0;

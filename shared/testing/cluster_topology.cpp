@@ -23,7 +23,7 @@ std::size_t ClusterRun::servers_of(std::size_t i) const {
 bool ClusterRun::connected_without(std::pair<std::size_t, std::size_t> edge, std::size_t leaver) const {
   std::set<std::size_t> members, reached;
   for (std::size_t i = 0; i < nodes_.size(); i++)
-    if (!nodes_[i]->gone && i != leaver) members.insert(i);
+    if (!nodes_[i]->gone && !is_clone(i) && i != leaver) members.insert(i);
   std::vector<std::size_t> next = {*members.begin()};
   while (!next.empty()) {
     std::size_t at = next.back();
@@ -120,7 +120,7 @@ void ClusterRun::change_topology() {
 void ClusterRun::link_two() {
   if (!plan_.links) return;
   std::size_t i = random_member(), j = random_member();
-  if (i == j || linked(i, j)) return;
+  if (i == j || linked(i, j) || is_clone(i) || is_clone(j)) return;
   tell("link " + std::to_string(i) + " " + std::to_string(j));
   if (random_.chance(700)) return add_link(i, j);
   add_server(i, j, false);
@@ -150,6 +150,7 @@ void ClusterRun::join() {
   std::size_t first = random_member(), second = random_member();
   // Who has no copy itself yet has none to give, nor who is to take one since it was put back.
   if (nodes_[first]->joining || (backup_.used && backup_.node == first)) return;
+  if (is_clone(first) || is_clone(second)) return;
   joined_++;
   std::size_t i = nodes_.size();
   build_node(i);
@@ -191,7 +192,7 @@ void ClusterRun::leave() {
   if (!plan_.leaves) return;
   std::size_t leaver = random_member();
   std::vector<std::size_t> all = members();
-  if (all.size() == fewest_members) return;
+  if (all.size() == fewest_members || (clone_.node != 0 && !clone_.added)) return;
   for (std::size_t i : all) {
     if (nodes_[i]->joining) return;  // perhaps from it
     // What came to a table that waits went by: only who made it could send it again.
