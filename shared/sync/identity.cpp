@@ -142,8 +142,7 @@ Origin Node::Impl::next_origin() {
 // have of us, and what we have of others.
 void Node::Impl::judge_clock(const Progress& progress) {
   // Symptom: what a node had lost never came back to it. Mechanism: its clock was set right as well, and the new
-  // incarnation that this brings knew nothing of a loss; nor would that of a copy have known that it is one. Mend: it is
-  // who it is first.
+  // incarnation that this brings knew nothing of a loss. Mend: who stands still stays who it is.
   if (!stopped().empty()) return;
   std::uint64_t now_ms = core.now_ms();
   Hlc ahead = core.store.clock().now();

@@ -33,6 +33,28 @@ TEST(IdentityTest, AClockThatRanAheadIsMendedByItself) {
   EXPECT_LT(hlc_to_ms(lab.node(0).store->clock().now()), 1'700'000'000'000 + day_ms / 2);
 }
 
+// A node that was put back to an older state, with a clock that was ahead then (Node::Impl::judge_clock).
+TEST(IdentityTest, WhoLostSomethingKnowsItThoughItsClockIsSetRight) {
+  Lab lab;
+  run_two(lab);
+  auto put_back = lab.node(0).store->backup();
+  lab.insert(0, "lost");
+  lab.run_for(200);
+  ASSERT_EQ(lab.rows(1), 2u);
+  lab.crash(0);
+  put_back();
+  lab.set_clock(0, 200000);
+  lab.insert(0, "of the wrong time");
+  lab.start(0);
+  lab.node(0).node->remember();
+  lab.set_clock(0, 0);
+  lab.run_for(20000);
+  EXPECT_EQ(lab.status(0).identity, "restored");
+  lab.node(0).store->request("new_identity", "restored");
+  lab.run_for(60000);
+  for (std::size_t i : {0, 1}) EXPECT_EQ(lab.rows(i), 3u) << i;
+}
+
 // Symptom: after a clock had been set right nobody took changes of its node any more, for as long as it had been ahead,
 // or two nodes differed. Mechanism: a transaction that had been prepared in the wrong time brought its version with it
 // when it was committed. Mend: such a version is given anew when it is read (Core::given_anew).
