@@ -60,6 +60,7 @@ Plan Plan::small(std::uint64_t seed) {
   if (!plan.integer_keys) plan.natural_keys = true;
   plan.backups = random.chance(100);
   plan.numbered = random.chance(300);
+  plan.clones = random.chance(30);
   return plan;
 }
 

@@ -340,6 +340,16 @@ Plan copied(std::uint64_t seed, Switch also = nullptr) {
 // number, and the server counted that one as the original's (Core::gave).
 TEST(KeptSeeds, WhatACopyShipsHidesNothingOfTheOriginal) { EXPECT_EQ(run_plan(copied(167)).failure, ""); }
 
+// Two nodes differed: a copy had shipped an edit under the original's identity, and all that the original did not know
+// had been forgotten when it heard of it (Renewal::awaited).
+TEST(KeptSeeds, WhatACopyShippedComesToTheOriginal) {
+  for (std::uint64_t seed : {840002433, 840006813}) {
+    Plan plan = Plan::small(seed);
+    plan.clones = true;
+    EXPECT_EQ(run_plan(plan).failure, "") << seed;
+  }
+}
+
 // Two nodes differed: the original took a document in which rows had versions of its own that the copy had given, and
 // took them for its own when it became a new incarnation (OtherHistory).
 TEST(KeptSeeds, AnotherHistoryIsNoticedInADocument) { EXPECT_EQ(run_plan(copied(364)).failure, ""); }
