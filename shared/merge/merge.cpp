@@ -312,10 +312,13 @@ class Merger {
     if (incoming.dead() || !incoming.has_values) return;
     ColumnSet lost;
     Version newest;
+    // Who truncated the table while it was copied had not seen the rows that were still to come.
+    bool unseen =
+        context_.first_copy && incoming.birth < context_.truncated && !(incoming.birth < context_.sender_truncated);
     for (std::size_t i = 0; i < context_.table.columns.size(); i++) {
       Version version = incoming.columns.of(static_cast<ColumnIndex>(i));
       bool known = context_.forgotten(version);
-      if (known && context_.adopted.settled()) continue;
+      if (known && context_.adopted.settled() && !unseen) continue;
       lost.add(static_cast<ColumnIndex>(i));
       newest = std::max(newest, version);
     }

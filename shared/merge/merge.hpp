@@ -42,6 +42,7 @@ struct MergeContext {
   Version truncated = {};         // T of the table, mine, the document's already taken in
   Version sender_truncated = {};  // T of the table as the document says
   bool copy = false;              // rows of a copy are taken in although nothing is known of them
+  bool first_copy = false;        // of a new node: nobody there has seen what comes
   // Of these origins, with what had come of each before: what is newer has never come here, though G is past it, so it
   // cannot have been forgotten (model, H17). Null: there are none.
   const std::map<Origin, Hlc>* late = nullptr;

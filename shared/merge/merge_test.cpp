@@ -284,6 +284,30 @@ TEST(MergeTruncated, WhatWasCommittedAfterTheTruncateWasHeardOfIsListed) {
   EXPECT_EQ(losses[0].loser.view()[1].text, "x");
 }
 
+// Symptom: rows were gone everywhere, and in no list. Mechanism: a table of a new server was truncated while its copy
+// ran, and the rows that were still to come had settled, so they counted as seen. Mend: who truncated had not seen them
+// (Merger::list_void). What the sender has truncated itself it knows of.
+TEST(MergeTruncated, WhatWasStillToComeOfACopyIsListed) {
+  Table table = rowmesh::table(false);
+  MergeContext context{.table = table, .prune_horizon = 10, .sender_horizon = 10};
+  context.copy = context.first_copy = true;
+  context.truncated = {100, 2};
+  context.had_seen = [](Version, Version) { return true; };
+  for (bool there_too : {false, true}) {
+    if (there_too) context.sender_truncated = context.truncated;
+    std::vector<Loss> losses;
+    std::optional<OwnedRow> desired;
+    RowState state;
+    Row values(columns, Value::of_text("x"));
+    std::vector<IncomingLife> lives(1);
+    lives[0].has_values = true;
+    lives[0].values = values;
+    merge_lives(state, lives, {}, context, losses, desired);
+    EXPECT_FALSE(desired);
+    EXPECT_EQ(losses.size(), there_too ? 0u : 1u);
+  }
+}
+
 // Two rows had one number in a backup. The source has one of them there, and has settled it: the older one, for the
 // younger has got another number since (match.cpp, match_settled).
 TEST(MergeAdopted, OfTwoRowsUnderOneNumberTheSourceHasTheOlder) {

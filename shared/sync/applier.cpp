@@ -119,6 +119,7 @@ void Applier::once(const std::function<void()>& breathe) {
     throw Refusal{"incomplete",
                   "values were left out that are not here: the document must come again with these rows whole",
                   wanted_};
+  if (header_.kind == DocumentKind::changes && rows_ > 0) state_.joined = true;
   settle_all();
   finish();
 }

@@ -150,6 +150,7 @@ MergeContext Applier::context(const Table& table) {
   };
   if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
     context.sender_truncated = at->second;
+  context.first_copy = context.copy && !state_.joined;
   context.behind = behind_;
   context.late = late(table);
   if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;

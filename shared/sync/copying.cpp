@@ -64,6 +64,15 @@ void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std
   copies.push_back(std::move(copy));
 }
 
+// A new node: what is written to it before its copy is done goes out afterwards. Until the first piece it may have to
+// be given anew, which it can be as long as nobody has got any of it; and whoever truncates a table here has not seen
+// the rows that are still to come: as they come, they are listed here (Merger), if they are still there to come.
+bool Node::Impl::keeps_to_itself() {
+  if (core.state.joined || core.state.own_meta().newest == 0) return false;
+  return std::any_of(copies.begin(), copies.end(),
+                     [](const Copy& copy) { return copy.pull && copy.everything && !copy.checks() && !copy.adopt; });
+}
+
 void Node::Impl::go_on_copying() {
   if (copies.empty()) return;
   Copy& copy = copies.front();
@@ -191,8 +200,10 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
 // clock is behind; so it settled here with the source's rows, which nobody told apart from it. Mend: as with a node
 // that comes back, it is given anew above the source's clock, if nobody has any of it yet.
 void Node::Impl::give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header) {
-  if (copy.adopt || !copy.everything || copy.checks() || header.prune_horizon <= core.state.prune_horizon) return;
-  if (perhaps_taken() == 0) core.rebase(header.hlc);
+  if (copy.adopt || !copy.everything || copy.checks()) return;
+  bool first = !core.state.joined && core.state.rebased == 0;
+  if (!first && header.prune_horizon <= core.state.prune_horizon) return;
+  core.rebase(header.hlc, core.state.joined ? perhaps_taken() : 0);
 }
 
 // What has settled at the source comes without versions, so it has to count as settled here as well: a life that
@@ -206,7 +217,40 @@ void Node::Impl::settle_as_source(const Copy& copy, Hlc horizon) {
   // It keeps what its new member lacks, unless it has given that one up.
   if (!confirmed && !copy.start.empty())
     throw Refusal{"forgotten", "the source has forgotten changes since the copy began: copy again"};
-  in_transaction([&] { core.state.settle_up_to(horizon); });
+  core.cut_alone(true);  // a position that nobody has
+  Batch kept;
+  in_transaction(
+      [&] {
+        keep_what_others_lack(horizon, confirmed, kept);
+        core.state.settle_up_to(horizon);
+      },
+      &kept);
+}
+
+// Symptom: a row stayed at a new node. Mechanism: one of its servers may have got the row before its copy, so it could
+// not be given anew; then it settled with the source's rows, before the others had it. Mend: it is handed on once more,
+// under a position of now, and is not forgotten before that is everywhere. Those who lack it take it, for it is newer
+// than what had come to them of its writer (H17).
+// `confirmed`: what others wrote is here, and everywhere.
+void Node::Impl::keep_what_others_lack(Hlc horizon, bool confirmed, Batch& kept) {
+  Hlc ours_came = core.state.received_of_us();
+  auto settles = [&](Version version) {
+    bool everywhere = confirmed && (version.origin != core.state.self || version.hlc <= ours_came);
+    return version.hlc > core.state.prune_horizon && version.hlc <= horizon && !everywhere;
+  };
+  for (auto& [id, table] : core.tables())
+    core.window.for_each(id, [&](Entry& entry) {
+      bool some = false;
+      for (const Life& life : entry.state.lives)
+        life.for_each_version([&](Version version) { some |= settles(version); });
+      if (some) kept.entries.push_back(&entry);
+    });
+  for (auto& [id, version] : core.state.truncates)
+    if (settles(version)) core.state.late_truncates[id] = core.store.clock().tick();
+  if (kept.entries.empty()) return;
+  kept.ends = {{core.state.self, core.state.applied[core.state.self].number}};
+  kept.newest = core.store.clock().tick();
+  kept.late = true;
 }
 
 // Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships
@@ -433,6 +477,7 @@ void Node::Impl::end_copy(const std::string& failure) {
         }
         if (failure.empty() && !copy.given_up.empty()) takes_changes_again(copy, copied);
         if (copy.request != 0) core.store.finish_request(copy.request);
+        if (failure.empty() && copy.pull && copy.everything && !copy.checks()) core.state.joined = true;
         if (failure.empty() && copy.everything && comes_back_with(copy)) {
           core.state.returning = false;
           core.state.prune_horizon = std::max(core.state.prune_horizon, copy.start_horizon.hlc);

@@ -161,6 +161,18 @@ void Core::secure_numbers() {
   numbers_secured_ = true;
 }
 
+void Core::note_joined() {
+  if (state.joined || state.own_meta().newest == 0) return;
+  if (pending_.empty()) pending_.push_back({applied_records({}, 0).front(), nullptr});
+  state.joined = true;
+  try {
+    write_alone();
+  } catch (...) {
+    state.joined = false;
+    throw;
+  }
+}
+
 // What is read waits in memory for its record. Where those cannot be written, nothing more is read for an apply or a
 // request, which could not be written either.
 bool Core::cut_alone(bool force) {

@@ -94,6 +94,8 @@ class Core {
   // Before the first document after a start goes out: a position whose record a crash may still lose would get its
   // number twice if the next start fell back to the same one.
   void secure_numbers();
+  // Before anything goes out that was written here (NodeState::joined). Must be outside of a transaction.
+  void note_joined();
   // Writes history records and side rows that wait for a write transaction, in one of their own.
   void flush();
   // In a write transaction: the same, with `more` behind them. Call written() once it is committed.
@@ -107,7 +109,8 @@ class Core {
   void renew(Renewal renewal, const Identity& becomes, std::int64_t request);
   // A node that was put back or copied comes back: what it wrote since becomes newer than all that anybody has
   // forgotten meanwhile, and newer than `floor`. Nobody has got anything of it yet.
-  void rebase(Hlc floor);
+  // `taken`: what others may have all the same, which stays as it is.
+  void rebase(Hlc floor, Hlc taken = 0);
   // What such a version was called before, by whoever has it all the same; settled: nothing else.
   Version before_rebase(Version version) const;
   // Was this position given here? What a copy of this database ships under our origin hides what we ship, whatever it
@@ -220,6 +223,7 @@ class Core {
   void take_back_horizon(NodeState& next, const Renewal& renewal);
   Hlc newest_renamed(const Renewal& renewal);
   void note_rebased(const Renewal& renewal);
+  std::map<TableId, Version> truncates_of_nothing_else(const NodeState& before) const;
   struct Rebased {
     Origin before = 0;             // the last incarnation
     Hlc floor = 0;                 // what is floor + 1, floor + 2, ... now

@@ -50,6 +50,16 @@ void rename(RowState& state, const Renewal& renewal) {
             [](const Life& left, const Life& right) { return left.birth < right.birth; });
 }
 
+// Symptom: nothing that a server wrote was taken any more, for a row was said to live and had no values. Mechanism: a
+// truncate of somebody else had killed the row; then what had been written here was given anew, and the row was
+// younger than the truncate. Mend: its end is its own.
+void end_what_was_truncated(RowState& state, const Renewal& renewal, Version truncated) {
+  if (!renewal.rebased() || truncated.origin == renewal.after) return;
+  for (Life& life : state.lives)
+    if (life.birth.origin == renewal.before && life.birth < truncated && life.removed.settled())
+      life.removed = truncated;
+}
+
 std::string packed(const Renewal& renewal, std::uint64_t part) {
   PackedWriter data;
   data.number(part);
@@ -76,6 +86,7 @@ void Core::rename_window(const Renewal& renewal, std::int64_t sequence) {
     window.for_each(id, [&](Entry& entry) {
       bool side_is_newer = sequence != 0 && entry.side_stored && sequence <= static_cast<std::int64_t>(entry.mark);
       if (side_is_newer) return;
+      end_what_was_truncated(entry.state, renewal, state.truncated(id));
       rename(entry.state, renewal);
       if (entry.side_stored) mark_side(entry);
     });
@@ -251,7 +262,10 @@ Hlc Core::newest_renamed(const Renewal& renewal) {
   return newest;
 }
 
-void Core::rebase(Hlc floor) {
+// Symptom: a row of a new node stayed on it alone. Mechanism: its transaction was prepared when the copy began, and
+// nothing else had been written; so nothing was given anew, and when it was committed its version counted as forgotten.
+// Mend: also where there is nothing yet, what has an older version comes out of the log as new as its commit.
+void Core::rebase(Hlc floor, Hlc taken) {
   cut_alone();
   flush();
   StoreTransaction transaction(store, TransactionKind::write);
@@ -260,25 +274,39 @@ void Core::rebase(Hlc floor) {
   Renewal renewal;
   renewal.before = renewal.after = state.self;
   renewal.corrected = true;
-  renewal.ahead = own_versions_above(0);
-  if (renewal.ahead.empty()) return;
+  renewal.fork = taken;
+  renewal.ahead = own_versions_above(taken);
   store.clock().observe(floor);
   renewal.floor = store.clock().tick();
   Hlc newest = renewal.floor + renewal.ahead.size();
   store.clock().observe(newest);
   NodeState next = state;
+  std::map<TableId, Version> void_here = truncates_of_nothing_else(next);
+  for (auto& [id, version] : void_here) next.truncates.erase(id);
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
-  next.own_meta().newest = newest;
+  if (!renewal.ahead.empty()) next.own_meta().newest = newest;
   next.rebased = newest;
   next.hlc = promise(store.clock().now());
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
   last_sequence_ = store.append_history({&record, 1});
   transaction.commit();
   state = std::move(next);
+  for (auto& [id, version] : void_here) window.drop_born_before(id, version);
   note_rebased(renewal);
   rename_window(renewal, 0);
   keys_changed_at = moved(keys_changed_at, renewal);
   for (auto& [entry, written] : late_references) written = moved(written, renewal);
+}
+
+// Symptom: a table was emptied everywhere, without a word, by a new server on which it had been emptied before its
+// copy. Mechanism: given anew, the truncate was newer than all rows. Mend: it had seen none but those that were written
+// here, and nobody has got any of these.
+std::map<TableId, Version> Core::truncates_of_nothing_else(const NodeState& before) const {
+  std::map<TableId, Version> found;
+  if (before.joined || before.returning || before.rebased != 0) return found;
+  for (auto& [id, version] : before.truncates)
+    if (version.origin == before.self) found[id] = version;
+  return found;
 }
 
 void Core::note_rebased(const Renewal& renewal) {

@@ -177,6 +177,7 @@ class Node::Impl {
   }
   bool end_check(Copy& copy);
   ConflictRow only_here(const Table& table, KeyView key, RowView row, CopyMode mode);
+  bool keeps_to_itself();
   bool comes_back_with(const Copy& copy) const { return core.state.returning && copy.pull && copy.adopt; }
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
@@ -188,6 +189,7 @@ class Node::Impl {
   void came_with(const Copy& copy);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header);
+  void keep_what_others_lack(Hlc horizon, bool confirmed, Batch& kept);
   void settle_as_source(const Copy& copy, Hlc horizon);
   void end_table(Copy& copy);
   void remove_here(const Table& table, std::vector<Key> extra);

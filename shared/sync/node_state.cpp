@@ -17,6 +17,19 @@ Hlc NodeState::horizon(Hlc own_watermark) const {
   return horizon;
 }
 
+Hlc NodeState::received_of_us() const {
+  Hlc lowest = ~Hlc{0};
+  for (auto& [origin, member] : members) {
+    if (origin == self || member.away()) continue;
+    auto meta = metas.find(origin);
+    if (meta == metas.end()) return 0;
+    auto ours = meta->second.received.find(self);
+    if (ours == meta->second.received.end()) return 0;
+    lowest = std::min(lowest, ours->second);
+  }
+  return lowest;
+}
+
 bool NodeState::advance_prune_horizon() {
   Hlc lowest = ~Hlc{0};
   for (auto& [origin, member] : members) {
@@ -313,6 +326,7 @@ std::string NodeState::encode(Hlc promised) const {
   out.number(returning);
   out.fixed64(rebased);
   out.fixed64(removed_has);
+  out.number(joined);
   return out.take();
 }
 
@@ -323,6 +337,7 @@ NodeState NodeState::decode(const std::string& bytes) {
     throw Error(ErrorKind::corrupt, "bad_state",
                 "the stored state was written by another version of rowmesh; install that version");
   NodeState state;
+  state.joined = true;  // perhaps
   state.self = in.fixed64();
   state.hlc = in.fixed64();
   state.applied = unpack_vector(in);
@@ -394,6 +409,7 @@ NodeState NodeState::decode(const std::string& bytes) {
   state.returning = in.number() != 0;
   state.rebased = in.fixed64();
   if (!in.done()) state.removed_has = in.fixed64();
+  if (!in.done()) state.joined = in.number() != 0;
   return state;
 }
 

@@ -64,6 +64,8 @@ struct NodeState {
   bool returning = false;
   // Own versions up to here are of before it came back: one that comes out of the log only now is given anew.
   Hlc rebased = 0;
+  // It is no new node any more: it has taken a copy or changes, or something that was written here may have gone out.
+  bool joined = false;
   // Of our earlier incarnations: the newest change that a server has and we lost.
   std::map<Origin, Hlc> missing;
   std::map<TableId, Version> truncates;     // T
@@ -91,6 +93,8 @@ struct NodeState {
   void judge_members();
   // H: min of the watermarks received from all members (model 1.5). `own_watermark`: W at this snapshot.
   Hlc horizon(Hlc own_watermark) const;
+  // Up to which version all members say that they have what was written here.
+  Hlc received_of_us() const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.
   bool advance_prune_horizon();
   // G is taken over from a server that is copied from.

@@ -149,6 +149,7 @@ TEST(NodeStateTest, RemembersWhereItsHistoryWasFound) {
   state.confirmed = 12;
   state.returning = true;
   state.rebased = 13;
+  state.joined = true;
   NodeState read = NodeState::decode(state.encode(0));
   ASSERT_TRUE(read.found);
   EXPECT_EQ(read.found->position.number, 7u);
@@ -159,6 +160,9 @@ TEST(NodeStateTest, RemembersWhereItsHistoryWasFound) {
   EXPECT_EQ(read.confirmed, 12u);
   EXPECT_TRUE(read.returning);
   EXPECT_EQ(read.rebased, 13u);
+  EXPECT_TRUE(read.joined);
+  state.joined = false;
+  EXPECT_FALSE(NodeState::decode(state.encode(0)).joined);
 }
 
 }  // namespace

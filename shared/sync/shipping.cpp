@@ -42,7 +42,7 @@ void Node::Impl::pace(Peer& peer, std::uint64_t rows, std::uint64_t bytes) {
 
 bool Node::Impl::may_ship_now(const Peer& peer) {
   std::uint64_t now_ms = core.now_ms();
-  if (!peer.may_ship()) return false;
+  if (!peer.may_ship() || keeps_to_itself()) return false;
   if (!in_schedule(peer.config.options, now_ms)) {
     next_wake_ms = std::min(next_wake_ms, next_schedule_change_ms(peer.config.options, now_ms));
     return false;
@@ -227,6 +227,7 @@ void Node::Impl::ship() {
   core.cut(forced);
   if (force) forced_cuts++;
   force = false;
+  if (keeps_to_itself()) ready.clear();  // the cut has read something
   for (Peer* peer : ready) {
     DocumentOrder order;
     peer->needs_copy = false;
@@ -279,6 +280,7 @@ void Node::Impl::ship() {
     else
       peer->ask_again = true;
   }
+  if (!to_send.empty()) core.note_joined();
   for (auto& [peer, index] : to_send) send_document(*peer, made[index].second);
 }
 

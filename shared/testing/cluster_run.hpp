@@ -76,7 +76,6 @@ class ClusterRun {
 
   // cluster_topology.cpp
   bool linked(std::size_t i, std::size_t j) const;
-  std::size_t servers_of(std::size_t i) const;
   bool connected_without(std::pair<std::size_t, std::size_t> edge, std::size_t leaver) const;
   std::size_t random_member();
   void add_server(std::size_t at, std::size_t to, bool hides);

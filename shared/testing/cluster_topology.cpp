@@ -14,11 +14,6 @@ bool ClusterRun::linked(std::size_t i, std::size_t j) const {
   return std::find(edges_.begin(), edges_.end(), std::pair(std::min(i, j), std::max(i, j))) != edges_.end();
 }
 
-std::size_t ClusterRun::servers_of(std::size_t i) const {
-  return static_cast<std::size_t>(
-      std::count_if(edges_.begin(), edges_.end(), [i](auto& edge) { return edge.first == i || edge.second == i; }));
-}
-
 // Can the members reach each other, also without this edge and this node?
 bool ClusterRun::connected_without(std::pair<std::size_t, std::size_t> edge, std::size_t leaver) const {
   std::set<std::size_t> members, reached;

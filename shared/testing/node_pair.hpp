@@ -50,12 +50,16 @@ class NodePair {
 
   void start() {
     for (std::size_t i = 0; i < stores.size(); i++) {
-      nodes.push_back(std::make_unique<Node>(
-          NodeServices{*stores[i], wall, random, network.client(i),
-                       [this](char, const std::string& text) { lines.push_back(text); }, [] {}}));
-      nodes[i]->start();
-      network.attach(i, handlers[i] ? handlers[i] : nodes[i].get());
+      nodes.emplace_back();
+      start(i);
     }
+  }
+  // After a crash.
+  void restart(std::size_t i) {
+    network.attach(i, nullptr);
+    nodes[i].reset();
+    stores[i]->crash();
+    start(i);
   }
 
   void write(std::size_t at, const std::string& key, const std::string& value) {
@@ -74,6 +78,13 @@ class NodePair {
         network.run_next(at);
       }
     }
+  }
+  void start(std::size_t i) {
+    nodes[i] =
+        std::make_unique<Node>(NodeServices{*stores[i], wall, random, network.client(i),
+                                            [this](char, const std::string& text) { lines.push_back(text); }, [] {}});
+    nodes[i]->start();
+    network.attach(i, handlers[i] ? handlers[i] : nodes[i].get());
   }
   ServerStatus status(std::size_t at, std::size_t server = 0) const { return nodes[at]->status().servers.at(server); }
 
