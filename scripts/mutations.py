@@ -257,6 +257,8 @@ MUTATIONS = [
              "MergeTruncated.WhatWasStillToComeOfACopyIsListed"),
     Mutation("truncated-and-anew", "shared/sync/core_identity.cpp", [("      end_what_was_truncated(entry.state, renewal, state.truncated(id));\n", "")],
              "GivenAnew.WhatSomebodyElseTruncatedStaysDead"),
+    Mutation("copy-put-off", "shared/sync/copying.cpp", [("if (!put_off(copy, peer, refusal)) end_copy", "end_copy")],
+             "NewNodeClock.ItsCopyWaitsForAClockThatIsAhead"),
     Mutation("kept-for-others", "shared/sync/copying.cpp", [("        keep_what_others_lack(horizon, confirmed, kept);\n", "")],
              "NewNode.WhatMayHaveBeenTakenBeforeTheCopyIsHandedOn"),
     Mutation("copy-of-removed", "shared/merge/match.cpp", [("bool ended = (context.behind || context.copy) && life.dead();", "bool ended = context.behind && life.dead();")],

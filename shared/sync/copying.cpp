@@ -185,7 +185,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     if (copy.tables.empty()) end_copy("");
   } catch (const Refusal& refusal) {
     in_store = false;
-    end_copy(refusal.text);
+    if (!put_off(copy, peer, refusal)) end_copy(refusal.text);
   } catch (const Error& error) {
     in_store = false;
     core.store.rollback();
@@ -193,6 +193,19 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     if (error.kind() != ErrorKind::transient) return end_copy(error.what());
     core.log('i', std::string("copying: ") + error.what());
   }
+}
+
+// Symptom: a row of a new node had two lives, for ever. Mechanism: its source's clock was ahead, so its copy had ended;
+// before it was asked for again, the node took changes, and a row that had settled at the source and one that another
+// server named by its birth counted as two. Mend: the copy of a new node waits until the clock is right, and changes
+// with it.
+bool Node::Impl::put_off(Copy& copy, Peer& peer, const Refusal& refusal) {
+  if (refusal.error != "clock" || core.state.joined || !copy.everything || !copy.start.empty()) return false;
+  if (peer.last_error != refusal.text)
+    core.log('w', "copy with server '" + peer.config.name + "' waits: " + refusal.text);
+  peer.last_error = refusal.text;
+  copy.pause_until_ms = core.now_ms() + copy_again_ms;
+  return true;
 }
 
 // Symptom: what was written to a new node before its copy was gone without a trace, and what it replaced was in no

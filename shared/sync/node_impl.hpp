@@ -189,6 +189,7 @@ class Node::Impl {
   void came_with(const Copy& copy);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header);
+  bool put_off(Copy& copy, Peer& peer, const Refusal& refusal);
   void keep_what_others_lack(Hlc horizon, bool confirmed, Batch& kept);
   void settle_as_source(const Copy& copy, Hlc horizon);
   void end_table(Copy& copy);

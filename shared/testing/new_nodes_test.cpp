@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "shared/sync/core.hpp"
+#include "shared/testing/lab.hpp"
 #include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
@@ -145,6 +146,26 @@ TEST_F(NewNode, ATruncateBeforeTheCopyEmptiesNothingElse) {
   mesh.write(2, "only here", "v");
   mesh.run_for(20000);
   expect_everywhere("old settled, only here v, ");
+}
+
+// Node::Impl::put_off.
+TEST(NewNodeClock, ItsCopyWaitsForAClockThatIsAhead) {
+  Lab lab;
+  run_two(lab);
+  lab.add(uuid_c, 0xc);
+  lab.link(0, 2), lab.link(2, 0);
+  lab.start(2);
+  lab.run_for(2000);
+  lab.set_clock(0, 150'000);
+  MemoryStore& fresh = *lab.node(2).store;
+  fresh.request("copy", R"({"server":"to 0","direction":"pull"})");
+  lab.run_for(8000);
+  EXPECT_EQ(fresh.requests().size(), 1u);
+  EXPECT_EQ(lab.rows(2), 0u);
+  lab.set_clock(0, 0);
+  lab.run_for(60'000);
+  EXPECT_EQ(fresh.requests().size(), 0u);
+  EXPECT_EQ(lab.rows(2), 1u);
 }
 
 // Core::rebase, end_what_was_truncated.
