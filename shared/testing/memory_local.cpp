@@ -86,8 +86,7 @@ Hlc MemoryStore::commit_local() {
   std::vector<Entry> entries = std::move(local().entries);
   local_.reset();
   if (entries.empty()) return 0;
-  Hlc version = clock_.tick();
-  for (Entry& entry : entries) entry.hlc = version;
+  Hlc version = take_versions(entries);
   enter_log(std::move(entries), ++last_transaction_);
   return version;
 }

@@ -8,7 +8,7 @@
 namespace rowmesh::testing {
 
 MemoryStore::MemoryStore(Identity identity, WallClock& wall, Flavour flavour)
-    : identity_(std::move(identity)), flavour_(flavour), clock_(wall, 0) {}
+    : identity_(std::move(identity)), flavour_(flavour), wall_(wall), clock_(wall, 0) {}
 
 MemoryStore::~MemoryStore() = default;
 
@@ -93,6 +93,7 @@ void MemoryStore::finish_request(std::int64_t id) {
 }
 
 std::vector<Table> MemoryStore::tables() {
+  give_versions();  // SQLite brings the triggers in line with the schema, and reads what the old ones noted before
   std::vector<Table> tables;
   for (auto& [id, stored] : tables_) tables.push_back(stored.table);
   return tables;
@@ -124,7 +125,7 @@ const std::map<Key, MemoryStore::StoredRow>& MemoryStore::rows(const std::string
 std::function<void()> MemoryStore::backup() {
   return [this, identity = identity_, settings = settings_, servers = servers_, requests = requests_, tables = tables_,
           log = log_, given = given_, forgotten = forgotten_, prepared = prepared_, history = history_, side = side_,
-          conflicts = conflicts_] {
+          conflicts = conflicts_, clock = clock_stored_] {
     identity_ = identity;
     settings_ = settings;
     servers_ = servers;
@@ -137,6 +138,7 @@ std::function<void()> MemoryStore::backup() {
     history_ = history;
     side_ = side;
     conflicts_ = conflicts;
+    clock_stored_ = clock;
     generation_++;
     crash();
   };
@@ -160,6 +162,7 @@ void MemoryStore::become_copy_of(const MemoryStore& other, bool elsewhere) {
   side_ = other.side_;
   last_side_ = other.last_side_;
   conflicts_ = other.conflicts_;
+  clock_stored_ = other.clock_stored_;
   generation_++;
   crash();
 }
@@ -201,8 +204,7 @@ void MemoryStore::commit() {
         auto& rows = stored(entry.table).rows;
         if (auto row = rows.find(entry.key); row != rows.end()) row->second.written = last_transaction_ + 1;
       }
-      Hlc version = clock_.tick();
-      for (Entry& entry : noted_) entry.hlc = version;
+      take_versions(noted_);
       enter_log(std::move(noted_), ++last_transaction_);
     }
   }
@@ -237,7 +239,7 @@ void MemoryStore::crash() {
 // As PostgreSQL does at its start: whatever else the clock had given is lost. What the history has read from the log is
 // below what it promises, unless it was given anew since: the clock had been wrong.
 Hlc MemoryStore::clock_on_disk() const {
-  Hlc last = 0;
+  Hlc last = clock_stored_;
   std::uint64_t read = forgotten_;
   for (const HistoryRecord& record : history_)
     if (record.kind == HistoryKind::cut && !record.marker.empty())
@@ -252,6 +254,34 @@ Hlc MemoryStore::clock_on_disk() const {
 }
 
 // ---- the log
+
+// PostgreSQL's trigger takes it. SQLite's is plain SQL: it notes the time.
+Hlc MemoryStore::take_versions(std::vector<Entry>& entries) {
+  Hlc version = flavour_ == Flavour::single_writer ? 0 : clock_.tick();
+  for (Entry& entry : entries) {
+    entry.hlc = version;
+    entry.written_ms = wall_.now_ms();
+  }
+  return version;
+}
+
+// As sqlite_ext/fold.cpp: what was written within a moment counts as one.
+void MemoryStore::give_versions() {
+  constexpr std::uint64_t close_ms = 10, group_ms = 1000;
+  std::uint64_t first_ms = 0, last_ms = 0;
+  Hlc version = 0;
+  for (Entry& entry : log_) {
+    if (entry.hlc != 0) continue;
+    std::uint64_t ms = std::min(entry.written_ms, wall_.now_ms()), gap = ms > last_ms ? ms - last_ms : last_ms - ms;
+    if (version == 0 || gap > close_ms || ms >= first_ms + group_ms) {
+      first_ms = ms;
+      version = std::max(ms_to_hlc(ms), clock_.now() + 1);
+      clock_.observe(version);
+    }
+    last_ms = ms;
+    entry.hlc = clock_stored_ = version;
+  }
+}
 
 void MemoryStore::give(const Entry& entry, const LogVisitor& visit) const {
   visit({entry.table, entry.op, entry.key, entry.columns, entry.hlc});
@@ -279,12 +309,17 @@ void MemoryStore::set_identity(const Identity& identity) {
   generation_++;
 }
 
-void MemoryStore::restart_clock(Hlc last) { clock_.restart(last); }
+void MemoryStore::restart_clock(Hlc last) {
+  undo_.push_back([this, before = clock_stored_] { clock_stored_ = before; });
+  clock_.restart(last);
+  if (flavour_ == Flavour::single_writer) clock_stored_ = last;
+}
 
 LogRead MemoryStore::read_log(const LogVisitor& visit) {
   need_transaction(false, "read_log");
   reach(Point::at_read_log);
   LogRead read;
+  give_versions();
   for (const Entry& entry : log_) {
     if (entry.transaction <= given_) continue;
     read.any = true;

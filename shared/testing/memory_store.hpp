@@ -1,6 +1,6 @@
 // A database in memory behind the seam: the oracle of the contract suite and the disk of the simulator. It behaves like
 // PostgreSQL (versions taken before the commit shows, prepared transactions, row locks) or, as Flavour::single_writer,
-// like SQLite. Deterministic; not thread-safe.
+// like SQLite (versions given when the log is read). Deterministic; not thread-safe.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -54,7 +54,7 @@ class MemoryStore : public Store {
   void update(const std::string& table, RowView key, RowView row);  // a changed key is remove and insert
   void remove(const std::string& table, RowView key);
   void truncate(const std::string& table);
-  Hlc commit_local();  // 0: nothing was changed
+  Hlc commit_local();  // 0: nothing was changed, or it gets its version when the log is read
   void abort_local() noexcept;
   // PREPARE TRANSACTION: the version is taken now, rows show and the log grows at commit_prepared. Survives a crash.
   std::uint64_t prepare_local();
@@ -144,7 +144,8 @@ class MemoryStore : public Store {
     LogOp op = LogOp::insert;
     Key key;
     ColumnSet columns;
-    Hlc hlc = 0;
+    Hlc hlc = 0;  // 0: not given yet
+    std::uint64_t written_ms = 0;
   };
   struct Stored {
     Table table;
@@ -177,13 +178,17 @@ class MemoryStore : public Store {
   void note(Local& local, TableId table, LogOp op, KeyView key, const ColumnSet& columns);
   Local& local();
   void give(const Entry& entry, const LogVisitor& visit) const;
+  Hlc take_versions(std::vector<Entry>& entries);
+  void give_versions();
   void enter_log(std::vector<Entry> entries, std::uint64_t transaction);
 
   Identity identity_;
   bool elsewhere_ = false;
   Flavour flavour_;
+  WallClock& wall_;
   Hlc clock_on_disk() const;
   HybridClock clock_;
+  Hlc clock_stored_ = 0;  // as of the last versions that were given at reading
   std::uint64_t generation_ = 1;
   std::map<std::string, std::string> settings_;
   std::vector<ServerConfig> servers_;

@@ -302,12 +302,19 @@ void Workload::change_names(const Plan& plan, SeededRandom& random) {
   if (what < 950) truncate_names();
 }
 
+// SQLite has no TRUNCATE, nor anything that is prepared.
 void Workload::truncate_names() {
   for (auto& [key, row] : store_->rows("names")) Ledger::saw_go(page_, row.values.view());
+  story_ += " truncate n";
+  if (store_->flavour() == Flavour::single_writer) {
+    std::vector<Key> keys;
+    for (auto& [key, row] : store_->rows("names")) keys.push_back(key);
+    for (const Key& key : keys) store_->remove("names", decode_key(key));
+    return;
+  }
   for (auto& side : store_->load_side())
     if (side.table == store_->table("names").id) Ledger::saw_go(page_, side.payload);
   store_->truncate("names");
-  story_ += " truncate n";
 }
 
 std::string Workload::end_prepared(Ledger& ledger, SeededRandom& random) {
@@ -346,7 +353,7 @@ std::string Workload::operator()(const Plan& plan, Ledger& ledger, SeededRandom&
       else
         change_names(plan, random);
     }
-    if (plan.prepared && random.chance(60)) {
+    if (plan.prepared && store_->flavour() == Flavour::snapshot && random.chance(60)) {
       prepared_[store_->prepare_local()] = {page_, story_};
       return "";
     }
