@@ -95,7 +95,7 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   if (life.birth < context.sender_truncated) return std::nullopt;
   // One that comes late may have been carried here by hand meanwhile: with the table as it was dumped and read in.
   bool late = context.comes_late(life.birth);
-  if (!late && ended_before_another(life, all, state, context)) return std::nullopt;
+  if (ended_before_another(life, all, state, context)) return std::nullopt;
   if (state.find(Version{}) && !(late && follows_another(life, all))) return Version{};
   *added = late;
   if (late) return life.birth;

@@ -399,6 +399,33 @@ TEST(MergeAdopted, WhatATruncateKilledThatHasSettledHereIsGone) {
   EXPECT_TRUE(plain(state, {}));
 }
 
+// Symptom: a row that nobody had removed vanished on all servers, and was in no list, soon after a server had been
+// added to two that were at work. Mechanism: who had forgotten both lives of its number heard of them once more from
+// the new one, whose changes come late; the end of the first counted as that of the row that is here, the second. Mend:
+// the living one is the row that is here, whatever comes late (match.cpp, ended_before_another).
+TEST(MergeLate, AnEndThatIsHeardOfAgainHitsNotTheRowThatCameAfterIt) {
+  Table table = rowmesh::table(true);
+  const std::map<Origin, Hlc> late = {{1, 10}};
+  MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 0};
+  context.late = &late;
+  context.had_seen = [](Version, Version) { return true; };
+  Row here(columns, Value::of_text("here"));
+  RowState state;
+  state.lives.emplace_back();
+  std::vector<IncomingLife> lives(2);
+  lives[0].birth = lives[0].columns.base = {50, 1};
+  lives[0].removed = {60, 1};
+  lives[1].birth = lives[1].columns.base = {70, 2};
+  lives[1].has_values = true;
+  lives[1].values = here;
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  merge_lives(state, lives, here, context, losses, desired);
+  ASSERT_EQ(state.lives.size(), 1u);
+  EXPECT_FALSE(state.lives[0].dead({}));
+  EXPECT_TRUE(losses.empty());
+}
+
 // (merge.cpp, Merger::merge)
 TEST(MergeAdopted, ARowThatIsNewerHereIsCalledAsThere) {
   Table table = rowmesh::table(false);
