@@ -76,6 +76,17 @@ PgStore::PgStore(SharedSlot* slot) : slot_(slot), clock_(slot) {
 
 void PgStore::begin(TransactionKind kind, std::span<const Table* const> locked) {
   if (state_ != State::none) throw Error(ErrorKind::bug, "nested_transaction", "a transaction is open already");
+  try {
+    begin_locked(kind, locked);
+  } catch (...) {
+    // Symptom: "cannot execute SQL without an outer snapshot or portal" from whatever came next. Mechanism: a lock was
+    // not to be had in time, and the transaction stayed open. Mend: as if it had not begun.
+    rollback();
+    throw;
+  }
+}
+
+void PgStore::begin_locked(TransactionKind kind, std::span<const Table* const> locked) {
   bool read = kind == TransactionKind::read;
   state_ = read ? State::read : State::write;
   guard([&] {

@@ -81,6 +81,7 @@ class PgStore : public Store {
 
   // A short transaction of its own around `work`, or the one that is open.
   void in_transaction(const std::function<void()>& work);
+  void begin_locked(TransactionKind kind, std::span<const Table* const> locked);
   TableAccess* access(TableId id);
   void forget_access(TableId id);
   ReadContext reading();  // with a snapshot that shows what this transaction may see now

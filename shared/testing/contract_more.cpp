@@ -51,6 +51,20 @@ void a_lazy_transaction_shows(ContractBench& bench) {
   expect(bench.read(table, bench.key(1)).has_value(), "a transaction that was written lazily does not show");
 }
 
+// A table of which the engine knows nothing stands for one that is locked by somebody else, for too long.
+void what_cannot_begin_leaves_nothing_open(ContractBench& bench) {
+  Table table = bench.described(bench.simple_table()), unknown = table;
+  unknown.id = 32767;
+  bench.read_all();
+  const Table* locked[] = {&unknown};
+  try {
+    bench.store().begin(TransactionKind::write, locked);
+    bench.store().rollback();
+  } catch (const Error&) {}  // nobody can roll back what has not begun
+  bench.write({table}, [&] { bench.apply(table, {bench.write_insert(bench.key(1), bench.row(1, "a").view())}); });
+  expect(bench.read(table, bench.key(1)).has_value(), "after a transaction that could not begin nothing is written");
+}
+
 // After a wrong clock was put right, versions and watermarks begin again, lower than they were.
 void the_clock_begins_again(ContractBench& bench) {
   std::string table = bench.simple_table();
@@ -127,6 +141,7 @@ std::vector<ContractCheck> more_checks() {
   return {{"stored_form", as_stored_is_what_comes_back},
           {"own_changes", knows_its_own_changes},
           {"lazy_commit", a_lazy_transaction_shows},
+          {"failed_begin", what_cannot_begin_leaves_nothing_open},
           {"clock_again", the_clock_begins_again},
           {"promised_clock", what_is_written_last_is_newest_after_a_crash},
           {"side_rollback", side_rows_go_with_their_transaction}};
