@@ -110,7 +110,7 @@ struct Life {
   // that is read from the log only now, but is older than this, had not seen the life.
   Hlc applied_at = 0;
   // When an apply put its row into the table, where there was none; 0: long ago. It had waited before, so a local
-  // change that is older, and is read from the log only now, had not seen it either. Not kept over a restart.
+  // change that is older, and is read from the log only now, had not seen it either.
   Hlc shown_at = 0;
   static constexpr Hlc being_applied = ~Hlc{0};  // until the apply knows its time
 

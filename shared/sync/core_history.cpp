@@ -212,7 +212,8 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
     open_batch = {};
     return;
   }
-  in.applied_at(in.fixed64());
+  Hlc applied_at = in.fixed64();
+  in.applied_at(applied_at);
   if (part == first_part) {
     for (std::uint64_t left = in.number(); left > 0; left--) {
       Origin origin = in.fixed64();
@@ -227,8 +228,12 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
     // The side row was written after this record and knows more, values included.
     bool side_is_newer = entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark);
     if (!side_is_newer) {
-      for (Life& life : after.lives)
-        if (Life* before = entry.state.find(life.birth)) life.side = std::move(before->side);
+      for (Life& life : after.lives) {
+        Life* before = entry.state.find(life.birth);
+        if (!before) continue;
+        life.side = std::move(before->side);
+        life.shown_at = life.in_table && !before->in_table ? applied_at : before->shown_at;
+      }
       entry.state = std::move(after);
     }
     open_batch.entries.push_back(&entry);
