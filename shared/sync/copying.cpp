@@ -74,6 +74,7 @@ bool Node::Impl::keeps_to_itself() {
 }
 
 void Node::Impl::go_on_copying() {
+  if (!core.state.asked_copies.empty()) take_up_asked_copies();
   if (copies.empty()) return;
   Copy& copy = copies.front();
   auto found = peers.find(copy.peer);
@@ -95,7 +96,13 @@ void Node::Impl::go_on_copying() {
         json{{"tables", copy.tables}, {"on_existing", modes[static_cast<int>(copy.mode)]}}.dump());
     send(peer, std::move(request), piece_timeout_ms, [this](Peer& answered, const HttpResponse& response) {
       if (response.status != 202) failed(answered, response);
-      end_copy(response.status == 202 ? "" : answered.last_error);
+      // Symptom: a server that had been added with a copy never got it. Mechanism: it had not met this one yet, or was
+      // away for a moment. Mend: it is asked until it says what it thinks of it.
+      bool again = response.status == 0 || response.status == 429 || response.status >= 500;
+      if (again)
+        copies.front().pause_until_ms = core.now_ms() + copy_again_ms;
+      else
+        end_copy(response.status == 202 ? "" : answered.last_error);
     });
     return;
   }
@@ -490,6 +497,7 @@ void Node::Impl::end_copy(const std::string& failure) {
         }
         if (failure.empty() && !copy.given_up.empty()) takes_changes_again(copy, copied);
         if (copy.request != 0) core.store.finish_request(copy.request);
+        if (copy.asked) std::erase(core.state.asked_copies, *copy.asked);
         if (failure.empty() && copy.pull && copy.everything && !copy.checks()) core.state.joined = true;
         if (failure.empty() && copy.everything && comes_back_with(copy)) {
           core.state.returning = false;

@@ -71,24 +71,46 @@ HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
                   "this server has no URL for you, so it cannot fetch a copy; let it be pulled the other way round");
   if (!peer.takes())
     return refuse(RefusedFor::direction, 403, "forbidden", "this server takes nothing from you (direction 'push')");
+  if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
   if (copies.size() >= limits::copies)
     return refuse(RefusedFor::other, 503, "busy", "too many copies wait here already; ask again when some are done");
   json on_existing = argument.value("on_existing", json("fail"));
   CopyMode mode = copy_mode_of(on_existing.is_string() ? on_existing.get<std::string>() : "fail");
-  Copy copy;
-  copy.peer = peer.config.id;
-  copy.mode = mode;
+  NodeState::AskedCopy asked{peer.config.id, static_cast<std::uint64_t>(mode), {}};
   for (auto& name : argument["tables"])
     if (name.is_string() && core.table_by_wire_name(name.get<std::string>()))
-      copy.tables.push_back(name.get<std::string>());
-  copy.tables_in_all = copy.tables.size();
-  copy.everything = covers_all(copy.tables, peer);
-  copies.push_back(std::move(copy));
+      asked.tables.push_back(name.get<std::string>());
+  core.state.asked_copies.push_back(asked);
+  try {
+    in_transaction([] {});
+  } catch (const Error& error) {
+    core.state.asked_copies.pop_back();
+    return refuse(RefusedFor::other, 503, "busy", error.what());
+  }
+  take_up_asked_copies();
   peer.copy_error.clear();
   HttpResponse response;
   response.status = 202;
   response.body = std::make_shared<Body>("{}");
   return response;
+}
+
+// Symptom: a server that had been added with a copy lacked rows for ever, though all servers streamed. Mechanism: it
+// was killed after it had said that it takes the copy, and knew nothing of it afterwards; the other one took it for
+// done. Mend: what it has been asked for is on disk before it says so.
+void Node::Impl::take_up_asked_copies() {
+  for (const NodeState::AskedCopy& asked : core.state.asked_copies) {
+    if (std::any_of(copies.begin(), copies.end(), [&](const Copy& copy) { return copy.asked == asked; })) continue;
+    Copy copy;
+    copy.asked = asked;
+    copy.peer = asked.server;
+    copy.mode = static_cast<CopyMode>(asked.mode);
+    copy.tables = asked.tables;
+    copy.tables_in_all = copy.tables.size();
+    auto peer = peers.find(asked.server);
+    copy.everything = peer != peers.end() && covers_all(copy.tables, peer->second);
+    copies.push_back(std::move(copy));
+  }
 }
 
 }  // namespace rowmesh

@@ -151,7 +151,8 @@ class Node::Impl {
     bool pull = true;
     CopyMode mode = CopyMode::fail;
     bool adopt = false;
-    std::vector<std::string> tables;  // wire names still to come, the current one first
+    std::vector<std::string> tables;            // wire names still to come, the current one first
+    std::optional<NodeState::AskedCopy> asked;  // another server asked for it
     std::size_t tables_in_all = 0;
     Key after;
     CopySession session;
@@ -173,8 +174,9 @@ class Node::Impl {
     bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
   };
   bool taking_copy() const {
-    return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return !copy.checks(); });
+    return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return copy.pull && !copy.checks(); });
   }
+  void take_up_asked_copies();
   bool end_check(Copy& copy);
   ConflictRow only_here(const Table& table, KeyView key, RowView row, CopyMode mode);
   bool keeps_to_itself();

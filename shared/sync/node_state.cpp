@@ -327,6 +327,13 @@ std::string NodeState::encode(Hlc promised) const {
   out.fixed64(rebased);
   out.fixed64(removed_has);
   out.number(joined);
+  out.number(asked_copies.size());
+  for (const AskedCopy& asked : asked_copies) {
+    out.number(static_cast<std::uint64_t>(asked.server));
+    out.number(asked.mode);
+    out.number(asked.tables.size());
+    for (const std::string& table : asked.tables) out.text(table);
+  }
   return out.take();
 }
 
@@ -410,6 +417,12 @@ NodeState NodeState::decode(const std::string& bytes) {
   state.rebased = in.fixed64();
   if (!in.done()) state.removed_has = in.fixed64();
   if (!in.done()) state.joined = in.number() != 0;
+  for (std::uint64_t copies = in.done() ? 0 : in.number(); copies > 0; copies--) {
+    AskedCopy& asked = state.asked_copies.emplace_back();
+    asked.server = static_cast<std::int64_t>(in.number());
+    asked.mode = in.number();
+    for (std::uint64_t tables = in.number(); tables > 0; tables--) asked.tables.emplace_back(in.text());
+  }
   return state;
 }
 

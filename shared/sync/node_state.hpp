@@ -66,6 +66,15 @@ struct NodeState {
   Hlc rebased = 0;
   // It is no new node any more: it has taken a copy or changes, or something that was written here may have gone out.
   bool joined = false;
+  // Copies that other servers asked us to take: each until it is done, for nobody asks again when it has been told that
+  // we do. At most limits::copies.
+  struct AskedCopy {
+    std::int64_t server = 0;
+    std::uint64_t mode = 0;           // CopyMode
+    std::vector<std::string> tables;  // by their names on the wire
+    bool operator==(const AskedCopy&) const = default;
+  };
+  std::vector<AskedCopy> asked_copies;
   // Of our earlier incarnations: the newest change that a server has and we lost.
   std::map<Origin, Hlc> missing;
   std::map<TableId, Version> truncates;     // T

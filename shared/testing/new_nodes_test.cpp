@@ -26,6 +26,7 @@ class NewNode : public ::testing::Test {
     ASSERT_EQ(mesh.nodes[1]->status().unsettled, 0u);
   }
   void copy() { mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull"})"); }
+  void ask_for_copy() { mesh.stores[0]->request("copy", R"({"server":"node2","direction":"push"})"); }
   void cut(std::size_t one, std::size_t other, bool is_cut = true) {
     mesh.network.cut(one, other, is_cut), mesh.network.cut(other, one, is_cut);
   }
@@ -187,6 +188,42 @@ TEST(GivenAnew, WhatSomebodyElseTruncatedStaysDead) {
   ASSERT_EQ(state.lives.size(), 1u);
   EXPECT_GT(state.lives[0].birth, truncated);
   EXPECT_TRUE(state.lives[0].dead(core.state.truncated(table)));
+}
+
+// (copying_answers.cpp, Node::Impl::take_up_asked_copies)
+TEST_F(NewNode, ACopyThatItWasAskedToTakeIsTakenAfterACrash) {
+  start();
+  mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
+  mesh.run_for(5000);
+  WithoutDocuments without_rows(mesh, 0, 2, "/rowmesh/v1/rows");
+  mesh.network.attach(0, &without_rows);
+  ask_for_copy();
+  mesh.run_for(10000);
+  ASSERT_TRUE(mesh.stores[0]->requests().empty()) << "it has been told that its rows are wanted";
+  ASSERT_EQ(mesh.rows(2), 0u);
+  mesh.restart(2);
+  mesh.network.attach(0, mesh.nodes[0].get());
+  mesh.run_for(60000);
+  EXPECT_EQ(rows(2), "old settled, ");
+  mesh.stores[2]->begin_local();
+  mesh.stores[2]->remove("items", std::vector<Value>{Value::of_text("old")});
+  mesh.stores[2]->commit_local();
+  mesh.restart(2);
+  mesh.run_for(60000);
+  EXPECT_EQ(rows(2), "") << "and once only";
+}
+
+// (copying.cpp, Node::Impl::go_on_copying)
+TEST_F(NewNode, IsAskedToTakeACopyUntilItAnswers) {
+  start();
+  mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
+  mesh.run_for(5000);
+  mesh.network.cut(0, 2, true);
+  ask_for_copy();
+  mesh.run_for(130000);  // longer than it waits for an answer
+  mesh.network.cut(0, 2, false);
+  mesh.run_for(60000);
+  EXPECT_EQ(rows(2), "old settled, ");
 }
 
 }  // namespace

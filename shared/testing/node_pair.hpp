@@ -101,14 +101,14 @@ class NodePair {
 // Does not get to the documents of one node, as if that one had frozen between its hello and its first document.
 class WithoutDocuments : public HttpHandler {
  public:
-  WithoutDocuments(NodePair& all, std::size_t here, std::size_t of) : nodes(all), at(here), unheard(of) {}
+  WithoutDocuments(NodePair& all, std::size_t here, std::size_t of, std::string asked = "/rowmesh/v1/changes")
+      : nodes(all), at(here), unheard(of), path(std::move(asked)) {}
   HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
     return nodes.nodes[at]->check(head, body_limit);
   }
   HttpResponse handle(const HttpRequest& request) override {
     auto from = request.headers.find("x-rowmesh-node");
-    bool dropped = request.path == "/rowmesh/v1/changes" && from != request.headers.end() &&
-                   from->second == NodePair::uuid(unheard);
+    bool dropped = request.path == path && from != request.headers.end() && from->second == NodePair::uuid(unheard);
     if (!dropped) return nodes.nodes[at]->handle(request);
     HttpResponse response;
     response.status = 503;
@@ -118,6 +118,7 @@ class WithoutDocuments : public HttpHandler {
 
   NodePair& nodes;
   std::size_t at, unheard;
+  std::string path;
 };
 
 }  // namespace rowmesh::testing
