@@ -86,16 +86,7 @@ class Application(threading.Thread):
         connection = self.node.connect()
         if self.node.engine == "sqlite":
             connection.execute("PRAGMA foreign_keys = ON")
-        else:
-            self.decide(connection)
         return connection
-
-    def decide(self, connection):
-        """What it had prepared when it lost its connection."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE %s", (self.name + " %",))
-            for name, in cursor.fetchall():
-                cursor.execute(f"COMMIT PREPARED '{name}'")
 
     def close(self):
         with contextlib.suppress(Exception):

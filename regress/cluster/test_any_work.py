@@ -13,11 +13,10 @@ import threading
 import time
 
 import application
-from application import FAILURES, Application, Ledger, first_word
-from fault_proxy import FaultProxy
+from application import Application, Ledger, first_word
 from harness import ClusterTest
 from nemesis import Nemesis, link_through_proxies
-from nodes import SECRET
+from nodes import published
 
 SECONDS = float(os.environ.get("ROWMESH_WORK_SECONDS", "25"))
 SEED = int(os.environ.get("ROWMESH_WORK_SEED", str(int(time.time()))))
@@ -29,50 +28,20 @@ class AnyWork(ClusterTest):
         print(f"seed {SEED}, {SECONDS:.0f} s")
         nodes = [self.node(engine, name, application.schema(engine))
                  for engine, name in (("postgresql", "hq"), ("sqlite", "north"), ("postgresql", "south"))]
-        self.begin(nodes)
-        self.strike_for(SECONDS)
-        self.end(nodes)
-
-    def test_servers_come_and_go_while_applications_go_on(self):
-        """A third and a fourth are added, written to from the first moment and copied to. Then one of the first is taken out for good."""
-        print(f"seed {SEED}, {SECONDS:.0f} s")
-        nodes = [self.node(engine, name, application.schema(engine)) for engine, name in (("postgresql", "hq"), ("sqlite", "north"))]
-        self.begin(nodes)
-        self.strike_for(SECONDS / 4)
-        for engine, name in (("sqlite", "east"), ("postgresql", "south")):
-            added = self.node(engine, name, application.schema(engine))
-            added.call("add_table", "*")
-            self.add(added, nodes)
-            self.strike_for(SECONDS / 4)
-        north = nodes.pop(1)
-        self.stop_working(north)
-        self.until_it_works(lambda: north.call("wait"), lambda done: done in ([(True,)], [(1,)]), "north has shipped all it has")
-        for node in nodes:
-            self.until_it_works(lambda node=node: node.call("remove_server", north.name), lambda _: True, f"{node.name} removes north")
-            self.until_it_works(lambda node=node: north.call("remove_server", node.name), lambda _: True, f"north removes {node.name}")
-        self.strike_for(SECONDS / 4)
-        self.end(nodes, north)
-
-    # ---- what happens
-    def begin(self, nodes):
-        self.proxies = link_through_proxies(nodes)
-        self.addCleanup(lambda: [proxy.close() for proxy in self.proxies])
-        self.nemesis = Nemesis(random.Random(SEED), nodes, self.proxies, None)
-        self.ledger, self.stop, self.users = Ledger(), {}, []
-        self.addCleanup(lambda: [stop.set() for stop in self.stop.values()])
-        for node in nodes:
-            self.set_to_work(node)
-
-    def set_to_work(self, node):
-        stop = self.stop[node.name] = threading.Event()
-        for user in range(2):
-            self.users.append(Application(node, f"{node.name}{user}", SEED * 10 + len(self.users), self.ledger, stop))
-            self.users[-1].start()
-
-    def stop_working(self, *nodes):
-        users = [user for user in self.users if user.node in nodes]
-        for node in nodes:
-            self.stop[node.name].set()
+        proxies = link_through_proxies(nodes)
+        for proxy in proxies:
+            self.addCleanup(proxy.close)
+        nemesis = Nemesis(random.Random(SEED), nodes, proxies, None)
+        ledger, stop = Ledger(), threading.Event()
+        self.addCleanup(stop.set)
+        users = [Application(node, f"{node.name}{user}", SEED * 10 + i * 2 + user, ledger, stop) for i, node in enumerate(nodes) for user in range(2)]
+        for user in users:
+            user.start()
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            nemesis.pause(2)
+            nemesis.strike()
+        stop.set()
         for user in users:
             user.join(1)   # one may wait for a row of a prepared transaction of whose end nobody was told
         self.commit_prepared(nodes)
@@ -80,41 +49,9 @@ class AnyWork(ClusterTest):
             user.join(60)
         self.commit_prepared(nodes)
         self.assertEqual([None] * len(users), [user.failure for user in users])
-
-    def strike_for(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.nemesis.pause(2)
-            self.nemesis.strike()
-
-    def until_it_works(self, call, good, description):
-        """A person tries again where a server has just been killed."""
-        def attempt():
-            try:
-                return good(call())
-            except FAILURES:
-                return False
-        self.wait_for(attempt, bool, description, 120)
-
-    def add(self, added, nodes):
-        """On the new server first, and its applications begin at once. The first of the others copies to it."""
-        def add_server(here, there, **options):
-            self.proxies.append(FaultProxy(there.url))
-            url = self.proxies[-1].url
-            self.until_it_works(lambda: here.call("add_server", there.name, url, SECRET, **options), lambda _: True, f"{here.name} adds {there.name}")
-        for node in nodes:
-            add_server(added, node)
-        self.set_to_work(added)
-        add_server(nodes[0], added, copy="push")
-        for node in nodes[1:]:
-            add_server(node, added)
-        nodes.append(added)
-
-    def end(self, nodes, *gone):
-        self.stop_working(*nodes)
-        print(f"{self.nemesis.done}\n{dict(self.ledger.done)}")
+        print(f"{nemesis.done}\n{dict(ledger.done)}")
         self.wait_equal(nodes, timeout_s=120)
-        self.check(nodes, self.ledger, gone)
+        self.check(nodes, ledger)
 
     def commit_prepared(self, nodes):
         """Those of whose end nobody was told."""
@@ -139,9 +76,9 @@ class AnyWork(ClusterTest):
             if row["type"] == "update_origin_differs":
                 yield from MARK.findall(images.get(row["id"], "") + str(row))
 
-    def check(self, nodes, ledger, gone=()):
+    def check(self, nodes, ledger):
         shown = {first_word(value) for table in application.TABLES for row in nodes[0].run(f"SELECT mark, note FROM {table}") for value in row}
-        listed = {mark for node in (*nodes, *gone) for text in self.listed(node) for mark in MARK.findall(text)}
+        listed = {mark for node in nodes for text in self.listed(node) for mark in MARK.findall(text)}
         self.assertEqual(set(), ledger.acknowledged - ledger.replaced - shown - listed, "values that were written and are nowhere")
         self.assertEqual(set(), ledger.undone & (shown | listed), "values that were rolled back and are there")
         rows = {mark for table in ("customer", "purchase") for mark, in nodes[0].run(f"SELECT mark FROM {table}")}
