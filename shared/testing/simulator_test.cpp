@@ -408,8 +408,8 @@ TEST(KeptSeeds, WhatWaitsIsShownUntilTheRowInsertedOverItIsMerged) {
 // row under that key was gone, and the record of that end was not (Core::write_pending).
 TEST(KeptSeeds, TheHistoryLosesItsBeginBatchByBatch) { EXPECT_EQ(run_plan(Plan::small(6000076228)).failure, ""); }
 
-// An edit was lost: a row that had waited was put into the table after somebody had inserted and moved one of its number,
-// and after a crash nobody knew that it had waited (Core::take_record, Life::shown_at).
+// An edit was lost: a row that had waited was put into the table after somebody had inserted and moved one of its
+// number, and after a crash nobody knew that it had waited (Core::take_record, Life::shown_at).
 TEST(KeptSeeds, WhatHadWaitedWhenItWasShownIsKnownAfterARestart) {
   EXPECT_EQ(run_plan(Plan::small(9400061365)).failure, "");
 }
