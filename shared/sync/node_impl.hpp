@@ -1,6 +1,6 @@
 // The inside of Node: node.cpp (life, tick, status), shipping.cpp (what goes out), receiving.cpp (what comes in),
 // pulling.cpp (for servers that nobody can reach), identity.cpp (is this who it was?), requests.cpp (what people asked
-// for by SQL), restoring.cpp, copying.cpp and copying_answers.cpp.
+// for by SQL), restoring.cpp, copying*.cpp (each says what of it).
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -176,27 +176,30 @@ class Node::Impl {
   bool taking_copy() const {
     return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return copy.pull && !copy.checks(); });
   }
-  void take_up_asked_copies();
-  bool end_check(Copy& copy);
-  ConflictRow only_here(const Table& table, KeyView key, RowView row, CopyMode mode);
-  bool keeps_to_itself();
   bool comes_back_with(const Copy& copy) const { return core.state.returning && copy.pull && copy.adopt; }
+  bool keeps_to_itself();
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
   void go_on_copying();
   void take_copied(Peer& peer, HttpResponse response);
-  void forget_truncates(Hlc horizon);
-  void settle_for_who_is_awaited(Hlc horizon);
-  void came_with(const Copy& copy);
-  void give_up_old_changes(Hlc horizon, Peer& peer);
-  void give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header);
   bool put_off(Copy& copy, Peer& peer, const Refusal& refusal);
-  void keep_what_others_lack(Hlc horizon, bool confirmed, Batch& kept);
-  void settle_as_source(const Copy& copy, Hlc horizon);
   void end_table(Copy& copy);
   void remove_here(const Table& table, std::vector<Key> extra);
   void end_copy(const std::string& failure);
+  // copying_answers.cpp
+  void take_up_asked_copies();
+  // copying_checks.cpp
+  bool end_check(Copy& copy);
+  ConflictRow only_here(const Table& table, KeyView key, RowView row, CopyMode mode);
+  // copying_settled.cpp
+  void give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header);
+  void settle_as_source(const Copy& copy, Hlc horizon);
+  void keep_what_others_lack(Hlc horizon, bool confirmed, Batch& kept);
+  void give_up_old_changes(Hlc horizon, Peer& peer);
+  void forget_truncates(Hlc horizon);
+  void settle_for_who_is_awaited(Hlc horizon);
+  void came_with(const Copy& copy);
   void park_as_source(const Copy& copy);
   void hand_on_copied(Batch& batch, const Table* only = nullptr);
 

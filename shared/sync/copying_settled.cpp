@@ -1,0 +1,171 @@
+// What whoever takes a copy counts as settled, forgets or gives up, and what it hands on to others. The copy itself:
+// copying.cpp.
+#include <algorithm>
+
+#include "shared/sync/node_impl.hpp"
+
+namespace rowmesh {
+
+// Symptom: what was written to a new node before its copy was gone without a trace, and what it replaced was in no
+// list. Mechanism: its versions were below what the others have forgotten, since it was written before they met, or its
+// clock is behind; so it settled here with the source's rows, which nobody told apart from it. Mend: as with a node
+// that comes back, it is given anew above the source's clock, if nobody has any of it yet.
+void Node::Impl::give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header) {
+  if (copy.adopt || !copy.everything || copy.checks()) return;
+  bool first = !core.state.joined && core.state.rebased == 0;
+  if (!first && header.prune_horizon <= core.state.prune_horizon) return;
+  core.rebase(header.hlc, core.state.joined ? perhaps_taken() : 0);
+}
+
+// What has settled at the source comes without versions, so it has to count as settled here as well: a life that
+// somebody still names by its birth is the row that is here already. Who has no less than what all members have
+// confirmed may say so at any time; who has nothing but the copy, as of its begin.
+void Node::Impl::settle_as_source(const Copy& copy, Hlc horizon) {
+  if (copy.adopt || horizon <= core.state.prune_horizon) return;
+  bool confirmed = core.state.horizon(core.watermark) >= horizon;
+  bool from_copy = copy.everything && !copy.checks();
+  if (!confirmed && !from_copy) return;
+  // It keeps what its new member lacks, unless it has given that one up.
+  if (!confirmed && !copy.start.empty())
+    throw Refusal{"forgotten", "the source has forgotten changes since the copy began: copy again"};
+  core.cut_alone(true);  // a position that nobody has
+  Batch kept;
+  in_transaction(
+      [&] {
+        keep_what_others_lack(horizon, confirmed, kept);
+        core.state.settle_up_to(horizon);
+      },
+      &kept);
+}
+
+// Symptom: a row stayed at a new node. Mechanism: one of its servers may have got the row before its copy, so it could
+// not be given anew; then it settled with the source's rows, before the others had it. Mend: it is handed on once more,
+// under a position of now, and is not forgotten before that is everywhere. Those who lack it take it, for it is newer
+// than what had come to them of its writer (H17).
+// `confirmed`: what others wrote is here, and everywhere.
+void Node::Impl::keep_what_others_lack(Hlc horizon, bool confirmed, Batch& kept) {
+  Hlc ours_came = core.state.received_of_us();
+  auto settles = [&](Version version) {
+    bool everywhere = confirmed && (version.origin != core.state.self || version.hlc <= ours_came);
+    return version.hlc > core.state.prune_horizon && version.hlc <= horizon && !everywhere;
+  };
+  for (auto& [id, table] : core.tables())
+    core.window.for_each(id, [&](Entry& entry) {
+      bool some = false;
+      for (const Life& life : entry.state.lives)
+        life.for_each_version([&](Version version) { some |= settles(version); });
+      if (some) kept.entries.push_back(&entry);
+    });
+  for (auto& [id, version] : core.state.truncates)
+    if (settles(version)) core.state.late_truncates[id] = core.store.clock().tick();
+  if (kept.entries.empty()) return;
+  kept.ends = {{core.state.self, core.state.applied[core.state.self].number}};
+  kept.newest = core.store.clock().tick();
+  kept.late = true;
+}
+
+// What was written here (or taken from a server behind us) and handed on to nobody before the others forgot everything
+// up to `horizon` has nothing to be merged with any more: it is listed with its rows, which the copy then overwrites
+// (model, H16 f).
+void Node::Impl::give_up_old_changes(Hlc horizon, Peer& peer) {
+  std::map<Origin, PositionNumber> lacking;
+  for (auto& [origin, position] : core.state.applied) {
+    auto there = known(peer).applied.find(origin);
+    PositionNumber confirmed = there == known(peer).applied.end() ? 0 : there->second.number;
+    if (position.number > confirmed) lacking[origin] = confirmed;
+  }
+  in_transaction([&] {
+    std::uint64_t listed = 0;
+    for (const Entry* entry : core.window.gather(lacking)) {
+      const Table* table = core.table(entry->table);
+      Version newest = entry->state.newest();
+      if (!table || !lacking.contains(newest.origin) || newest.hlc > horizon) continue;
+      Loss loss{"update_origin_differs", "copied_over", ColumnSet::all(), {}, {}, {}, newest};
+      if (const Life* here = entry->state.in_table()) loss.birth = here->birth;
+      KeyView key = *entry->key;
+      loss.loser = core.row_of(*table, key);
+      core.store.add_conflict(conflict_row(*table, key, loss, core.now_ms()));
+      listed++;
+    }
+    core.counters.conflicts += listed;
+    if (listed > 0)
+      core.log('w',
+               std::to_string(listed) + " changes that were never sent are too old now and are listed as conflicts");
+    core.state.settle_up_to(horizon);
+  });
+  // Nobody else is to get what was given up, so that it is gone makes nobody need a copy from here.
+  auto pruned = core.state.pruned;
+  core.hold_prune = false;
+  core.prune();
+  core.state.pruned = std::move(pruned);
+  decide_what_is_kept();
+}
+
+// Rows of the source that have settled are younger than a truncate that has settled there.
+void Node::Impl::forget_truncates(Hlc horizon) {
+  in_transaction([&] {
+    std::erase_if(core.state.truncates, [&](auto& one) {
+      bool old = one.second.hlc <= horizon;
+      if (old) core.window.drop_born_before(one.first, one.second);
+      return old;
+    });
+  });
+}
+
+// Of an incarnation that has not spoken yet all counts as received that everybody has forgotten.
+void Node::Impl::settle_for_who_is_awaited(Hlc horizon) {
+  in_transaction([&] {
+    for (auto& [origin, meta] : core.state.metas) {
+      if (origin == core.state.self || meta.position != 0) continue;
+      meta.watermark = std::max(meta.watermark, horizon);
+      meta.horizon = std::max(meta.horizon, horizon);
+    }
+  });
+}
+
+// Also where changes are still to come that the source keeps: what has come there and is settled is in the rows, and
+// must not be taken for something that was never here.
+void Node::Impl::came_with(const Copy& copy) {
+  for (auto& [origin, there] : copy.start_metas) {
+    auto meta = core.state.metas.find(origin);
+    if (origin == core.state.self || meta == core.state.metas.end() || there.position == 0) continue;
+    meta->second.watermark = std::max(meta->second.watermark, std::min(there.watermark, copy.start_horizon.hlc));
+  }
+}
+
+// What the source could not take itself is not in its rows either, so here as well it is to come from somebody else.
+void Node::Impl::park_as_source(const Copy& copy) {
+  for (auto& [name, covered] : copy.start_parked) {
+    if (!core.table_by_wire_name(name)) continue;
+    auto [parked, added] = core.state.parked.try_emplace(name);
+    ParkedTable& table = parked->second;
+    if (!added) continue;
+    table.reason = "the server that was copied from could not take them itself";
+    table.fits = true;
+    table.covered = covered;
+    table.given_up = copy.start_given_up.contains(name);
+    table.covered[copy.start_horizon.origin] = copy.start.at(copy.start_horizon.origin);
+    table.until = copy.start;
+    table.until.erase(core.state.self);
+    table.since_ms = core.now_ms();
+  }
+}
+
+// Those behind us get from here what is not settled of the changes that we have only as rows of the copy. Who lacks
+// something settled needs a copy itself.
+void Node::Impl::hand_on_copied(Batch& batch, const Table* only) {
+  if (!only)
+    for (auto& [origin, position] : batch.ends)
+      core.state.pruned[origin] = std::max(core.state.pruned[origin], position - 1);
+  for (auto& [id, table] : core.tables())
+    if (!only || id == only->id)
+      core.window.for_each(id, [&](Entry& entry) {
+        Hlc newest = entry.state.newest().hlc;
+        if (newest <= core.state.prune_horizon) return;
+        batch.entries.push_back(&entry);
+        batch.newest = std::max(batch.newest, newest);
+      });
+  if (batch.newest <= core.state.prune_horizon) batch = {};
+}
+
+}  // namespace rowmesh
