@@ -80,12 +80,16 @@ HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
   for (auto& name : argument["tables"])
     if (name.is_string() && core.table_by_wire_name(name.get<std::string>()))
       asked.tables.push_back(name.get<std::string>());
-  core.state.asked_copies.push_back(asked);
-  try {
-    in_transaction([] {});
-  } catch (const Error& error) {
-    core.state.asked_copies.pop_back();
-    return refuse(RefusedFor::other, 503, "busy", error.what());
+  auto& all = core.state.asked_copies;
+  // Whoever did not get the answer asks again.
+  if (std::find(all.begin(), all.end(), asked) == all.end()) {
+    all.push_back(asked);
+    try {
+      in_transaction([] {});
+    } catch (const Error& error) {
+      all.pop_back();
+      return refuse(RefusedFor::other, 503, "busy", error.what());
+    }
   }
   take_up_asked_copies();
   peer.copy_error.clear();

@@ -213,6 +213,22 @@ TEST_F(NewNode, ACopyThatItWasAskedToTakeIsTakenAfterACrash) {
   EXPECT_EQ(rows(2), "") << "and once only";
 }
 
+// Symptom: a server's state grew with each copy that it was asked to take while it could not. Mechanism: the same wish
+// was noted as often as it came. Mend: once.
+TEST_F(NewNode, TheSameCopyIsNotedOnce) {
+  start();
+  mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
+  mesh.run_for(5000);
+  WithoutDocuments without_rows(mesh, 0, 2, "/rowmesh/v1/rows");
+  mesh.network.attach(0, &without_rows);
+  for (int i = 0; i < 5; i++) {
+    ask_for_copy();
+    mesh.run_for(5000);
+  }
+  ASSERT_TRUE(mesh.stores[0]->requests().empty());
+  EXPECT_EQ(NodeState::decode(mesh.stores[2]->stored_state()).asked_copies.size(), 1u);
+}
+
 // (copying.cpp, Node::Impl::go_on_copying)
 TEST_F(NewNode, IsAskedToTakeACopyUntilItAnswers) {
   start();
