@@ -95,7 +95,7 @@ void ClusterRun::check() {
   // A row that waits for a person has no number yet, and one that was merged with another has the other's. What a node
   // that is put back had referred to may have got another number in the life that it lost (docs/guarantees.md).
   auto& first = *nodes_[members().front()]->store;
-  std::string wrong = plan_.hold || plan_.merge || backup_.used || (plan_.backups && plan_.numbered)
+  std::string wrong = plan_.hold || plan_.merge || (plan_.backups && plan_.numbered)
                           ? ""
                           : Workload::wrong_reference(first, contested_rows());
   if (!wrong.empty()) return fail("wrong reference: " + wrong);
@@ -124,6 +124,11 @@ std::set<std::string> ClusterRun::contested_rows() const {
       if (contested.contains(from)) contested.insert(to);
   }
   add_those_of_other_numbers(contested);
+  // Which row a line means that it wrote in the life it lost, nobody knows any more.
+  if (backup_.used && !plan_.numbered)
+    for (auto& [key, row] : nodes_[members().front()]->store->rows("parts"))
+      if (backup_.lost_parts.contains(std::string(decode_key(key)[0].text)))
+        contested.insert("parts" + key_to_text(key));
   return contested;
 }
 

@@ -162,13 +162,14 @@ void ClusterRun::backup_or_restore(std::size_t i) {
       if (here.node) guarded(i, [&] { here.node->remember(); });
       if (here.store->log_unread()) return;
     }
-    backup_ = {i, here.store->backup(), ledger_.now(), false};
+    backup_ = {i, here.store->backup(), ledger_.now(), false, {}};
     return tell("backup of " + std::to_string(i));
   }
   if (backup_.used) return;
   backup_.used = true;
   SimulatedNode& lost = *nodes_[backup_.node];
   if (lost.node) stop(backup_.node);
+  backup_.lost_parts = lost.workload.parts_written();
   for (auto& conflict : lost.store->conflicts())
     for (auto& value : Ledger::values_in(conflict.loser)) ledger_.forget(value);
   backup_.put_back();

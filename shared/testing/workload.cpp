@@ -187,11 +187,19 @@ void Workload::change_things(SeededRandom& random) {
   story_ += " >t" + key_to_text(key) + " to " + std::to_string(row[0].integer);
 }
 
+std::string Workload::part_code(std::uint64_t number) const { return "p" + std::to_string(node_ * 1000000 + number); }
+
+std::set<std::string> Workload::parts_written() const {
+  std::set<std::string> codes;
+  for (std::uint64_t number = 1; number <= parts_; number++) codes.insert(part_code(number));
+  return codes;
+}
+
 // A row that refers to a thing, and says in words which one it means.
 void Workload::insert_part(std::int64_t thing, const std::string& who) {
   auto& rows = store_->rows("parts");
   std::int64_t next = !numbered_ || rows.empty() ? 1 : decode_key(rows.rbegin()->first)[0].integer + 1;
-  std::string code = "p" + std::to_string(node_ * 1000000 + ++parts_), a = fresh();
+  std::string code = part_code(++parts_), a = fresh();
   Row row = {numbered_ ? Value::of_integer(next) : text(code), text(a), Value::of_integer(thing), text(who)};
   insert("parts", OwnedRow(row));
 }

@@ -29,6 +29,7 @@ class Workload {
   // One transaction on this node, or the end of one that was prepared. Returns what it did; empty: nothing, or it was
   // refused.
   std::string operator()(const Plan& plan, Ledger& ledger, SeededRandom& random, std::size_t node);
+  std::set<std::string> parts_written() const;  // by their codes, whether they were committed or not
   bool has_prepared() const { return !prepared_.empty(); }
   void forget_prepared() { prepared_.clear(); }       // a backup without them was put back
   void finish(Ledger& ledger, SeededRandom& random);  // ends all prepared transactions
@@ -46,6 +47,7 @@ class Workload {
   void update(const std::string& table, const Key& key, std::size_t column, const Value& value);
   void remove(const std::string& table, const Key& key);
   std::string fresh();
+  std::string part_code(std::uint64_t number) const;
   bool all_lives_go(const std::string& table) const;
 
   std::unique_ptr<MemoryStore>& store_;
