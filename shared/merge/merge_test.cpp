@@ -376,6 +376,27 @@ TEST(MergeAdopted, OfTwoLivesOfTheSourceOneIsTheRowThatIsHere) {
   EXPECT_EQ(lives_of({older, younger}, {70, 1}), (std::vector<Version>{{}}));  // which is the younger one, then
 }
 
+struct Merged {
+  RowState state;
+  std::vector<Loss> losses;
+};
+
+// A document names two lives of a row that has settled here: one without values, perhaps removed, and a younger one.
+Merged merge_into_settled(const MergeContext& context, Version older, Version removed, Version younger) {
+  Row here(columns, Value::of_text("here"));
+  std::vector<IncomingLife> lives(2);
+  lives[0].birth = lives[0].columns.base = older;
+  lives[0].removed = removed;
+  lives[1].birth = lives[1].columns.base = younger;
+  lives[1].has_values = true;
+  lives[1].values = here;
+  Merged merged;
+  merged.state.lives.emplace_back();
+  std::optional<OwnedRow> desired;
+  merge_lives(merged.state, lives, here, context, merged.losses, desired);
+  return merged;
+}
+
 // (match.cpp, match_life)
 TEST(MergeAdopted, WhatATruncateKilledThatHasSettledHereIsGone) {
   Table table = rowmesh::table(false);
@@ -383,17 +404,7 @@ TEST(MergeAdopted, WhatATruncateKilledThatHasSettledHereIsGone) {
   context.copy = true;
   context.adopted = {20, 9};
   context.had_seen = [](Version, Version) { return true; };
-  RowState state;
-  state.lives.emplace_back();
-  Row here(columns, Value::of_text("here"));
-  std::vector<IncomingLife> lives(2);
-  lives[0].birth = lives[0].columns.base = {50, 1};
-  lives[1].birth = lives[1].columns.base = {70, 1};
-  lives[1].has_values = true;
-  lives[1].values = here;
-  std::vector<Loss> losses;
-  std::optional<OwnedRow> desired;
-  merge_lives(state, lives, here, context, losses, desired);
+  RowState state = merge_into_settled(context, {50, 1}, {}, {70, 1}).state;
   ASSERT_EQ(state.lives.size(), 1u);
   EXPECT_TRUE(state.lives[0].birth.settled());
   EXPECT_TRUE(plain(state, {}));
@@ -409,18 +420,7 @@ TEST(MergeLate, AnEndThatIsHeardOfAgainHitsNotTheRowThatCameAfterIt) {
   MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 0};
   context.late = &late;
   context.had_seen = [](Version, Version) { return true; };
-  Row here(columns, Value::of_text("here"));
-  RowState state;
-  state.lives.emplace_back();
-  std::vector<IncomingLife> lives(2);
-  lives[0].birth = lives[0].columns.base = {50, 1};
-  lives[0].removed = {60, 1};
-  lives[1].birth = lives[1].columns.base = {70, 2};
-  lives[1].has_values = true;
-  lives[1].values = here;
-  std::vector<Loss> losses;
-  std::optional<OwnedRow> desired;
-  merge_lives(state, lives, here, context, losses, desired);
+  auto [state, losses] = merge_into_settled(context, {50, 1}, {60, 1}, {70, 2});
   ASSERT_EQ(state.lives.size(), 1u);
   EXPECT_FALSE(state.lives[0].dead({}));
   EXPECT_TRUE(losses.empty());

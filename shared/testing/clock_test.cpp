@@ -60,11 +60,7 @@ TEST(ClockTest, TwoThatAreSetRightInOneMomentHearEachOther) {
 TEST(ClockTest, WhoGotItUnderOtherPositionsNeedsNoCopy) {
   constexpr std::uint64_t two_minutes_ms = 120'000;  // its documents are refused, its requests are not
   Lab lab;
-  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
-  for (std::size_t i : {0, 1, 2})
-    for (std::size_t other : {0, 1, 2})
-      if (i != other) lab.link(i, other);
-  for (std::size_t i : {0, 1, 2}) lab.start(i);
+  start_three(lab);
   bool deaf = false;
   Between at_c(lab, 2, [&](const HttpRequest& head) { return deaf && head.headers.at("x-rowmesh-node") == uuid_b; });
   lab.insert(1, "before");
@@ -330,12 +326,7 @@ TEST(ClockTest, WhatIsAheadOfTheTimeIsForgottenAllTheSame) {
 TEST(ClockTest, WhatARemovedServerHasIsNotGivenAnew) {
   constexpr std::uint64_t listened_to_ms = 50'000;
   Lab lab;
-  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
-  for (std::size_t i : {0, 1, 2})
-    for (std::size_t other : {0, 1, 2})
-      if (i != other) lab.link(i, other);
-  for (std::size_t i : {0, 1, 2}) lab.start(i);
-  lab.run_for(5000);
+  run_three(lab);
   bool deaf = true;
   Between at_c(lab, 2, [&](const HttpRequest& head) { return deaf && head.path == "/rowmesh/v1/changes"; });
   lab.set_clock(0, listened_to_ms);

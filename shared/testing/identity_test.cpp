@@ -90,11 +90,7 @@ TEST(IdentityTest, APreparedTransactionOfTheWrongTimeIsAsNewAsItsCommit) {
 TEST(IdentityTest, WhatWasShippedBeforeACrashIsNotGivenAnew) {
   Lab lab;
   run_two(lab);
-  lab.insert(0, "its record is written");
-  while (lab.rows(1) < 2) lab.run_for(1);
-  lab.insert(0, "its record is lost");
-  while (lab.rows(1) < 3) lab.run_for(1);
-  lab.crash(0);
+  lose_a_record(lab);
   lab.set_clock(0, day_ms);
   lab.start(0);
   lab.run_for(10);

@@ -17,11 +17,7 @@ TEST(ClockTest, WhoHasAllOfTheEarlierIncarnationNeedsNoCopy) {
   constexpr std::uint64_t two_minutes_ms = 120'000;  // its documents are refused, its requests are not
   Lab lab;
   run_two(lab);
-  lab.insert(0, "its record is written");
-  while (lab.rows(1) < 2) lab.run_for(1);
-  lab.insert(0, "its record is lost");
-  while (lab.rows(1) < 3) lab.run_for(1);
-  lab.crash(0);
+  lose_a_record(lab);
   lab.set_clock(0, two_minutes_ms);
   lab.start(0);
   lab.run_for(5000);
@@ -59,12 +55,7 @@ TEST(ClockTest, WhatIsAheadOnAllSidesMakesNoNewIncarnation) {
 // incarnations (Applier::note_late_origins).
 TEST(ClockTest, WhoLeavesAfterItsClockWasSetRightIsAwaitedByNobody) {
   Lab lab;
-  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
-  for (std::size_t i : {0, 1, 2})
-    for (std::size_t other : {0, 1, 2})
-      if (i != other) lab.link(i, other);
-  for (std::size_t i : {0, 1, 2}) lab.start(i);
-  lab.run_for(5000);
+  run_three(lab);
   lab.set_clock(0, day_ms);
   lab.insert(0, "written ahead");
   lab.run_for(1000);
@@ -95,12 +86,7 @@ TEST(ClockTest, WhatARemovedServerMayHaveIsNotGivenAnew) {
   constexpr std::uint64_t listened_to_ms = 50'000;
   for (bool crashes : {false, true}) {
     Lab lab;
-    for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
-    for (std::size_t i : {0, 1, 2})
-      for (std::size_t other : {0, 1, 2})
-        if (i != other) lab.link(i, other);
-    for (std::size_t i : {0, 1, 2}) lab.start(i);
-    lab.run_for(5000);
+    run_three(lab);
     bool deaf = true, taken = false;
     auto of_a = [](const HttpRequest& head) { return head.headers.at("x-rowmesh-node") == uuid_a; };
     auto of_b = [](const HttpRequest& head) { return head.headers.at("x-rowmesh-node") == uuid_b; };

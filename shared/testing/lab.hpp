@@ -146,4 +146,26 @@ inline void run_two(Lab& lab, bool asks = false) {
   lab.run_for(5000);
 }
 
+// Three nodes, each linked with the others.
+inline void start_three(Lab& lab) {
+  for (auto [uuid, origin] : {std::pair{uuid_a, 0xa}, {uuid_b, 0xb}, {uuid_c, 0xc}}) lab.add(uuid, origin);
+  for (std::size_t i : {0, 1, 2})
+    for (std::size_t other : {0, 1, 2})
+      if (i != other) lab.link(i, other);
+  for (std::size_t i : {0, 1, 2}) lab.start(i);
+}
+inline void run_three(Lab& lab) {
+  start_three(lab);
+  lab.run_for(5000);
+}
+
+// Of run_two: the first one crashes with a row that it has shipped and whose record is not on its disk.
+inline void lose_a_record(Lab& lab) {
+  lab.insert(0, "its record is written");
+  while (lab.rows(1) < 2) lab.run_for(1);
+  lab.insert(0, "its record is lost");
+  while (lab.rows(1) < 3) lab.run_for(1);
+  lab.crash(0);
+}
+
 }  // namespace rowmesh::testing
