@@ -369,7 +369,7 @@ HOLES = [
              "Sites.NobodyComesBackByAServerWithSomeTables"),
     Mutation("adopted-truncated", "shared/merge/match.cpp", [("if (truncated && context.copy", "if (false && truncated && context.copy")],
              "MergeAdopted.WhatATruncateKilledThatHasSettledHereIsGone"),
-    Mutation("adopted-called", "shared/merge/merge.cpp", [("mine.life.birth = {}, changed = true;", "mine.life.birth = {};")],
+    Mutation("adopted-called", "shared/merge/merge.cpp", [("mine.life.birth = {};\n        changed = true;", "mine.life.birth = {};")],
              "MergeAdopted.ARowThatIsNewerHereIsCalledAsThere"),
     Mutation("two-ran", "shared/sync/identity.cpp", [("if (copied && misplaced.empty()) renewal.awaited", "if (false) renewal.awaited")],
              "Histories.WhereTwoRanBothGetANewIdentity"),

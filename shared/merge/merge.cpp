@@ -93,8 +93,10 @@ class Merger {
       // Symptom: an edit of a node that came back was shown by some nodes only. Mechanism: nothing else of the row was
       // the source's, so it counted as unchanged, and the life kept its birth, by which others knew one that had ended.
       // Mend: what it is called is a change.
-      if (context_.gives_way(*birth) && life.birth.settled() && !mine.life.birth.settled())
-        mine.life.birth = {}, changed = true;
+      if (context_.gives_way(*birth) && life.birth.settled() && !mine.life.birth.settled()) {
+        mine.life.birth = {};
+        changed = true;
+      }
       // Later lives of the document are matched against what is known by now, as the model does.
       if (Life* known = state_.find(*birth)) *known = mine.life;
     }

@@ -18,6 +18,12 @@ class NewNode : public ::testing::Test {
     mesh.run_for(10000);
     ASSERT_EQ(mesh.nodes[1]->status().unsettled, 0u);
   }
+  // And the new one and 0 know each other.
+  void start_and_meet() {
+    start();
+    mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
+    mesh.run_for(5000);
+  }
   // 0 and 1 have forgotten everything up to now.
   void go_on() {
     mesh.run_for(5000);
@@ -192,9 +198,7 @@ TEST(GivenAnew, WhatSomebodyElseTruncatedStaysDead) {
 
 // (copying_answers.cpp, Node::Impl::take_up_asked_copies)
 TEST_F(NewNode, ACopyThatItWasAskedToTakeIsTakenAfterACrash) {
-  start();
-  mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
-  mesh.run_for(5000);
+  start_and_meet();
   WithoutDocuments without_rows(mesh, 0, 2, "/rowmesh/v1/rows");
   mesh.network.attach(0, &without_rows);
   ask_for_copy();
@@ -216,9 +220,7 @@ TEST_F(NewNode, ACopyThatItWasAskedToTakeIsTakenAfterACrash) {
 // Symptom: a server's state grew with each copy that it was asked to take while it could not. Mechanism: the same wish
 // was noted as often as it came. Mend: once.
 TEST_F(NewNode, TheSameCopyIsNotedOnce) {
-  start();
-  mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
-  mesh.run_for(5000);
+  start_and_meet();
   WithoutDocuments without_rows(mesh, 0, 2, "/rowmesh/v1/rows");
   mesh.network.attach(0, &without_rows);
   for (int i = 0; i < 5; i++) {
@@ -231,9 +233,7 @@ TEST_F(NewNode, TheSameCopyIsNotedOnce) {
 
 // (copying.cpp, Node::Impl::go_on_copying)
 TEST_F(NewNode, IsAskedToTakeACopyUntilItAnswers) {
-  start();
-  mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
-  mesh.run_for(5000);
+  start_and_meet();
   mesh.network.cut(0, 2, true);
   ask_for_copy();
   mesh.run_for(130000);  // longer than it waits for an answer
