@@ -739,7 +739,7 @@ CREATE VIEW status AS
          coalesce((o.one ->> 'rows_received')::bigint, 0) AS rows_received,
          coalesce((o.one ->> 'conflicts')::bigint, 0) AS conflicts,
          (SELECT pg_catalog.count(*) FROM rowmesh.side d WHERE d.kind = 'quarantined') AS quarantined,
-         nullif(o.one ->> 'progress', '') AS progress  -- of a copy, verify or repair, and what the last one found
+         nullif(o.one ->> 'progress', '') AS progress  -- of a copy, verify or repair, and what the last one came to
   FROM rowmesh.server s
   CROSS JOIN rowmesh.state n
   CROSS JOIN (SELECT rowmesh.worker_trouble() AS trouble) w

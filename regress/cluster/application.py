@@ -68,11 +68,13 @@ class Application(threading.Thread):
         super().__init__(daemon=True)
         self.node, self.name, self.random, self.ledger, self.stop, self.pause_s = node, name, random.Random(seed), ledger, stop, pause_s
         self.connection, self.count, self.failure = None, 0, None
+        self.in_doubt = None   # what was prepared, and of whose end this user was not told
 
     def run(self):
         while not self.stop.is_set():
             try:
                 self.connection = self.connection or self.open()
+                self.decide()
                 self.step()
             except FAILURES:
                 self.close()
@@ -92,6 +94,16 @@ class Application(threading.Thread):
         with contextlib.suppress(Exception):
             self.connection.close()
         self.connection = None
+
+    def decide(self):
+        """A prepared transaction outlives its session and its server: until it is ended nobody can change its rows."""
+        if self.in_doubt is None:
+            return
+        name, work = self.in_doubt
+        if self.execute("SELECT gid FROM pg_prepared_xacts WHERE gid = ?", name):
+            self.execute(f"COMMIT PREPARED '{name}'")
+            self.ledger.committed(work)
+        self.in_doubt = None
 
     def step(self):
         deeds = [self.new_customer] * 4 + [self.new_purchase] * 4 + [self.edit] * 6 + [self.change_email] * 2 + [self.move_purchase] * 2 + [
@@ -116,6 +128,7 @@ class Application(threading.Thread):
             return
         self.ledger.trying(work)
         self.execute(commit)
+        self.in_doubt = None
         self.ledger.committed(work)
 
     # ---- speaking to the database
@@ -252,7 +265,7 @@ class Application(threading.Thread):
         if self.node.engine != "postgresql":
             return None
         name = f"{self.name} {self.count}"
-        work.prepared = True
+        work.prepared, self.in_doubt = True, (name, work)
         self.execute("PREPARE TRANSACTION '" + name + "'")
         self.stop.wait(self.random.random() * 0.3)
         return f"COMMIT PREPARED '{name}'"

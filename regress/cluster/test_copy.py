@@ -3,7 +3,7 @@ import threading
 
 from compare import differences
 from harness import ClusterTest
-from nodes import link, wait_linked
+from nodes import link, server_state, wait_linked
 
 SCHEMA = "CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL, points INTEGER NOT NULL DEFAULT 0)"
 ROWS = 20000
@@ -59,6 +59,8 @@ class Copy(ClusterTest):
         source, target = self.pair("sqlite", "sqlite")
         target.call("copy", source.name, direction="pull")
         self.wait_equal([source, target])
+        self.wait_for(lambda: server_state(target, "source")["progress"], lambda said: said == f"copied: {source.one('SELECT count(*) FROM person')} rows",
+                      "status says what came of it")
 
     def test_a_copy_of_one_table_skips_no_changes_of_another(self):
         note = "; CREATE TABLE note (code TEXT PRIMARY KEY, body TEXT)"

@@ -285,6 +285,8 @@ void Node::Impl::end_copy(const std::string& failure) {
                              : "copy with server '" + name + "' ended: " + failure);
   if (peer != peers.end()) {
     if (!quiet) peer->second.copy_error = failure;
+    if (failure.empty() && copy.pull && !copy.checks() && copy.given_up.empty())
+      peer->second.checked = "copied: " + std::to_string(copy.rows) + " rows";
     if (failure.empty() && copy.everything)
       for (auto& [id, other] : peers) other.needs_copy_there = false;
     if (failure.empty() && copy.everything && !copy.checks()) {
