@@ -329,7 +329,10 @@ void Node::Impl::end_copy(const std::string& failure) {
         if (failure.empty() && !copy.given_up.empty()) takes_changes_again(copy, copied);
         if (copy.request != 0) core.store.finish_request(copy.request);
         if (copy.asked) std::erase(core.state.asked_copies, *copy.asked);
-        if (failure.empty() && copy.pull && copy.everything && !copy.checks()) core.state.joined = true;
+        if (failure.empty() && copy.pull && copy.everything && !copy.checks()) {
+          core.state.joined = true;
+          core.state.came_back_without = false;
+        }
         if (failure.empty() && copy.everything && comes_back_with(copy)) {
           core.state.returning = false;
           core.state.prune_horizon = std::max(core.state.prune_horizon, copy.start_horizon.hlc);

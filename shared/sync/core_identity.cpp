@@ -286,6 +286,7 @@ void Core::rebase(Hlc floor, Hlc taken) {
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
   if (!renewal.ahead.empty()) next.own_meta().newest = newest;
   next.rebased = newest;
+  next.source_clock = std::max(next.source_clock, floor);
   next.hlc = promise(store.clock().now());
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
   last_sequence_ = store.append_history({&record, 1});
@@ -382,7 +383,7 @@ Hlc Core::newest_confirmed(const Vector& just_told, Hlc horizon) {
 
 // What was forgotten together with others is not above what they confirmed.
 Hlc Core::horizon_with_others() {
-  Hlc horizon = ms_to_hlc(now_ms());
+  Hlc horizon = std::max(ms_to_hlc(now_ms()), state.source_clock);
   for (auto& [origin, meta] : state.metas) {
     auto member = state.members.find(origin);
     bool own = member != state.members.end() && member->second.node == identity.node;

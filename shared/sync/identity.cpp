@@ -150,7 +150,7 @@ void Node::Impl::judge_clock(const Progress& progress) {
   Hlc horizon = core.horizon_with_others();
   // Who took some of ours may be no server of ours any more, and has it all the same.
   Hlc fork = std::max({core.newest_confirmed(progress.applied, horizon), perhaps_taken(), core.state.confirmed});
-  Hlc floor = std::max({fork, core.newest_of_others(horizon), promised()});
+  Hlc floor = std::max({fork, core.newest_of_others(horizon), promised(), core.state.source_clock});
   // What others have stays as it is. Where that is ahead as well, it is this clock that is behind now.
   if (hlc_to_ms(floor) > now_ms + limits::own_clock_ahead_ms) return;
   // Symptom: a server of which all was settled became a new incarnation, long after its clock had been set right.
@@ -244,7 +244,13 @@ void Node::Impl::come_back() {
     return peer->met && peer->returning && core.identity.node < known(*peer).node;
   });
   if (first) {  // nobody who could give it one; or all wait for theirs
-    in_transaction([&] { core.state.returning = false; });
+    // Symptom: a row stayed missing on a node that was put back, and no status said so. Mechanism: the backup was from
+    // before it had met its servers, so it took a copy from none; and one that was put back counted as having taken it.
+    // Mend: it says that it has not.
+    in_transaction([&] {
+      core.state.returning = false;
+      core.state.came_back_without |= sources.empty() && !core.state.missing.empty();
+    });
     return;
   }
   if (taking_copy() || core.now_ms() < come_back_at_ms) return;

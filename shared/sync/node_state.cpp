@@ -334,6 +334,8 @@ std::string NodeState::encode(Hlc promised) const {
     out.number(asked.tables.size());
     for (const std::string& table : asked.tables) out.text(table);
   }
+  out.fixed64(source_clock);
+  out.number(came_back_without);
   return out.take();
 }
 
@@ -423,6 +425,8 @@ NodeState NodeState::decode(const std::string& bytes) {
     asked.mode = in.number();
     for (std::uint64_t tables = in.number(); tables > 0; tables--) asked.tables.emplace_back(in.text());
   }
+  if (!in.done()) state.source_clock = in.fixed64();
+  if (!in.done()) state.came_back_without = in.number() != 0;
   return state;
 }
 

@@ -62,8 +62,14 @@ struct NodeState {
   // A new incarnation of a database that was put back or copied: until it has taken a copy from a server that knew it
   // before, it ships nothing and takes no changes. Others may have forgotten what it lacks, and what it wrote.
   bool returning = false;
+  // It was put back to a state from before it knew any of its servers, so there was none to come back from: what it
+  // lost and they have forgotten it lacks until it takes a copy.
+  bool came_back_without = false;
   // Own versions up to here are of before it came back: one that comes out of the log only now is given anew.
   Hlc rebased = 0;
+  // The clock of whom it copied from then: by there the others may have forgotten all of theirs, and that is nobody's
+  // wrong time.
+  Hlc source_clock = 0;
   // It is no new node any more: it has taken a copy or changes, or something that was written here may have gone out.
   bool joined = false;
   // Copies that other servers asked us to take: each until it is done, for nobody asks again when it has been told that

@@ -237,7 +237,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.progress = progress();
   hello.instance = instance;
   hello.closed = core.state.closed(origin);
-  hello.returning = core.state.returning;
+  hello.returning = core.state.returning || core.state.came_back_without;
   if (peer) {
     hello.needs_copy = peer->needs_copy;
     hello.needs_copy_as_of = judged_as_of(*peer);

@@ -135,6 +135,33 @@ TEST_F(Histories, WhatWasMetAfterTheBackupComesAgain) {
   EXPECT_EQ(keys(1), "since before ");
 }
 
+// NodeState::came_back_without.
+TEST_F(Histories, WhoIsPutBackToBeforeItMetAnybodySaysThatItNeedsACopy) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  auto put_back = mesh.stores[1]->backup();
+  mesh.start();
+  mesh.write(1, "lost", "v");
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.nodes[0]->status().unsettled, 0u) << "it has been forgotten";
+  restart(1, put_back);
+  mesh.write(1, "since", "v");
+  mesh.run_for(3000);
+  ASSERT_EQ(mesh.nodes[1]->status().identity, "restored");
+  mesh.stores[1]->request("new_identity", "restored");
+  mesh.run_for(10000);
+  EXPECT_EQ(mesh.nodes[1]->status().servers.at(0).state, "needs copy");
+  restart(1, [] {});
+  mesh.run_for(10000);
+  EXPECT_EQ(mesh.nodes[1]->status().servers.at(0).state, "needs copy") << "after a crash as well";
+  mesh.stores[1]->request("copy", R"({"server":"node0","direction":"pull","on_existing":"source"})");
+  mesh.run_for(20000);
+  for (std::size_t at : {0u, 1u}) {
+    EXPECT_EQ(keys(at), "lost since ") << at;
+    EXPECT_EQ(mesh.nodes[at]->status().servers.at(0).state, "streaming") << at;
+    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+  }
+}
+
 // A database is copied while it runs, and neither notices; what it had not sent yet the copy sends. Then it has to get
 // a new identity itself. What both had is one row, not two (Applier::recognise); what it has written to it since is
 // newer.
