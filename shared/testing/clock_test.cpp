@@ -150,6 +150,7 @@ TEST(ClockTest, WhatWasForgottenAloneHoldsNothingUp) {
 // Core::take_renewal: a record of what was forgotten may still be in the history, with one that is not.
 TEST(ClockTest, WhatWasForgottenAloneStaysForgottenAfterACrash) {
   LooseNodes nodes(1, create_items);
+  nodes.store(0).prune_interval_ms = ~std::uint64_t{0};
   nodes.skew(0, day_ms);
   nodes.insert(0, "item", {Value::of_text("forgotten"), Value::of_text("1")});
   nodes.settle(0);

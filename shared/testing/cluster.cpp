@@ -6,8 +6,9 @@
 
 namespace rowmesh::testing {
 namespace {
-constexpr std::uint64_t quiet_ms = 3000;  // longer than heartbeats are apart
-}
+constexpr std::uint64_t quiet_ms = 3000;           // longer than heartbeats are apart
+constexpr std::uint64_t prune_interval_ms = 3000;  // PgStore's
+}  // namespace
 
 ClusterRun::ClusterRun(const Plan& plan, bool keep_story)
     : plan_(plan),
@@ -31,6 +32,7 @@ void ClusterRun::build_node(std::size_t i) {
   bool sqlite = plan_.mixed && random_.chance(400);
   node->store = std::make_unique<MemoryStore>(Identity{uuid, random_.next() | 1, "node" + std::to_string(i)},
                                               node->wall, sqlite ? Flavour::single_writer : Flavour::snapshot);
+  if (!sqlite) node->store->prune_interval_ms = prune_interval_ms;
   Workload::create_tables(*node->store, plan_);
   node->store->set("enabled", "on");
   node->store->on_point = [this, i](Point point) { reach(i, point); };

@@ -94,6 +94,7 @@ void ClusterRun::look_for_bounds(std::size_t i) {
 void ClusterRun::look_for_room() {
   for (std::size_t i : members()) {
     MemoryStore& store = *nodes_[i]->store;
+    store.prune_now();
     if (store.log_size() > 0 || store.history_size() > most_history)
       return fail("node " + std::to_string(i) + " keeps " + std::to_string(store.log_size()) + " log entries and " +
                   std::to_string(store.history_size()) + " history records");

@@ -233,6 +233,7 @@ void MemoryStore::crash() {
   rollback();
   abort_local();
   history_waiting_.clear();
+  prune_to_ = 0;
   clock_.restart(clock_on_disk());
 }
 
@@ -389,6 +390,14 @@ void MemoryStore::load_history(const std::function<void(const HistoryRecord&)>& 
 }
 
 void MemoryStore::prune_history(std::int64_t sequence) {
+  prune_to_ = std::max(prune_to_, sequence);
+  if (wall_.now_ms() - pruned_ms_ < prune_interval_ms) return;
+  pruned_ms_ = wall_.now_ms();
+  prune_now();
+}
+
+void MemoryStore::prune_now() {
+  std::int64_t sequence = prune_to_;
   for (const HistoryRecord& record : history_)
     if (record.sequence <= sequence && record.kind == HistoryKind::cut && !record.marker.empty())
       forgotten_ = std::max<std::uint64_t>(forgotten_, std::stoull(record.marker));

@@ -64,6 +64,9 @@ class MemoryStore : public Store {
 
   // ---- the machine
   std::function<void(Point)> on_point;
+  // prune_history removes something only so often, as with PostgreSQL: a restart finds records of what was forgotten.
+  std::uint64_t prune_interval_ms = 0;
+  void prune_now();  // what is left of that
   void crash();  // what was not committed is gone; the next user of the store loads it anew
   // What is on its disk now; calling the result, while no node runs on the store, puts it back.
   std::function<void()> backup();
@@ -207,6 +210,8 @@ class MemoryStore : public Store {
   std::vector<HistoryRecord> history_;
   std::vector<HistoryRecord> history_waiting_;  // given in a read transaction
   std::int64_t last_history_ = 0;
+  std::int64_t prune_to_ = 0;  // of this run
+  std::uint64_t pruned_ms_ = 0;
   std::map<std::pair<TableId, Key>, SideRow> side_;
   std::int64_t last_side_ = 0;
   std::vector<ConflictRow> conflicts_;
