@@ -102,6 +102,23 @@ TEST_P(NumberedChildren, AChildThatMovedBeforeItsParentStaysItsChild) {
   expect("1=0,older 2=0,younger", "1=7,of nobody 2=2,of the younger");
 }
 
+// Applier::may_give_way.
+TEST_P(NumberedChildren, AChildThatSomebodyElseMovedBeforeItsParentGaveWayStaysItsChild) {
+  lab.insert(0, "parent", numbered(1, 0, "older"));
+  lab.insert(0, "child", numbered(1, 7, "of nobody"));
+  lab.pass(10);
+  lab.insert(1, "child", numbered(1, 7, "of the younger"));
+  lab.insert(2, "parent", numbered(1, 0, "younger"));
+  lab.ship(1, 2);
+  lab.pass(10);
+  lab.update(2, "child", numbered(1, 1, "of the younger"));
+  lab.ship(2, 1);
+  hears_and_moves(0);
+  lab.deliver(lab.make_since(1, lab.applied(2), lab.origin(1)), 2);
+  EXPECT_EQ(lab.rows(2, "parent"), "1=0,younger") << "it has not heard of the older one";
+  expect("1=0,older 2=0,younger", "1=7,of nobody 2=2,of the younger");
+}
+
 TEST_P(NumberedChildren, AChildThatMovesAfterItsParentStaysItsChild) {
   lab.insert(0, "parent", numbered(1, 0, "older"));
   lab.pass(10);
