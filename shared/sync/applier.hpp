@@ -246,7 +246,7 @@ class Applier {
   Key change_key(const Table& table, const Entry& entry, const Life& life, ColumnIndex column, const Value& number);
   bool is_moving(TableId table, const Key& key, Version birth) const;
   bool speaks_for(const Table& table, const Life& life, ColumnIndex column) const;
-  bool may_give_way(const Table& table, ColumnIndex column, const Value& number) const;
+  bool may_give_way(const Table& table, ColumnIndex column, const Value& number, Version written) const;
   Version life_under(TableId table, const Value& number) const;
   void keep_meant(const Table& table, const Item& item, const Entry* before, RowState& after, RowView table_row);
   void hand_on_meant(const std::vector<Moving>& moving, Version version);

@@ -197,7 +197,8 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
     if (!speaks_for(table, from, column) || column == table.key[0]) continue;
     // Whoever moved it may have known what we wrote, but not which row we meant.
     bool known = written <= from.moved->seen.of(column) && !from.meaning(column);
-    if (known && !may_give_way(table, column, moved.values[i])) continue;
+    if (known && (from.moved->version.origin == state_.self || !may_give_way(table, column, moved.values[i], written)))
+      continue;
     bool edited = there != target.birth && !there.settled();
     if (edited && there > written) continue;  // the older one is in the list already
     // Nobody saw it who wrote to the old number, be it that both showed.

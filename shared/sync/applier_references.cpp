@@ -195,13 +195,14 @@ Version Applier::life_under(TableId table, const Value& number) const {
 // had heard of the reference, and only then the row that it named gave way to an older one. The reference had come
 // along as the mover's, who had seen only the older row, and its writer did not take it along any more. Mend: as long
 // as the row that it names may still give way, whoever wrote it goes on being its writer under the new number.
-bool Applier::may_give_way(const Table& table, ColumnIndex column, const Value& number) const {
-  return number.kind == ValueKind::integer &&
-         std::any_of(table.references.begin(), table.references.end(), [&](const Reference& reference) {
-           const Table* parent = core_.table(reference.to);
-           return reference.column == column && parent && parent->integer_key &&
-                  parent->on_key_collision == KeyCollision::renumber && !life_under(reference.to, number).settled();
-         });
+bool Applier::may_give_way(const Table& table, ColumnIndex column, const Value& number, Version written) const {
+  if (number.kind != ValueKind::integer) return false;
+  return std::any_of(table.references.begin(), table.references.end(), [&](const Reference& reference) {
+    const Table* parent = core_.table(reference.to);
+    if (reference.column != column || !parent || !parent->integer_key) return false;
+    Version shown = life_under(reference.to, number);
+    return parent->on_key_collision == KeyCollision::renumber && !shown.settled() && shown < written;
+  });
 }
 
 // Symptom: a reference named another row than its writer meant. Mechanism: where the later edit of a row counts as a

@@ -119,6 +119,25 @@ TEST_P(NumberedChildren, AChildThatSomebodyElseMovedBeforeItsParentGaveWayStaysI
   expect("1=0,older 2=0,younger", "1=7,of nobody 2=2,of the younger");
 }
 
+// Symptom and mechanism as there; but the child had to move on, and its mover, who had not heard of what was meant,
+// wrote the reference once more itself. Mend: it is its writer who does (Applier::carry).
+TEST_P(NumberedChildren, AChildThatSomebodyElseMovedTwiceStaysItsChild) {
+  lab.insert(0, "parent", numbered(1, 0, "older"));
+  lab.insert(0, "child", numbered(1, 7, "of nobody"));
+  lab.pass(10);
+  lab.insert(1, "child", numbered(1, 7, "of the younger"));
+  lab.insert(2, "parent", numbered(1, 0, "younger"));
+  lab.ship(1, 2);
+  lab.pass(10);
+  lab.update(2, "child", numbered(1, 1, "of the younger"));
+  lab.ship(2, 1);
+  lab.insert(2, "child", numbered(2, 7, "another"));
+  lab.pass(10);
+  hears_and_moves(0);
+  hears_and_moves(2);
+  expect("1=0,older 2=0,younger", "1=7,of nobody 2=7,another 3=2,of the younger");
+}
+
 TEST_P(NumberedChildren, AChildThatMovesAfterItsParentStaysItsChild) {
   lab.insert(0, "parent", numbered(1, 0, "older"));
   lab.pass(10);
