@@ -118,7 +118,7 @@ void Node::Impl::go_on_copying() {
     copy.session.mode = copy.mode;
     if (copy.tables.size() == copy.tables_in_all)
       copy.adopt = !copy.given_up.empty() || (core.state.returning && knew(peer)) ||
-                   std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.needs_copy_there; });
+                   std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.told_to_copy; });
     copy.session.adopt = copy.adopt;
     core.store.begin(TransactionKind::read);
     core.cut(false);
@@ -288,7 +288,7 @@ void Node::Impl::end_copy(const std::string& failure) {
     if (failure.empty() && copy.pull && !copy.checks() && copy.given_up.empty())
       peer->second.checked = "copied: " + std::to_string(copy.rows) + " rows";
     if (failure.empty() && copy.everything)
-      for (auto& [id, other] : peers) other.needs_copy_there = false;
+      for (auto& [id, other] : peers) other.needs_copy_there = other.told_to_copy = false;
     if (failure.empty() && copy.everything && !copy.checks()) {
       core.cut_alone(true);
       copied_at = core.state.applied[core.state.self].number;

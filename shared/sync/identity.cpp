@@ -65,6 +65,10 @@ void Node::Impl::met_other_history(Hlc newest) {
 void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
   peer.twin = false;
   peer.needs_copy_there = hello.needs_copy && hello.needs_copy_as_of >= copied_at;
+  // Symptom: a value was gone without a word. Mechanism: a server told a node that it needed a copy, and when the copy
+  // began it had heard another database under that identity, which needed none; so what the node had was merged with
+  // what is settled at the source, as if it were newer. Mend: a copy is due until one is taken.
+  peer.told_to_copy |= peer.needs_copy_there;
   if (hello.closed && core.state.lost == 0) return met_other_history(hello.your_newest);
   auto there = hello.progress.applied.find(core.state.self);
   if (there != hello.progress.applied.end() && !core.gave(there->second)) {

@@ -31,6 +31,7 @@ struct Peer {
   std::string blocked;            // a sentence: what a person must mend
   bool needs_copy = false;        // our log does not reach back to it any more
   bool needs_copy_there = false;  // its log does not reach back to us
+  bool told_to_copy = false;      // it was so, and no copy has been taken in since
   bool not_kept = false;          // never met, and changes are kept for it no longer
   bool returning = false;         // it takes a copy itself before it gives anything
   bool twin = false;              // it says that somebody else comes to it under our identity

@@ -433,5 +433,13 @@ TEST(KeptSeeds, WhatWasMadeForAQuestionIsNotHandedOutByTheNextIncarnation) {
 // incarnation then, of which the other one was told (ClusterRun::a_clock_is_ahead).
 TEST(KeptSeeds, WhoseClockIsStillAheadIsNotAtRest) { EXPECT_EQ(run_plan(Plan::small(8733010854)).failure, ""); }
 
+// A value was gone without a word: a server told a node that it needed a copy, and said no more so when that began, for
+// it had heard another database under that identity meanwhile (Peer::told_to_copy).
+TEST(KeptSeeds, ACopyIsDueUntilOneIsTaken) {
+  Plan plan = Plan::small(870019143);
+  plan.clones = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
