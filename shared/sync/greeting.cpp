@@ -14,11 +14,29 @@ constexpr std::uint32_t most_backoff_of_refused = 4;  // 4 s: it is the other si
 }  // namespace
 
 std::string Node::Impl::servers_in_query() {
+  auto text_of = [](const std::set<Origin>& origins) {
+    std::string text;
+    for (Origin origin : origins) text += (text.empty() ? "" : ".") + to_hex(origin);
+    return text;
+  };
   auto& servers = core.state.own_meta().servers;
-  if (!servers) return "";
-  std::string text;
-  for (Origin origin : *servers) text += (text.empty() ? "" : ".") + to_hex(origin);
-  return "&servers=" + text;
+  std::set<Origin> before = former();
+  return (servers ? "&servers=" + text_of(*servers) : "") + (before.empty() ? "" : "&former=" + text_of(before));
+}
+
+std::set<Origin> Node::Impl::former() {
+  std::set<Origin> former;
+  for (auto& [origin, member] : core.state.members)
+    if (core.was_self(origin)) former.insert(origin);
+  return former;
+}
+
+// Symptom: a node whose clock had been set right stood still for ever, for others had what it had made and lost.
+// Mechanism: a server met it just then, and a greeting of the incarnation before, held up on the way, came after that;
+// of this one the server had never heard, so it took the one that it had met for one that had ended. Mend: who has had
+// others says which.
+void Node::Impl::note_former(const std::string& node, const std::set<Origin>& former) {
+  for (Origin origin : former) core.state.members.try_emplace(origin, Member{node, "", true});
 }
 
 // What an answer to its own greeting would tell it: perhaps it cannot reach us to ask.
@@ -123,6 +141,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   // would keep ours there: a cut now notes the time of meeting, and the next one may announce it.
   if (server.origin != hello.origin) force = true;
   server.node = hello.node;
+  note_former(hello.node, hello.former);
   becomes(peer, hello.origin);
   if (hello.partial) core.state.partial.insert(hello.origin);
   met(hello.node, hello.name, hello.origin, peer.takes(), hello.servers);

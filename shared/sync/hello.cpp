@@ -131,6 +131,8 @@ std::string hello_to_json(const Hello& hello) {
     out["needs_copy"] = true;
     out["needs_copy_as_of"] = hello.needs_copy_as_of;
   }
+  if (!hello.former.empty()) out["former"] = json::array();
+  for (Origin origin : hello.former) out["former"].push_back(to_hex(origin));
   if (hello.servers) {
     out["servers"] = json::array();
     for (Origin origin : *hello.servers) out["servers"].push_back(to_hex(origin));
@@ -158,6 +160,8 @@ Hello hello_from_json(const std::string& text) {
     hello.returning = from.value("returning", false);
     hello.closed = from.value("closed", false);
     hello.needs_copy = from.value("needs_copy", false);
+    if (from.contains("former"))
+      for (auto& origin : from["former"]) hello.former.insert(from_hex(origin.get<std::string>()));
     if (from.contains("servers")) {
       hello.servers.emplace();
       for (auto& origin : from["servers"]) hello.servers->insert(from_hex(origin.get<std::string>()));

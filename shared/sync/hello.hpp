@@ -40,7 +40,8 @@ struct Hello {
   bool needs_copy = false;              // my log does not reach back to you any more
   PositionNumber needs_copy_as_of = 0;  // judged when you were there
   std::optional<std::set<Origin>>
-      servers;  // OriginMeta::servers: known at once, also of who cannot announce anything yet
+      servers;              // OriginMeta::servers: known at once, also of who cannot announce anything yet
+  std::set<Origin> former;  // earlier incarnations of the sender
   struct HelloTable {
     std::string name;
     std::vector<std::string> columns;

@@ -52,6 +52,8 @@ class Node::Impl {
 
   // shipping.cpp
   std::string servers_in_query();
+  std::set<Origin> former();  // incarnations of this node
+  void note_former(const std::string& node, const std::set<Origin>& former);
   void greet(Peer& peer);
   void greet_only();
   std::string told_in_greeting(const Peer& peer);

@@ -28,17 +28,17 @@ std::uint64_t number_of(const HttpRequest& request, const std::string& name) {
   return value ? from_hex(*value) : 0;
 }
 
-// HEX.HEX of "servers=HEX.HEX" in a query; none: it does not say.
-std::optional<std::set<Origin>> servers_of(const HttpRequest& request) {
-  auto all = query_value(request.query, "servers");
+// HEX.HEX of "name=HEX.HEX" in a query; none: it does not say.
+std::optional<std::set<Origin>> origins_of(const HttpRequest& request, const std::string& name) {
+  auto all = query_value(request.query, name);
   if (!all) return {};
-  std::set<Origin> servers;
+  std::set<Origin> origins;
   for (std::size_t begin = 0; begin < all->size();) {
     std::size_t end = std::min(all->find('.', begin), all->size());
-    servers.insert(from_hex(all->substr(begin, end - begin)));
+    origins.insert(from_hex(all->substr(begin, end - begin)));
     begin = end + 1;
   }
-  return servers;
+  return origins;
 }
 
 }  // namespace
@@ -199,6 +199,7 @@ void Node::Impl::becomes(Peer& peer, Origin origin) {
 HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   Origin origin = number_of(request, "origin");
   if (peer) {
+    if (auto former = origins_of(request, "former")) note_former(known(*peer).node, *former);
     bool same = origin == known(*peer).origin && !core.state.closed(origin);
     if (same && hears_twins(*peer, number_of(request, "instance")))
       return refuse(
@@ -207,7 +208,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
     if (origin != 0 && !core.state.closed(origin)) {
       becomes(*peer, origin);
       if (request.query.ends_with("&partial=1")) core.state.partial.insert(origin);
-      met(known(*peer).node, "", origin, peer->takes(), servers_of(request));
+      met(known(*peer).node, "", origin, peer->takes(), origins_of(request, "servers"));
       // Who cannot be reached from here is met by this; who can be still has to say what it knows of us.
       if (!peer->greets() && core.hold_prune) {
         decide_what_is_kept();
@@ -251,6 +252,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.ask_me = peer && !peer->reachable() && peer->may_ship();
   hello.zstd = true;
   hello.servers = core.state.own_meta().servers;
+  hello.former = former();
   hello.partial = peer && !peer->config.all_tables;
   hello.old_secret = peer && !peer->config.old_secret.empty() && !signed_with(request, peer->config.secret);
   hello.progress.busy = peer && (applying == peer->config.id || queued.contains(peer->config.id));

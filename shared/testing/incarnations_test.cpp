@@ -3,7 +3,10 @@
 
 #include <optional>
 
+#include "shared/http/auth.hpp"
+#include "shared/model/hex.hpp"
 #include "shared/testing/lab.hpp"
+#include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
 namespace {
@@ -126,6 +129,34 @@ TEST(ClockTest, WhatARemovedServerMayHaveIsNotGivenAnew) {
       EXPECT_EQ(lab.status(i).unsettled, 0u) << i << crashes;
     }
   }
+}
+
+// (Node::Impl::note_former)
+TEST(Incarnations, AGreetingOfTheOneBeforeThatIsLateEndsNothing) {
+  NodePair pair;
+  Origin before = pair.stores[1]->identity().origin;
+  pair.start();
+  pair.stores[1]->request("new_identity", "restored");
+  pair.run_for(3000);
+  ASSERT_NE(pair.stores[1]->identity().origin, before);
+  WithoutDocuments deaf(pair, 0, 1);  // they would tell, too
+  pair.network.attach(0, &deaf);
+  pair.link(0, 1);
+  pair.run_for(1000);
+  HttpRequest late;
+  late.method = "GET";
+  late.path = "/rowmesh/v1/hello";
+  late.query = "origin=" + to_hex(before) + "&instance=1";
+  sign_request(late, NodePair::uuid(1), pair.stores[0]->servers()[0].secret, pair.now_ms, 4711);
+  std::uint64_t body_limit = 0;
+  ASSERT_EQ(pair.nodes[0]->check(late, body_limit).status, 0);
+  ASSERT_EQ(pair.nodes[0]->handle(late).status, 200);
+  pair.network.attach(0, pair.nodes[0].get());
+  pair.run_for(20000);
+  EXPECT_EQ(pair.nodes[1]->status().identity, "");
+  pair.write(1, "since", "v");
+  pair.run_for(1000);
+  EXPECT_EQ(pair.rows(0), 1u);
 }
 
 }  // namespace
