@@ -38,6 +38,20 @@ bool settled_is_an_older_one(const RowState& state, const IncomingLife& life, st
   });
 }
 
+// Symptom: two rows under one number were one after a database and its copy had both run, and the values of the older
+// were gone without a word. Mechanism: what the copy wrote under the same origin was below G, by what the original had
+// announced; so the younger row, which had never come here, was taken for the one that had settled, as the older one
+// was. Mend: whose horizon is not below ours would know that it is gone; so it never was here.
+bool never_came(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
+                const MergeContext& context) {
+  if (!context.two_histories || !context.two_histories(life.birth.origin) || life.dead() || !life.has_values)
+    return false;
+  return !state.find(Version{}) || std::any_of(all.begin(), all.end(), [&](const IncomingLife& other) {
+    bool lives = !other.dead() && other.has_values && !(other.birth < context.sender_truncated);
+    return lives && other.birth < life.birth && (other.birth.settled() || !state.find(other.birth));
+  });
+}
+
 // The sender knows the life only as "settled". Which of mine is it? One that the sender may have settled.
 std::optional<Version> match_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
                                      const MergeContext& context, bool* added) {
@@ -96,9 +110,10 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   // One that comes late may have been carried here by hand meanwhile: with the table as it was dumped and read in.
   bool late = context.comes_late(life.birth);
   if (ended_before_another(life, all, state, context)) return std::nullopt;
-  if (state.find(Version{}) && !(late && follows_another(life, all))) return Version{};
-  *added = late;
-  if (late) return life.birth;
+  bool came = !never_came(state, life, all, context);
+  if (state.find(Version{}) && came && !(late && follows_another(life, all))) return Version{};
+  *added = late || !came;
+  if (*added) return life.birth;
   return std::nullopt;  // an old life that I know to be gone: never resurrect
 }
 

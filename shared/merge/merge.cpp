@@ -217,7 +217,7 @@ class Merger {
         if ((lacks && has_value(incoming, i)) || old) take(mine, incoming, i), changed = true;
         continue;
       }
-      if (context_.gives_way(ours)) {
+      if (context_.gives_way(ours) || (theirs < ours && context_.ended_there(ours))) {
         take(mine, incoming, i);
         changed = true;
         continue;

@@ -49,10 +49,15 @@ struct MergeContext {
   // Had the writer of `winner` seen `loser`? (H14)
   std::function<bool(Version winner, Version loser)> had_seen = {};
   bool take_unknown = false;  // rows that live, have settled at the sender and were never here are taken in as well
+  // May that origin have two histories, so that what counts as come of it need not have come? And what lives at the
+  // sender, however old, has not been deleted and forgotten here. Null: not as far as is known.
+  std::function<bool(Origin)> two_histories = {};
   std::span<const ColumnType> types = {};  // of the document's values, per column; empty: the table's own
   // A copy for a node that was away for longer than changes are kept: what is here up to this version, the sender's G,
   // and is not there has ended there, and a value of before it gives way to the sender's. Settled: it is none.
   Version adopted = {};
+  // With that: is all of what somebody else wrote up to this version at the sender? Null: nothing is known of it.
+  std::function<bool(Version)> at_sender = {};
   bool behind = false;  // the sender has forgotten what never came here: this node was put back to an older state
   bool comes_late(Version version) const {
     if (!late || version.hlc > prune_horizon) return false;
@@ -61,6 +66,8 @@ struct MergeContext {
   }
   bool forgotten(Version version) const { return version.hlc <= prune_horizon && !comes_late(version); }
   bool gives_way(Version version) const { return !adopted.settled() && version.hlc <= adopted.hlc; }
+  // What the sender does not say of the life, though it had it, ended there with the life that it was written to.
+  bool ended_there(Version version) const { return at_sender && at_sender(version); }
 };
 
 // Values of one life: its side values over the table's row.

@@ -449,5 +449,64 @@ TEST(MergeAdopted, ARowThatIsNewerHereIsCalledAsThere) {
   EXPECT_EQ((*desired)[1].text, "here");
 }
 
+// Symptom: one node went on showing an edit that the others had not. Mechanism: the row had been deleted by somebody
+// who had not seen the edit, and all of that was forgotten, by what another database under this one's identity had
+// announced; the edit, which is newer than that, was taken for one of the row that has the key now. Mend: what the
+// source of a copy had, and says nothing of, ended there (merge.hpp, ended_there).
+TEST(MergeAdopted, AnEditThatTheSourceHadAndDoesNotNameEndedThere) {
+  Table table = rowmesh::table(false);
+  MergeContext context{.table = table, .prune_horizon = 10, .sender_horizon = 100};
+  context.copy = true;
+  context.adopted = {100, 9};
+  context.had_seen = [](Version, Version) { return true; };
+  context.at_sender = [](Version version) { return version.origin == 9; };
+  Row here(columns, Value::of_text("here")), there(columns, Value::of_text("there"));
+  auto shown_after = [&](Version edit) {
+    RowState state;
+    state.lives.emplace_back(Version{50, 1});
+    state.lives[0].columns.set(1, edit);
+    std::vector<IncomingLife> lives(1);
+    lives[0].has_values = true;
+    lives[0].values = there;
+    std::vector<Loss> losses;
+    std::optional<OwnedRow> desired;
+    merge_lives(state, lives, here, context, losses, desired);
+    return std::string((*desired)[1].text);
+  };
+  EXPECT_EQ(shown_after({200, 9}), "there");
+  EXPECT_EQ(shown_after({200, 2}), "here") << "the source has not heard of it";
+}
+
+// (match.cpp, never_came)
+TEST(MergeUnknown, WhatLivesThoughItsOriginHasTwoHistoriesNeverWasHere) {
+  Table table = rowmesh::table(true);
+  MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 20};
+  context.take_unknown = true;
+  context.two_histories = [](Origin origin) { return origin == 2; };
+  context.had_seen = [](Version, Version) { return true; };
+  Row here(columns, Value::of_text("here")), there(columns, Value::of_text("there"));
+  auto births_after = [&](bool settled_here, std::vector<Version> births) {
+    RowState state;
+    if (settled_here) state.lives.emplace_back();
+    std::vector<IncomingLife> lives(births.size());
+    for (std::size_t i = 0; i < births.size(); i++) {
+      lives[i].birth = lives[i].columns.base = births[i];
+      lives[i].has_values = true;
+      lives[i].values = there;
+    }
+    std::vector<Loss> losses;
+    std::optional<OwnedRow> desired;
+    merge_lives(state, lives, settled_here ? RowView(here) : RowView(), context, losses, desired);
+    std::vector<Version> after;
+    for (const Life& life : state.lives) after.push_back(life.birth);
+    return after;
+  };
+  Version older{50, 1}, younger{60, 2};
+  EXPECT_EQ(births_after(true, {older, younger}), (std::vector<Version>{{}, younger})) << "two things, not one";
+  EXPECT_EQ(births_after(true, {younger}), (std::vector<Version>{{}}));
+  EXPECT_EQ(births_after(false, {younger}), (std::vector<Version>{younger}));
+  EXPECT_EQ(births_after(false, {older}), (std::vector<Version>{})) << "its origin has one history, so it is gone";
+}
+
 }  // namespace
 }  // namespace rowmesh

@@ -80,6 +80,7 @@ void Applier::once(const std::function<void()>& breathe) {
   DocumentReader reader(body_, compressed_);
   header_ = reader.header();
   begin_attempt();
+  if (copy_ && copy_->adopt) ended_ = {header_.prune_horizon, header_.sender};
   note_late_origins();
   // The first row comes after the tables that the document speaks of.
   const WireRow* row = reader.next();
@@ -179,6 +180,7 @@ void Applier::begin_attempt() {
   revisit_.clear();
   reconciled_.clear();
   behind_ = false;
+  ended_ = {};
   own_version_ = {};
   own_.clear();
   moving_.clear();

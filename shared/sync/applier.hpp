@@ -166,6 +166,7 @@ class Applier {
   bool decide_plainly(Item& item, Entry* entry, const FoundRow& found);
   void decide_generally(std::size_t index, Entry* entry, const FoundRow& found);
   void forget_vanished(const Table& table, Entry& entry);
+  void forget_ended();
   void end_life(const Table& table, Entry& entry, Life& life, Version ended);
   bool recognise(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming, RowView table_row);
   bool recognise(const Table& table, Life& life, const IncomingLife& there, RowView here);
@@ -262,6 +263,8 @@ class Applier {
   void hide(const Table& table, Candidate& candidate);
   void finish();
   MergeContext context(const Table& table);
+  bool sender_has(const Table& table, Version version) const;  // all that somebody else wrote up to it
+  bool knows_what_ended(const Table& table) const;
   bool had_seen(const Table& table, Version winner, Version loser) const;
   const Mapping& mapping() const { return mappings_[current_]; }
 
@@ -293,6 +296,7 @@ class Applier {
   std::set<TableId> recheck_;
   EntrySet revisit_;  // not in the document, but what they show may have changed by it
   EntrySet reconciled_;
+  Version ended_;        // what the source of a copy that is adopted says nothing of has ended so; settled: it is none
   Version own_version_;  // of all that a round of this transaction changes by itself
   std::map<std::pair<TableId, Key>, OwnItem> own_;
   AwaitedMoves awaited_;

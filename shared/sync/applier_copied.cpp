@@ -5,6 +5,15 @@
 
 namespace rowmesh {
 
+// Of a closed origin there may be two histories, and who says how far he has come may have the other one.
+bool Applier::sender_has(const Table& table, Version version) const {
+  if (version.origin == state_.self || state_.closed(version.origin) || header_.parked.contains(table.wire_name))
+    return false;
+  if (version.origin == header_.sender) return true;
+  auto meta = header_.metas.find(version.origin);
+  return meta != header_.metas.end() && meta->second.position != 0 && version.hlc <= meta->second.watermark;
+}
+
 // A copy into a table that has rows: what is the same stays; what differs is refused, or becomes a change made here, so
 // that everybody hears it.
 void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& found) {
@@ -95,6 +104,7 @@ bool Applier::recognise(const Table& table, Life& life, const IncomingLife& ther
 void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Version ended) {
   attempt([&] {
     begin_attempt();
+    ended_ = ended;
     recheck_.insert(table.id);
     lock_tables();
     core_.window.begin_changes();
@@ -130,6 +140,17 @@ void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Versi
     settle_all();
     finish();
   });
+}
+
+// Symptom: a row that a copied database had deleted was still on one node. Mechanism: it had two lives there, and one,
+// settled, at the source of its copy; the other one counted as ended, and was named so to others. On the node that knew
+// just that one to live, no other was the settled one. Mend: how it ended is known to nobody, so it is named to nobody.
+void Applier::forget_ended() {
+  if (ended_.settled()) return;
+  for (Entry* entry : touched_) {
+    auto gone = [&](const Life& life) { return life.removed == ended_ && !life.in_table; };
+    if (std::erase_if(entry->state.lives, gone) > 0 && entry->side_stored) core_.mark_side(*entry);
+  }
 }
 
 // What stands in the table is listed when its row goes (Merger).

@@ -136,6 +136,15 @@ bool Applier::had_seen(const Table& table, Version winner, Version loser) const 
   return !blind && state_.had_seen(winner, loser);
 }
 
+// Its horizon does not count what it has ended itself, so the document must not be older than what is known of it.
+bool Applier::knows_what_ended(const Table& table) const {
+  auto there = header_.to.find(header_.sender);
+  auto here = state_.applied.find(header_.sender);
+  bool older =
+      here != state_.applied.end() && (there == header_.to.end() || there->second.number < here->second.number);
+  return !older && !header_.given_up.contains(table.wire_name);
+}
+
 // `take_unknown`: what was deleted and forgotten here is known to be gone to every sender whose horizon is not below
 // ours. So a row that lives there and is unknown here never was here.
 MergeContext Applier::context(const Table& table) {
@@ -150,6 +159,8 @@ MergeContext Applier::context(const Table& table) {
   };
   if (auto at = header_.truncates.find(table.wire_name); at != header_.truncates.end())
     context.sender_truncated = at->second;
+  if (context.take_unknown && knows_what_ended(table))
+    context.two_histories = [this](Origin origin) { return state_.closed(origin); };
   context.first_copy = context.copy && !state_.joined;
   context.behind = behind_;
   context.late = late(table);
@@ -306,6 +317,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   if (from_copy) {
     rules.adopted = {header_.prune_horizon, header_.sender};
     rules.behind = true;
+    rules.at_sender = [this, &table](Version version) { return sender_has(table, version); };
   }
   if (item.saw_all) rules.had_seen = [](Version, Version) { return true; };
   bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types) || recognised;

@@ -262,6 +262,7 @@ void Applier::finish() {
   // settled sends no more heartbeats, so nobody would ever confirm a later watermark, and this would stay unsettled for
   // ever.
   core_.window.keep_once(touched_);
+  forget_ended();
   for (Entry* entry : touched_)
     for (Life& life : entry->state.lives) {
       if (life.applied_at == Life::being_applied) life.applied_at = applied_at;

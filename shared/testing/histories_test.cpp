@@ -2,6 +2,7 @@
 // virtual time; with everything else breaking as well: rowmesh_sim --with backup.
 #include <gtest/gtest.h>
 
+#include "shared/codec/document.hpp"
 #include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
@@ -240,6 +241,50 @@ TEST_F(Histories, WhatACopyCountedHidesNothingAfterACrash) {
   cut(0, 1, false);
   mesh.run_for(40000);
   EXPECT_EQ(keys(1), "both late ");
+}
+
+// How many lives of each row a node's documents name.
+class Named : public WithoutDocuments {
+ public:
+  using WithoutDocuments::WithoutDocuments;
+  HttpResponse handle(const HttpRequest& request) override {
+    if (request.path == path && request.method == "POST") {
+      DocumentReader reader(request.body, request.headers.contains("content-encoding"));
+      while (const WireRow* row = reader.next()) lives.push_back(row->count);
+    }
+    return nodes.nodes[at]->handle(request);
+  }
+  std::vector<std::size_t> lives;
+};
+
+// (Applier::forget_ended)
+TEST_F(Histories, WhatEndedAtTheSourceOfACopyIsNamedToNobody) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  Row key = {Value::of_text("k")}, edited = {Value::of_text("k"), Value::of_text("edited")};
+  mesh.network.cut(0, 1, true);
+  mesh.write(0, "k", "v");
+  mesh.run_for(100);
+  mesh.write(1, "k", "w");
+  mesh.run_for(2000);
+  ASSERT_FALSE(mesh.stores[0]->load_side().empty()) << "two lives";
+  restart(2, [&] { mesh.stores[2]->become_copy_of(*mesh.stores[0], true); });
+  mesh.stores[2]->begin_local(), mesh.stores[1]->begin_local();
+  mesh.stores[2]->update("items", key, edited), mesh.stores[1]->remove("items", key);
+  mesh.stores[2]->commit_local(), mesh.stores[1]->commit_local();
+  mesh.run_for(1000);
+  mesh.network.heal();
+  mesh.run_for(40000);
+  ASSERT_EQ(keys(1), "k ") << "of the two that life goes on which node 1 had not seen";
+  mesh.stores[2]->request("new_identity", "copied");
+  mesh.add_server(1, 2, "secret");
+  cut(0, 1);
+  Named heard(mesh, 1, 0);
+  mesh.network.attach(1, &heard);
+  mesh.run_for(30000);
+  EXPECT_EQ(heard.lives, std::vector<std::size_t>{1});
+  EXPECT_EQ(mesh.stores[1]->rows("items").at(encode_key(key)).values[1].text, "edited");
 }
 
 // Symptom: two nodes showed different rows under one number after a clock had been set right. Mechanism: both rows had
