@@ -173,7 +173,7 @@ void ClusterRun::settle() {
     }
     return now_ms_ - healed;
   };
-  outcome_.equal_ms = step_while(plan_.joins ? 260000 : 120000, [&] { return !difference().empty(); });
+  outcome_.equal_ms = step_while(plan_.joins || plan_.clones ? 260000 : 120000, [&] { return !difference().empty(); });
   // A row beside the table may be all that is not forgotten, or may wait for more: heartbeats tell.
   std::uint64_t sent = documents_sent(), quiet_since = now_ms_;
   std::uint64_t forgotten_at_most_ms = plan_.joins ? 410000 : 270000;

@@ -12,18 +12,6 @@ namespace {
 
 constexpr std::uint64_t doubted_ms = 40000;  // the time that turns count for (identity.cpp), and one between greetings
 
-// A copy of a node that has not heard its servers is to them like any other database with rows: a person copies.
-bool has_heard_servers(const SimulatedNode& node) {
-  std::string bytes = node.store->stored_state();
-  if (bytes.empty()) return false;
-  NodeState state = NodeState::decode(bytes);
-  for (const ServerConfig& server : node.store->servers()) {
-    auto known = state.servers.find(server.id);
-    if (known == state.servers.end() || !state.applied.contains(known->second.origin)) return false;
-  }
-  return true;
-}
-
 // Where a clock is set right, what nobody has yet is given anew, by the copy and by the original, under two names
 // (docs/guarantees.md, "Known gaps").
 bool may_be_copied(const SimulatedNode& node) {
@@ -42,12 +30,24 @@ bool waits_for_identity(const SimulatedNode& node) {
 
 }  // namespace
 
+// A copy of a node that has not heard its servers is to them like any other database with rows: a person copies.
+bool ClusterRun::has_heard_servers(std::size_t i) const {
+  std::string bytes = nodes_[i]->store->stored_state();
+  if (bytes.empty()) return false;
+  NodeState state = NodeState::decode(bytes);
+  for (const ServerConfig& server : nodes_[i]->store->servers()) {
+    auto known = state.servers.find(server.id);
+    if (known == state.servers.end() || !state.applied.contains(known->second.origin)) return false;
+  }
+  return true;
+}
+
 void ClusterRun::clone(std::size_t i) {
   if (clone_.node != 0) return look_at_clone();
   SimulatedNode& here = *nodes_[i];
   if (!here.node || here.full || here.joining || here.gone || here.workload.has_prepared() || i == plan_.leaf()) return;
   if (backup_.put_back && backup_.node == i) return;
-  if (!all_added() || !has_heard_servers(here)) return;
+  if (!all_added() || !has_heard_servers(i)) return;
   // What nobody has read yet the copy would take for its own (docs/guarantees.md, "Known gaps").
   guarded(i, [&] { here.node->remember(); });
   if (!here.node || here.store->log_unread()) return;
@@ -63,6 +63,7 @@ void ClusterRun::clone(std::size_t i) {
   clone_.unnoticed = !elsewhere;
   clone_.ledger = ledger_.now();
   copy.store->become_copy_of(*here.store, elsewhere);
+  note_numbers(clone_.node);  // what it removes before it comes back it may have referred to
   // Where the clock is ahead of the time of day both would count on from one version, and give the same ones.
   copy.store->clock().observe(copy.store->clock().now() + ms_to_hlc(1));
   tell("node " + std::to_string(clone_.node) + " is a copy of " + std::to_string(i) +

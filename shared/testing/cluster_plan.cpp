@@ -114,9 +114,10 @@ std::size_t Plan::leaf() const {
 // Pauses between attempts grow to 30 s, an answer is awaited for up to 15 s. Who has no URL asks, and a question that
 // was lost silences the line for up to 90 s where answers had been long in coming. A chain passes on at each link.
 // Who asked for a piece of a copy waits 120 s for the answer, for it may be long in the making; a node may join at one
-// that waits for its own.
+// that waits for its own. Who was copied comes back by a copy as well.
 Liveness Plan::liveness() const {
   if (joins) return {240000, 270000};
+  if (clones) return {210000, 240000};
   if (pull) return {150000, 180000};
   return {90000, 120000};
 }

@@ -64,6 +64,7 @@ class ClusterRun {
   void transact(std::size_t i);
   void disturb();
   void backup_or_restore(std::size_t i);
+  bool has_heard_servers(std::size_t i) const;
   bool all_added() const;
   void discard(std::size_t i);
   void set_clock(std::size_t i);
