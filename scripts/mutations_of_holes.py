@@ -149,6 +149,8 @@ HOLES = [
     Mutation("H12b-whole-row", "shared/sync/applier_rows.cpp",
              [("  keep_meant(table, item, entry, state, table_row.view());\n", "")],
              "WholeRows.WhoEditsAnotherColumnLeavesTheReferenceItsMeaning"),
+    Mutation("H12b-whole-row-not-own", "shared/sync/core_fold.cpp", [("      leave_meaning(*table, entry.state, log_entry.columns, version);\n", "")],
+             "WholeRows.WhoEditsAnotherColumnDoesNotTakeTheReferenceAlong"),
     Mutation("H12b-whole-row-own", "shared/merge/fold.cpp",
              [("if (!columns.has(one.column) && one.holds(life->columns))", "if (one.since == 0)")],
              "WholeRows.ItsWritersOwnEditLeavesItItsMeaningToo"),

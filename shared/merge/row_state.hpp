@@ -2,6 +2,7 @@
 // all columns settled.
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -80,6 +81,8 @@ struct Side {
 // A reference column that this node wrote, and the life that it means, since the table has come to show another one
 // under that number. It follows that life when it moves.
 struct Meant {
+  // Or that somebody else wrote, whose version `birth` is, while its row was edited here as a whole: he knows.
+  static constexpr std::int64_t known_elsewhere = std::numeric_limits<std::int64_t>::min();
   ColumnIndex column = 0;
   std::int64_t number = 0;
   Version birth;

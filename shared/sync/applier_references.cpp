@@ -121,16 +121,25 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
 // which is gone.
 void Applier::remember_meant(const Table& table, KeyView key, Version birth, Origin writer) {
   std::int64_t number = decode_key(key)[0].integer;
+  const Entry* at = core_.window.find(table.id, key);
+  auto showed = [&](Version writing) {
+    const Life* seen = at ? life_seen(at->state, writing) : nullptr;
+    return seen && seen->birth == birth;
+  };
   for (auto& [id, child] : core_.tables())
     for (const Reference& reference : child.references) {
       if (reference.to != table.id) continue;
       auto note = [&, id = id](Entry& entry, const Life& life) {
         Version written = life.columns.of(reference.column);
-        bool known = life.meaning(reference.column) != nullptr;
+        const Meant* known = life.meaning(reference.column);
+        bool meant = !known || (known->number == Meant::known_elsewhere && showed(known->birth));
         bool over = !life.removed.settled() || life.birth < state_.truncated(id);
-        if (over || !mine(written.origin) || written < birth || known) return;
+        if (over || !mine(written.origin) || written < birth || !meant) return;
         if (writer != 0 && written.origin != writer) return;
-        mean(entry, *entry.state.find(life.birth), reference.column, number, birth);
+        Life& here = *entry.state.find(life.birth);
+        core_.window.touch(entry);
+        std::erase_if(here.meant, [&](const Meant& one) { return &one == known; });
+        mean(entry, here, reference.column, number, birth);
       };
       for (Entry* entry : shown_referring(child, reference.column, number))
         if (const Life* life = entry->state.in_table(); life && !life->side) note(*entry, *life);
@@ -176,8 +185,9 @@ const Applier::LivesOfEntries& Applier::waiting_referring(const Table& child, Co
 
 // What the reference means is known here: it was written here, or its row was edited by somebody who left it as it was.
 bool Applier::speaks_for(const Table& table, const Life& life, ColumnIndex column) const {
-  if (mine(life.columns.of(column).origin)) return true;
-  return table.merge == MergePolicy::row && life.meaning(column);
+  const Meant* note = life.meaning(column);
+  if (note && note->number == Meant::known_elsewhere) return false;
+  return mine(life.columns.of(column).origin) || (table.merge == MergePolicy::row && note);
 }
 
 // Settled: there is none of which anything is unsettled. What gave way in this transaction was meant until now.

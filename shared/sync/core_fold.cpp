@@ -46,6 +46,7 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
       }
       break;
     case LogOp::update:
+      leave_meaning(*table, entry.state, log_entry.columns, version);
       fold_update(entry.state, version, log_entry.columns, table->columns.size(), table->merge == MergePolicy::row);
       break;
     case LogOp::remove: fold_remove(entry.state, version, table->keeps_lives_apart(), truncated); break;
@@ -64,6 +65,23 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   }
   if (!table->uniques.empty()) recheck_hidden.insert(table->id);
   batch.entries.push_back(&entry);
+}
+
+// Symptom: a reference named another row than its writer meant. Mechanism: where the later edit of a row counts as a
+// whole, a row was edited here of which somebody else had written the reference. So that counted as ours from then on,
+// and followed the row that had the number here, also where this was not yet the one that its writer meant. Mend: it is
+// noted who knows what it means, and ours follows only the row that he saw there (Applier::remember_meant).
+void Core::leave_meaning(const Table& table, RowState& state, const ColumnSet& changed, Version version) {
+  Life* life = state.in_table();
+  if (!life || changed.empty() || table.merge != MergePolicy::row) return;
+  for (const Reference& reference : table.references) {
+    Version written = life->columns.of(reference.column);
+    auto writer = this->state.members.find(written.origin);
+    bool known = writer == this->state.members.end() || writer->second.away() || writer->second.node == identity.node;
+    if (known || changed.has(reference.column) || life->meaning(reference.column) || life->applied_at > version.hlc)
+      continue;
+    life->meant.push_back({reference.column, Meant::known_elsewhere, written, version.hlc});
+  }
 }
 
 void Core::fold_truncate(const Table& table, Version version) {

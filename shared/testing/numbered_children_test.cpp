@@ -225,6 +225,18 @@ TEST_P(WholeRows, ItsWritersOwnEditLeavesItItsMeaningToo) {
   expect("1=0,older 2=0,younger", "1=2,of the younger, edited");
 }
 
+// Core::leave_meaning.
+TEST_P(WholeRows, WhoEditsAnotherColumnDoesNotTakeTheReferenceAlong) {
+  lab.ship(0, 1);
+  lab.insert(1, "child", numbered(1, 1, "of the older"));
+  lab.insert(2, "parent", numbered(1, 0, "younger"));
+  lab.deliver(lab.make_since(1, lab.applied(2), lab.origin(1)), 2);
+  lab.pass(10);
+  lab.update(2, "child", numbered(1, 1, "of the older, edited"));
+  EXPECT_EQ(lab.rows(2, "parent"), "1=0,younger") << "it has not heard of the older one";
+  expect("1=0,older 2=0,younger", "1=1,of the older, edited");
+}
+
 TEST_P(WholeRows, AReferenceThatIsWrittenAnewMeansWhatStandsThere) {
   lab.insert(1, "parent", numbered(1, 0, "younger"));
   lab.insert(1, "child", numbered(1, 7, "of nobody"));
