@@ -388,6 +388,8 @@ HOLES = [
              "Histories.WhatEndedAtTheSourceOfACopyIsNamedToNobody"),
     Mutation("two-histories-came", "shared/merge/match.cpp", [("bool came = !never_came(state, life, all, context);", "bool came = true || !never_came(state, life, all, context);")],
              "MergeUnknown.WhatLivesThoughItsOriginHasTwoHistoriesNeverWasHere"),
+    Mutation("copy-begun", "shared/sync/copying.cpp", [("    copy.session = {};\n    copy.session.mode = copy.mode;\n    if (copy.tables.size()", "    copy.begun = true;\n    copy.session = {};\n    copy.session.mode = copy.mode;\n    if (copy.tables.size()")],
+             "Incarnations.ACopyThatDoesNotBeginAtOnceEndsNoRow"),
     Mutation("told-to-copy", "shared/sync/copying.cpp", [("return one.second.told_to_copy; }", "return one.second.needs_copy_there; }")],
              "KeptSeeds.ACopyIsDueUntilOneIsTaken"),
     Mutation("former-is-late", "shared/sync/greeting.cpp", [("core.state.members.try_emplace(origin, Member{node, \"\", true});", "if (false) core.state.members.try_emplace(origin, Member{node, \"\", true});")],

@@ -113,7 +113,6 @@ void Node::Impl::go_on_copying() {
   const Table* table = core.table_by_wire_name(copy.tables.front());
   if (!table) return end_copy("table '" + copy.tables.front() + "' is not replicated here any more");
   if (!copy.begun) {
-    copy.begun = true;
     copy.session = {};
     copy.session.mode = copy.mode;
     if (copy.tables.size() == copy.tables_in_all)
@@ -133,6 +132,10 @@ void Node::Impl::go_on_copying() {
     });
     core.store.commit();
     if (copy.adopt) copy.session.target_was_empty = false;
+    // Symptom: rows were gone on a node that had come back by a copy. Mechanism: the database had been busy when the
+    // copy began, and when it went on it was not noted that the table had rows; so none of the rows that came were
+    // remembered, and all of them counted as ended at the source. Mend: it has begun when all of that is noted.
+    copy.begun = true;
   }
   request.method = "GET";
   request.path = "/rowmesh/v1/rows";

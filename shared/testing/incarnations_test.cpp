@@ -159,5 +159,25 @@ TEST(Incarnations, AGreetingOfTheOneBeforeThatIsLateEndsNothing) {
   EXPECT_EQ(pair.rows(0), 1u);
 }
 
+// (Node::Impl::go_on_copying)
+TEST(Incarnations, ACopyThatDoesNotBeginAtOnceEndsNoRow) {
+  for (int failing = 0; failing < 12; failing++) {
+    NodePair pair;
+    pair.link(0, 1);
+    pair.start();
+    pair.write(0, "row", "v");
+    pair.run_for(20000);
+    ASSERT_EQ(pair.rows(1), 1u);
+    int begun = 0;
+    pair.stores[1]->request("new_identity", "restored");
+    pair.stores[1]->on_point = [&](Point point) {
+      if (point == Point::at_begin && begun++ == failing)
+        throw Error(ErrorKind::transient, "40001", "could not serialize access");
+    };
+    pair.run_for(30000);
+    EXPECT_EQ(pair.rows(1), 1u) << failing;
+  }
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
