@@ -256,7 +256,7 @@ TEST_F(NewNode, ACopyThatItWasAskedToTakeIsTakenAfterACrash) {
   mesh.restart(2);
   mesh.network.attach(0, mesh.nodes[0].get());
   mesh.run_for(60000);
-  EXPECT_EQ(rows(2), "old settled, ");
+  ASSERT_EQ(rows(2), "old settled, ");
   mesh.stores[2]->begin_local();
   mesh.stores[2]->remove("items", std::vector<Value>{Value::of_text("old")});
   mesh.stores[2]->commit_local();
