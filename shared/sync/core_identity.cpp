@@ -82,14 +82,16 @@ std::string packed(const Renewal& renewal, std::uint64_t part) {
 void Core::rename_window(const Renewal& renewal, std::int64_t sequence) {
   window.rename_batches(renewal.before, renewal.rebased() ? ~Hlc{0} : renewal.fork, renewal.reached, renewal.after,
                         [&](Hlc newest) { return moved(newest, renewal); });
-  for (auto& [id, table] : tables_)
+  for (auto& [id, table] : tables_) {
+    Version truncated = state.truncated(id);  // clang 14 lets no lambda capture id itself
     window.for_each(id, [&](Entry& entry) {
       bool side_is_newer = sequence != 0 && entry.side_stored && sequence <= static_cast<std::int64_t>(entry.mark);
       if (side_is_newer) return;
-      end_what_was_truncated(entry.state, renewal, state.truncated(id));
+      end_what_was_truncated(entry.state, renewal, truncated);
       rename(entry.state, renewal);
       if (entry.side_stored) mark_side(entry);
     });
+  }
 }
 
 void Core::take_renewal(PackedReader& in, std::int64_t sequence) {
