@@ -96,6 +96,10 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   bool old = life.birth.hlc <= context.prune_horizon;
   bool again = context.copy && old && !(life.birth < context.sender_truncated);
   if (again && state.find(Version{}) && !settled_is_an_older_one(state, life, all, context)) return Version{};
+  // Symptom: a row had two lives on a new server that had taken no copy. Mechanism: it had come as settled, and came by
+  // its birth when the sender had been restarted; all but the new one had forgotten that birth.
+  bool settled_there = !old && life.birth.hlc <= context.sender_horizon && !(life.birth < context.sender_truncated);
+  if (settled_there && state.find(Version{}) && !settled_is_an_older_one(state, life, all, context)) return Version{};
   // Symptom: who came back never got its copy, which "must come again with these rows whole", for ever. Mechanism: what
   // a truncate had killed at the source was taken for a life that goes on here, where that truncate had settled and was
   // forgotten, and it had come without values. Mend: it is gone.

@@ -43,9 +43,9 @@ struct CopySession {
   // place, silently.
   bool adopt = false;
   bool target_was_empty = true;  // of the table that is being copied; rows that came since it was added do not count
-  // Mode 'fail' reads the table twice: first it only compares, so that two tables that turn out to differ are not mixed
-  // by halves.
-  bool only_compare() const { return !adopt && mode == CopyMode::fail && !target_was_empty; }
+  // Where rows were here before, a table is read twice: first what has settled is compared, for 'fail' refuses to mix
+  // two tables by halves, and the other modes decide about that alone. What is on its way merges, as it always does.
+  bool compares_first() const { return !adopt && mode != CopyMode::none && !checks() && !target_was_empty; }
   std::set<Key> seen;  // keys that the source has; kept only when the target had rows
   std::uint64_t rows = 0;
   Differences found;  // verify, repair: of this reading

@@ -21,11 +21,11 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
   const Table& table = *mapping().table;
   bool plain = item.lives.size() == 1 && !item.lives[0].dead() && item.lives[0].has_values;
   if (copy_->adopt) return decide_generally(index, entry, found);
-  if (copy_->only_compare() && (!found.exists || !plain)) return;
-  if (!found.exists || !plain || copy_->mode == CopyMode::none) {
+  if (copy_->mode == CopyMode::none) {
     if (!decide_plainly(item, entry, found)) decide_generally(index, entry, found);
     return;
   }
+  if (!found.exists || !plain) return;
   OwnedRow table_row = core_.row_of(table, item.key);
   IncomingLife& life = item.lives[0];
   OwnedRow there = comparable(table, life.values, table_row.view());
@@ -34,9 +34,8 @@ void Applier::compare_copied(std::size_t index, Entry* entry, const FoundRow& fo
     auto column = static_cast<ColumnIndex>(i);
     if (life.values[i].kind == ValueKind::omitted || same_value(there[i], table_row[i])) continue;
     Version ours = entry && !entry->state.lives.empty() ? entry->state.lives.back().columns.of(column) : Version{};
-    if (copy_->mode == CopyMode::newer && ours > life.columns.of(column)) continue;
     // A change of either side that is still on its way decides by itself.
-    if (copy_->only_compare() && (!ours.settled() || !life.columns.of(column).settled())) continue;
+    if (!ours.settled() || !life.columns.of(column).settled()) continue;
     columns.add(column);
   }
   if (columns.empty()) return;

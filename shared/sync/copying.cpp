@@ -74,6 +74,7 @@ bool Node::Impl::keeps_to_itself() {
 
 void Node::Impl::go_on_copying() {
   if (!core.state.asked_copies.empty()) take_up_asked_copies();
+  stand_still_while_copying();
   if (copies.empty()) return;
   Copy& copy = copies.front();
   auto found = peers.find(copy.peer);
@@ -86,6 +87,7 @@ void Node::Impl::go_on_copying() {
     next_wake_ms = std::min(next_wake_ms, copy.pause_until_ms);
     return;
   }
+  if (copy.read) return guard_copy(copy, peer, [&] { end_copied_table(copy); });
   HttpRequest request;
   if (!copy.pull) {
     request.method = "POST";
@@ -119,6 +121,7 @@ void Node::Impl::go_on_copying() {
       copy.adopt = !copy.given_up.empty() || (core.state.returning && knew(peer)) ||
                    std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.told_to_copy; });
     copy.session.adopt = copy.adopt;
+    stand_still_while_copying();
     core.store.begin(TransactionKind::read);
     core.cut(false);
     if (copy.checks()) copy.session.target_was_empty = false;
@@ -153,7 +156,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
   if (response.status != 200) return failed(peer, response);  // and again from the same row, when it is back
   auto encoding = response.headers.find("content-encoding");
   Applier applier(core, response.body, encoding != response.headers.end() && encoding->second == "zstd");
-  try {
+  guard_copy(copy, peer, [&] {
     applier.check([](Origin) { return true; });
     // It speaks of a moment before what has been forgotten here meanwhile: nobody could tell what is on its way.
     if (copy.checks() && applier.header().horizon < core.state.prune_horizon) return;
@@ -183,15 +186,23 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     in_store = true;
     applier.run(core.services.breathe, &copy.session);
     in_store = false;
-    if (!copy.session.only_compare() && !copy.checks()) copy.rows += applier.rows();
+    if (!copy.session.compares_first() && !copy.checks()) copy.rows += applier.rows();
     peer.rows_received += applier.rows();
     auto last = response.headers.find("x-rowmesh-last");
     if (applier.header().copy_more && last != response.headers.end()) {
       copy.after = bytes_from_hex(last->second);
-    } else {
-      end_table(copy);
+      return;
     }
-    if (copy.tables.empty()) end_copy("");
+    copy.read = true;
+    copy.reached = applier.header().to;
+    copy.source_horizon = applier.header().prune_horizon;
+    end_copied_table(copy);
+  });
+}
+
+void Node::Impl::guard_copy(Copy& copy, Peer& peer, const std::function<void()>& step) {
+  try {
+    step();
   } catch (const Refusal& refusal) {
     in_store = false;
     if (!put_off(copy, peer, refusal)) end_copy(refusal.text);
@@ -217,53 +228,21 @@ bool Node::Impl::put_off(Copy& copy, Peer& peer, const Refusal& refusal) {
   return true;
 }
 
-// Rows that only the target has: with 'source' they go, as a change made here; 'fail' says so; 'newer' keeps and ships
-// them.
 void Node::Impl::end_table(Copy& copy) {
   const Table* table = core.table_by_wire_name(copy.tables.front());
-  if (table && copy.adopt) {
+  if (table && copy.adopt)
     Applier(core).adopt_absence(*table, copy.session.seen, copy.start_horizon);
-  } else if (table && !copy.session.target_was_empty && copy.mode != CopyMode::newer && !copy.checks()) {
-    in_transaction([&] {
-      std::vector<Key> extra;
-      core.store.scan_rows(*table, {}, [&](std::size_t, KeyView key, RowView) {
-        const Entry* known = core.window.find(table->id, key);
-        bool on_its_way = copy.mode == CopyMode::fail && known && !known->state.lives.empty();
-        if (!on_its_way && !copy.session.seen.contains(Key(key))) extra.emplace_back(key);
-        return true;
-      });
-      if (extra.empty()) return;
-      if (copy.mode == CopyMode::fail)
-        throw Refusal{"differs", "table '" + table->wire_name + "' has rows here that the source lacks, such as " +
-                                     key_to_text(extra.front()) + "; say on_existing => 'source' or 'newer'"};
-      remove_here(*table, std::move(extra));
-    });
-  }
+  else if (table && !copy.checks() && copy.session.compares_first())
+    judge_extra_rows(copy, *table);
   copy.after.clear();
   if (table && copy.checks() && !end_check(copy)) return;
-  if (table && copy.session.only_compare()) {  // they do not differ: now in earnest
+  if (table && copy.session.compares_first()) {  // now in earnest
     copy.session = {};
     copy.session.mode = CopyMode::none;
     return;
   }
   copy.tables.erase(copy.tables.begin());
   copy.begun = false;
-}
-
-// As a change made here.
-void Node::Impl::remove_here(const Table& table, std::vector<Key> extra) {
-  if (extra.empty()) return;
-  std::sort(extra.begin(), extra.end());
-  std::vector<KeyView> keys(extra.begin(), extra.end());
-  std::vector<FoundRow> found;
-  core.store.find_rows(table, keys, found);
-  std::vector<RowWrite> removals;
-  for (std::size_t i = 0; i < keys.size(); i++)
-    if (found[i].exists && !found[i].newer_than_log)
-      removals.push_back({WriteKind::remove, keys[i], found[i].handle, {}, nullptr});
-  std::vector<WriteResult> results;
-  core.store.write_rows(table, {}, removals, results);
-  for (const RowWrite& removal : removals) core.store.note_local(table, LogOp::remove, removal.key, {});
 }
 
 void Node::Impl::end_copy(const std::string& failure) {

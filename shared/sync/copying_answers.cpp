@@ -19,7 +19,8 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
   // What is not here yet would be in no copy from here, nor follow as a change. (Two that copy from each other do not
   // wait for each other.)
-  if (std::any_of(copies.begin(), copies.end(), [&](const Copy& copy) {
+  bool waits = !copies.empty() && copies.front().read;
+  if (!waits && std::any_of(copies.begin(), copies.end(), [&](const Copy& copy) {
         return copy.everything && copy.pull && !copy.checks() && copy.peer != peer.config.id;
       }))
     return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; copy when it is done");

@@ -191,6 +191,7 @@ class Core {
   Hlc horizon_limit = ~Hlc{0};
   std::uint64_t most_rows = 0;        // that the window may have while notes wait for a table (notes_wait)
   bool copies_waiting_table = false;  // one that was given up is being copied: from here on its changes are kept again
+  bool takes_copy = false;            // of what it has already: until it is done, nothing more is confirmed
   bool hold_prune = true;             // a server of ours was never met: nobody knows yet what it lacks
   std::set<Origin> handed_on_again;   // closed origins of which all that is here was named in the log once more
   std::set<TableId> recheck_hidden;   // a value may have become free

@@ -169,13 +169,17 @@ class Node::Impl {
     std::string given_up;                        // the table that it is for, if its changes will not come any more
     std::uint64_t rows = 0;
     bool begun = false;
-    Differences found;  // of the tables that are done
-    int readings = 0;   // of the current table
+    bool read = false;       // all rows of the current table have come
+    Vector reached;          // where the source stood then
+    Hlc source_horizon = 0;  // its G then
+    Differences found;       // of the tables that are done
+    int readings = 0;        // of the current table
     std::uint64_t pause_until_ms = 0;
 
     bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
   };
   bool taking_copy() const {
+    if (!copies.empty() && copies.front().read) return false;
     return std::any_of(copies.begin(), copies.end(), [](const Copy& copy) { return copy.pull && !copy.checks(); });
   }
   bool comes_back_with(const Copy& copy) const { return core.state.returning && copy.pull && copy.adopt; }
@@ -184,10 +188,16 @@ class Node::Impl {
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
   void go_on_copying();
+  void stand_still_while_copying();
   void take_copied(Peer& peer, HttpResponse response);
+  void guard_copy(Copy& copy, Peer& peer, const std::function<void()>& step);
+  bool lacks_what_source_had(const Copy& copy) const;
+  void end_copied_table(Copy& copy);
+  void judge_extra_rows(Copy& copy, const Table& table);
   bool put_off(Copy& copy, Peer& peer, const Refusal& refusal);
   void end_table(Copy& copy);
   void remove_here(const Table& table, std::vector<Key> extra);
+  void ship_anew(const Table& table, const std::vector<Key>& extra);
   void end_copy(const std::string& failure);
   // copying_answers.cpp
   void take_up_asked_copies();

@@ -39,6 +39,7 @@ struct Plan {
   bool backups = false;      // an older state of a node is put back
   bool links = false;        // come and go
   bool joins = false;        // a node is built, added and copies
+  bool copies = false;       // servers copy from each other in the middle, and who joins writes for a while before
   bool leaves = false;       // a node is gone for good
   bool big = false;          // some values are so big that they are left out where they have not changed
   bool hold = false;         // of two rows under one number the younger waits for a person

@@ -34,6 +34,7 @@ void ClusterRun::reach(std::size_t i, Point point) {
 void ClusterRun::transact(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
   if (here.store->in_local() || here.writing || here.full || now_ms_ < here.closed_until_ms) return;
+  if (here.copies_late && !here.asked_late) return;  // what it replaced before would be in no list
   if (here.adds_late && (here.store->in_transaction() || !random_.chance(200))) return;
   add_what_is_left(i);
   here.writing = true;
@@ -53,6 +54,7 @@ void ClusterRun::disturb() {
     return tell(std::to_string(i) + (here.full ? "'s disk is full" : "'s disk has room again"));
   }
   if (plan_.backups && random_.chance(200)) return backup_or_restore(i);
+  if (plan_.copies && random_.chance(200)) return copy(i);
   if (plan_.clones && random_.chance(200)) return clone(i);
   if (plan_.discards && random_.chance(400)) return discard(i);
   if (plan_.clocks && random_.chance(200)) return set_clock(i);

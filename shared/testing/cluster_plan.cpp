@@ -54,7 +54,8 @@ Plan Plan::small(std::uint64_t seed) {
   plan.rest_ms = 4000;
   for (const Feature& feature : features())
     if (feature.on != &Plan::numbered) plan.*feature.on = random.chance(300);
-  for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::filters, &Plan::clones}) plan.*seldom = false;
+  for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::filters, &Plan::clones, &Plan::copies})
+    plan.*seldom = false;
   if (plan.hold) plan.merge = false;
   plan.proxies &= random.chance(300);
   if (!plan.integer_keys) plan.natural_keys = true;
@@ -92,6 +93,7 @@ const std::vector<Feature>& features() {
                                            {"link", &Plan::links},
                                            {"join", &Plan::joins},
                                            {"leave", &Plan::leaves},
+                                           {"copy", &Plan::copies},
                                            {"big", &Plan::big},
                                            {"hold", &Plan::hold},
                                            {"merge", &Plan::merge},
@@ -116,7 +118,7 @@ std::size_t Plan::leaf() const {
 // Who asked for a piece of a copy waits 120 s for the answer, for it may be long in the making; a node may join at one
 // that waits for its own. Who was copied comes back by a copy as well.
 Liveness Plan::liveness() const {
-  if (joins) return {240000, 270000};
+  if (joins || copies) return {240000, 270000};
   if (clones) return {210000, 240000};
   if (pull) return {150000, 180000};
   return {90000, 120000};

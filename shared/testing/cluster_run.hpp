@@ -38,7 +38,8 @@ struct SimulatedNode {
   std::uint64_t closed_until_ms = 0;  // its backup is being put back
   bool gone = false;                  // for good: it is no member any more
   bool adds_late = false;
-  bool joining = false;  // it has not got its copy yet
+  bool joining = false;                          // it has not got its copy yet
+  bool copies_late = false, asked_late = false;  // nor asks for it until it has been written to
   Watched watched;
   std::vector<std::function<void()>> unadded;  // its servers, which it has not been told of yet
   std::string copy_from, copy_ended;           // by this server; what the log says if it failed
@@ -88,6 +89,7 @@ class ClusterRun {
   void unlink_two();
   void join();
   void ask_for_copy(std::size_t i, const std::string& server);
+  void copy(std::size_t i);
   void read_log(std::size_t i, const std::string& line);
   void look_at_copy(std::size_t i);
   void leave();

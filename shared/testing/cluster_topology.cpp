@@ -158,12 +158,15 @@ void ClusterRun::join() {
   nodes_[i]->joining = true;
   start(i);
   nodes_[i]->copy_from = "node" + std::to_string(first);
-  ask_for_copy(i, nodes_[i]->copy_from);
+  nodes_[i]->copies_late = plan_.copies && random_.chance(500);
+  if (!nodes_[i]->copies_late) ask_for_copy(i, nodes_[i]->copy_from);
 }
 
+// What was written there before may have been removed elsewhere since, so a person has to say how.
 void ClusterRun::ask_for_copy(std::size_t i, const std::string& server) {
   nodes_[i]->copy_ended.clear();
-  nodes_[i]->store->request("copy", R"({"server":")" + server + R"(","direction":"pull"})");
+  const char* how = nodes_[i]->copies_late ? R"(,"on_existing":"newer"})" : "}";
+  nodes_[i]->store->request("copy", R"({"server":")" + server + R"(","direction":"pull")" + how);
   nodes_[i]->wake_ms = std::min(nodes_[i]->wake_ms, now_ms_ + 1);
 }
 
@@ -177,9 +180,30 @@ void ClusterRun::read_log(std::size_t i, const std::string& line) {
 void ClusterRun::look_at_copy(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
   if (!here.joining || !here.node || !here.store->requests().empty()) return;
+  if (here.copies_late && !here.asked_late) {
+    if (!healing_ && !random_.chance(200)) return;
+    here.asked_late = true;
+    tell(std::to_string(i) + " copies from " + here.copy_from + " at last");
+    return ask_for_copy(i, here.copy_from);
+  }
   if (!here.copy_ended.empty()) return ask_for_copy(i, here.copy_from);
   here.joining = false;
   tell(std::to_string(i) + " has got its copy");
+}
+
+// A person has two servers copied though they have all: nothing may come of it.
+void ClusterRun::copy(std::size_t i) {
+  auto edge = edges_[random_.below(edges_.size())];
+  std::size_t j = edge.first == i ? edge.second : edge.first;
+  if ((edge.first != i && edge.second != i) || backup_.used) return;
+  for (std::size_t one : {i, j})
+    if (nodes_[one]->joining || nodes_[one]->gone || is_clone(one) || one == plan_.leaf()) return;
+  std::string mode = std::vector{"fail", "source", "newer"}[random_.below(3)];
+  std::string direction = random_.chance(500) ? "pull" : "push";
+  tell(std::to_string(i) + " copies with " + std::to_string(j) + ": " + direction + ", " + mode);
+  nodes_[i]->store->request("copy", R"({"server":"node)" + std::to_string(j) + R"(","direction":")" + direction +
+                                        R"(","on_existing":")" + mode + "\"}");
+  nodes_[i]->wake_ms = std::min(nodes_[i]->wake_ms, now_ms_ + 1);
 }
 
 // A machine is gone for good: it is removed everywhere. Those that only it held together are linked first.
