@@ -94,7 +94,7 @@ HOLES = [
              "NewNode.IsAskedToTakeACopyUntilItAnswers"),
     Mutation("late-former-end", "shared/merge/match.cpp",
              [("  if (ended_before_another(life, all, state, context)) return std::nullopt;\n  bool came",
-               "  if (!late && ended_before_another(life, all, state, context)) return std::nullopt;\n  bool came =")],
+               "  if (!late && ended_before_another(life, all, state, context)) return std::nullopt;\n  bool came")],
              "MergeLate.AnEndThatIsHeardOfAgainHitsNotTheRowThatCameAfterIt"),
     Mutation("noted-key", "shared/merge/fold.cpp",
              [("  if (columns.empty() && !state.lives.empty()) return;", "")], "Fold.AKeyThatIsOnlyToBeShippedAddsNoLife"),
