@@ -1,6 +1,8 @@
 // Copies between servers that have rows already, in virtual time.
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
@@ -42,6 +44,15 @@ class CopyAgain : public ::testing::TestWithParam<const char*> {
     apart_ = std::make_unique<WithoutDocuments>(nodes, at, of);
     nodes.network.attach(at, apart_.get());
   }
+  void copied_before_the_source_hears_of(const std::function<void()>& change) {
+    part(0, 1);
+    change();
+    nodes.run_for(1000);
+    copy(GetParam());
+    nodes.run_for(20000);
+    join(0);
+    nodes.run_for(40000);
+  }
   void join(std::size_t at) { nodes.network.attach(at, nodes.nodes[at].get()); }
 
   NodePair nodes;
@@ -54,13 +65,7 @@ class CopyAgain : public ::testing::TestWithParam<const char*> {
 // was written over it as a change of now. Mend: what is on its way merges as always.
 TEST_P(CopyAgain, LeavesAnEditThatIsOnItsWay) {
   settle("a");
-  part(0, 1);
-  edit(1, "a", "new");
-  nodes.run_for(1000);
-  copy(GetParam());
-  nodes.run_for(20000);
-  join(0);
-  nodes.run_for(40000);
+  copied_before_the_source_hears_of([&] { edit(1, "a", "new"); });
   EXPECT_EQ(values(0), "new ");
   EXPECT_EQ(values(1), "new ");
 }
@@ -69,13 +74,7 @@ TEST_P(CopyAgain, LeavesAnEditThatIsOnItsWay) {
 // not come to the source, so it counted as one of before.
 TEST_P(CopyAgain, LeavesARowThatIsOnItsWay) {
   settle("a");
-  part(0, 1);
-  nodes.write(1, "b", "new");
-  nodes.run_for(1000);
-  copy(GetParam());
-  nodes.run_for(20000);
-  join(0);
-  nodes.run_for(40000);
+  copied_before_the_source_hears_of([&] { nodes.write(1, "b", "new"); });
   EXPECT_EQ(values(0), "old new ");
   EXPECT_EQ(values(1), "old new ");
 }
