@@ -65,6 +65,17 @@ class NumberedChildren : public ::testing::TestWithParam<bool> {
     lab.pass(10);
   }
   // The second's child comes to refer to its parent by what the third writes, who knows no other.
+  void the_third_gives_a_child_of_the_second_its_parent() {
+    lab.insert(0, "parent", numbered(1, 0, "older"));
+    lab.insert(0, "child", numbered(1, 7, "of nobody"));
+    lab.pass(10);
+    lab.insert(1, "child", numbered(1, 7, "of the younger"));
+    lab.insert(2, "parent", numbered(1, 0, "younger"));
+    lab.ship(1, 2);
+    lab.pass(10);
+    lab.update(2, "child", numbered(1, 1, "of the younger"));
+    lab.ship(2, 1);
+  }
   void the_third_refers_to_the_younger() {
     lab.insert(0, "parent", numbered(1, 0, "older"));
     lab.insert(0, "child", numbered(1, 1, "of the older"));
@@ -104,15 +115,7 @@ TEST_P(NumberedChildren, AChildThatMovedBeforeItsParentStaysItsChild) {
 
 // Applier::may_give_way.
 TEST_P(NumberedChildren, AChildThatSomebodyElseMovedBeforeItsParentGaveWayStaysItsChild) {
-  lab.insert(0, "parent", numbered(1, 0, "older"));
-  lab.insert(0, "child", numbered(1, 7, "of nobody"));
-  lab.pass(10);
-  lab.insert(1, "child", numbered(1, 7, "of the younger"));
-  lab.insert(2, "parent", numbered(1, 0, "younger"));
-  lab.ship(1, 2);
-  lab.pass(10);
-  lab.update(2, "child", numbered(1, 1, "of the younger"));
-  lab.ship(2, 1);
+  the_third_gives_a_child_of_the_second_its_parent();
   hears_and_moves(0);
   lab.deliver(lab.make_since(1, lab.applied(2), lab.origin(1)), 2);
   EXPECT_EQ(lab.rows(2, "parent"), "1=0,younger") << "it has not heard of the older one";
@@ -122,15 +125,7 @@ TEST_P(NumberedChildren, AChildThatSomebodyElseMovedBeforeItsParentGaveWayStaysI
 // Symptom and mechanism as there; but the child had to move on, and its mover, who had not heard of what was meant,
 // wrote the reference once more itself. Mend: it is its writer who does (Applier::carry).
 TEST_P(NumberedChildren, AChildThatSomebodyElseMovedTwiceStaysItsChild) {
-  lab.insert(0, "parent", numbered(1, 0, "older"));
-  lab.insert(0, "child", numbered(1, 7, "of nobody"));
-  lab.pass(10);
-  lab.insert(1, "child", numbered(1, 7, "of the younger"));
-  lab.insert(2, "parent", numbered(1, 0, "younger"));
-  lab.ship(1, 2);
-  lab.pass(10);
-  lab.update(2, "child", numbered(1, 1, "of the younger"));
-  lab.ship(2, 1);
+  the_third_gives_a_child_of_the_second_its_parent();
   lab.insert(2, "child", numbered(2, 7, "another"));
   lab.pass(10);
   hears_and_moves(0);
