@@ -250,7 +250,7 @@ TEST(MergeAdopted, AnEditThatTheSourceHadAndDoesNotNameEndedThere) {
   auto shown_after = [&](Version edit) {
     RowState state;
     state.lives.emplace_back(Version{50, 1});
-    state.lives[0].columns.set(1, edit);
+    state.lives[0].columns.changed = {{ColumnIndex{1}, edit}};
     std::vector<IncomingLife> lives(1);
     lives[0].has_values = true;
     lives[0].values = there;
