@@ -104,7 +104,7 @@ HOLES = [
              "WaitingTables.WhatWaitsTooLongIsGivenUpAndComesByACopy"),
     Mutation("gone-for-good", "shared/sync/waiting_tables.cpp", [("  write_off_the_gone();\n", "")],
              "WaitingTables.WhatNobodyHasIsWaitedForOnlySoLong"),
-    Mutation("given-up-written", "shared/sync/waiting_tables.cpp", [("    core.state.parked = std::move(before);\n", "")],
+    Mutation("given-up-written", "shared/sync/requests.cpp", [("    core.state = std::move(before);\n", "")],
              "WaitingTables.WhatCannotBeWrittenIsNotGivenUp"),
     Mutation("one-side-keeps", "shared/sync/waiting_tables.cpp", [(" && others_have(name)", " && (others_have(name) || true)")],
              "WaitingTables.WhatWaitsOnAllSidesIsNotGivenUp"),

@@ -280,7 +280,7 @@ void Node::Impl::end_copy(const std::string& failure) {
       for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
   }
   Batch copied;
-  change_parked(
+  in_transaction(
       [&] {
         if (failure.empty()) {
           for (auto& [origin, position] : copy.start) {

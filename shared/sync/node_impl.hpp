@@ -216,7 +216,6 @@ class Node::Impl {
   void hand_on_copied(Batch& batch, const Table* only = nullptr);
 
   // waiting_tables.cpp
-  void change_parked(const std::function<void()>& work, Batch* with = nullptr);
   std::uint64_t kept_ms() const;
   void give_up_tables();
   bool waits_for_the_gone(const ParkedTable& table) const;

@@ -38,6 +38,11 @@ void Node::Impl::carry_out_requests() {
   }
 }
 
+// Symptom: a row that a new server had copied did not come to others through it, though it said that they had it all.
+// Mechanism: the end of the copy was not committed (40001, a full disk), but what it had set in memory stayed; when the
+// copy ended again all positions were there, so its rows were handed on to nobody. Mend: what is not committed is not
+// said either. So of a table that is given up: once the others have heard of it they forget what a restart would still
+// wait for.
 void Node::Impl::in_transaction(const std::function<void()>& work, Batch* with) {
   core.cut_alone();
   std::vector<const Table*> tables;
@@ -48,6 +53,7 @@ void Node::Impl::in_transaction(const std::function<void()>& work, Batch* with) 
     throw Error(ErrorKind::transient, "busy", "local writers leave no gap; it will be tried again");
   }
   core.window.begin_changes();
+  NodeState before = core.state;
   try {
     work();
     core.write_pending(applied_records(with ? *with : Batch{}, 0), core.state);
@@ -55,6 +61,7 @@ void Node::Impl::in_transaction(const std::function<void()>& work, Batch* with) 
   } catch (...) {
     core.store.rollback();
     core.window.undo_changes();
+    core.state = std::move(before);
     throw;
   }
   core.window.keep_changes();

@@ -16,18 +16,6 @@ constexpr std::uint64_t try_again_ms = 60'000;  // one that did not, when it was
 
 }  // namespace
 
-// A transaction that changes which tables wait, and how. If it cannot be written nothing is changed: once the others
-// have heard that a table was given up they forget what a restart would still wait for.
-void Node::Impl::change_parked(const std::function<void()>& work, Batch* with) {
-  auto before = core.state.parked;
-  try {
-    in_transaction(work, with);
-  } catch (...) {
-    core.state.parked = std::move(before);
-    throw;
-  }
-}
-
 std::uint64_t Node::Impl::kept_ms() const {
   return core.window.size() > retention_rows ? std::min(patience_ms, retention_ms) : retention_ms;
 }
@@ -40,7 +28,7 @@ void Node::Impl::give_up_tables() {
   auto& parked = core.state.parked;
   if (std::none_of(parked.begin(), parked.end(), [&](auto& one) { return waits_too_long(one.first, one.second); }))
     return;
-  change_parked([&] {
+  in_transaction([&] {
     for (auto& [name, table] : parked) {
       if (!waits_too_long(name, table)) continue;
       table.given_up = true;
@@ -76,7 +64,7 @@ void Node::Impl::write_off_the_gone() {
     if (core.now_ms() > since_ms + kept_ms()) lost.push_back(name);
   }
   if (lost.empty()) return;
-  change_parked([&] {
+  in_transaction([&] {
     for (const std::string& name : lost) {
       ParkedTable& table = core.state.parked[name];
       for (auto& [origin, until] : table.until) {

@@ -290,5 +290,36 @@ TEST_F(NewNode, IsAskedToTakeACopyUntilItAnswers) {
   EXPECT_EQ(rows(2), "old settled, ");
 }
 
+// (requests.cpp, Node::Impl::in_transaction). Node 2 comes between 0 and 1, which part then; one of its commits
+// fails once the first rows are there.
+class NewNodeOfWhichACommitFails : public NewNode, public ::testing::WithParamInterface<int> {
+ protected:
+  void part(std::size_t at, std::size_t other) {
+    for (const ServerConfig& server : mesh.stores[at]->servers())
+      if (server.url == SimulatedNetwork::url(other)) return mesh.stores[at]->remove_server(server.id);
+  }
+};
+
+TEST_P(NewNodeOfWhichACommitFails, WhatItCopiedIsHandedOn) {
+  start();
+  cut(0, 1);
+  mesh.write(0, "fresh", "v");
+  mesh.run_for(5000);
+  int commits = 0;
+  mesh.stores[2]->on_point = [&](Point point) {
+    if (point == Point::before_commit && mesh.rows(2) > 0 && commits++ == GetParam())
+      throw Error(ErrorKind::transient, "40001", "could not serialize access");
+  };
+  mesh.link(0, 2), mesh.link(1, 2);
+  copy();
+  mesh.run_for(30000);
+  ASSERT_EQ(rows(2), "fresh v, old settled, ");
+  ASSERT_GT(commits, GetParam());
+  part(0, 1), part(1, 0);
+  mesh.run_for(60000);
+  expect_everywhere("fresh v, old settled, ");
+}
+INSTANTIATE_TEST_SUITE_P(First, NewNodeOfWhichACommitFails, ::testing::Range(0, 5));
+
 }  // namespace
 }  // namespace rowmesh::testing
