@@ -184,7 +184,7 @@ HOLES = [
              "Membership.ANewNodeGetsFromItsSecondServerWhatTheFirstOneLacked"),
     Mutation("dead-hub", "shared/sync/shipping.cpp", [("peer.had_others || peers.size() > 1", "peers.size() > 1")],
              "Membership.WhoIsLinkedGetsWhatADeadHubOwedIt"),
-    Mutation("copy-waits", "shared/sync/copying.cpp", [("          if (!copied.ends.empty()) park_as_source(copy);\n", "")],
+    Mutation("copy-waits", "shared/sync/copying_settled.cpp", [("  park_as_source(copy);\n", "")],
              "Sites.ACopyFromWhereATableWaitsHasNotAllOfIt"),
     Mutation("copy-of-a-copy", "shared/sync/copying_answers.cpp", [("!copy.checks() && copy.peer != peer.config.id", "!copy.checks() && false")],
              "Membership.WhoWaitsForItsCopyIsNotCopiedFrom"),

@@ -245,70 +245,48 @@ void Node::Impl::end_table(Copy& copy) {
   copy.begun = false;
 }
 
+// Of a check that is what was found.
+void Node::Impl::tell_end_of_copy(const Copy& copy, const std::string& failure) {
+  auto found_peer = peers.find(copy.peer);
+  Peer* peer = found_peer == peers.end() ? nullptr : &found_peer->second;
+  if (peer && copy.checks() && copy.pull) {
+    const Differences& found = copy.found;
+    peer->checked = std::string(copy.mode == CopyMode::verify ? "verified: " : "repaired: ") +
+                    std::to_string(found.compared) + " rows compared, " + std::to_string(found.differ) + " differ, " +
+                    std::to_string(found.missing_here) + " only there, " + std::to_string(found.only_here) +
+                    " only here" +
+                    (found.on_their_way > 0 ? ", " + std::to_string(found.on_their_way) + " still changing" : "") +
+                    (found.all() > 0 ? "; see conflicts for them" : "");
+    if (!failure.empty()) peer->checked = "not verified: " + failure;
+  }
+  if (!failure.empty() && !copy.given_up.empty()) return;  // the status tells
+  std::string name = peer ? peer->config.name : "?";
+  core.log(failure.empty() ? 'i' : 'w',
+           failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
+                           : "copy with server '" + name + "' ended: " + failure);
+  if (!peer) return;
+  peer->copy_error = failure;
+  if (failure.empty() && copy.pull && !copy.checks() && copy.given_up.empty())
+    peer->checked = "copied: " + std::to_string(copy.rows) + " rows";
+}
+
+// If that cannot be committed the copy is taken again, as what it was: what only memory knows of it changes afterwards.
 void Node::Impl::end_copy(const std::string& failure) {
   Copy copy = std::move(copies.front());
   copies.pop_front();
   auto peer = peers.find(copy.peer);
-  std::string name = peer == peers.end() ? "?" : peer->second.config.name;
-  if (copy.checks() && copy.pull && peer != peers.end()) {
-    const Differences& found = copy.found;
-    peer->second.checked =
-        std::string(copy.mode == CopyMode::verify ? "verified: " : "repaired: ") + std::to_string(found.compared) +
-        " rows compared, " + std::to_string(found.differ) + " differ, " + std::to_string(found.missing_here) +
-        " only there, " + std::to_string(found.only_here) + " only here" +
-        (found.on_their_way > 0 ? ", " + std::to_string(found.on_their_way) + " still changing" : "") +
-        (found.all() > 0 ? "; see conflicts for them" : "");
-    if (!failure.empty()) peer->second.checked = "not verified: " + failure;
-  }
-  bool quiet = !failure.empty() && !copy.given_up.empty();  // the status tells
-  if (!quiet)
-    core.log(failure.empty() ? 'i' : 'w',
-             failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
-                             : "copy with server '" + name + "' ended: " + failure);
-  if (peer != peers.end()) {
-    if (!quiet) peer->second.copy_error = failure;
-    if (failure.empty() && copy.pull && !copy.checks() && copy.given_up.empty())
-      peer->second.checked = "copied: " + std::to_string(copy.rows) + " rows";
-    if (failure.empty() && copy.everything)
-      for (auto& [id, other] : peers) other.needs_copy_there = other.told_to_copy = false;
-    if (failure.empty() && copy.everything && !copy.checks()) {
-      core.cut_alone(true);
-      copied_at = core.state.applied[core.state.self].number;
-    }
-    decide_what_is_kept();
-    if (failure.empty() && !copy.pull)
-      for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
-  }
+  bool had_peer = peer != peers.end();
+  bool all_taken = had_peer && failure.empty() && copy.everything;
+  if (all_taken && !copy.checks()) core.cut_alone(true);
+  PositionNumber taken_at = core.state.applied[core.state.self].number;
+  decide_what_is_kept();
   Batch copied;
   in_transaction(
       [&] {
-        if (failure.empty()) {
-          for (auto& [origin, position] : copy.start) {
-            if (origin == core.state.self || !copy.everything || copy.checks()) continue;
-            // Where the source can still send what comes after the position that was reached here, it must: a row that
-            // was removed there meanwhile is in no piece, and other tables were not copied at that moment. What is sent
-            // twice does no harm.
-            auto reached = core.state.applied.find(origin);
-            auto gone = copy.forgotten.find(origin);
-            bool reachable = gone == copy.forgotten.end() ||
-                             (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
-            if (reached != core.state.applied.end() && reachable) continue;
-            Position& applied = core.state.applied[origin];
-            if (position.number > applied.number) {
-              applied = position;
-              copied.ends.emplace_back(origin, position.number);
-            }
-            if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end())
-              core.state.take_meta(origin, meta->second);
-          }
-          if (!copied.ends.empty()) park_as_source(copy);
-        }
-        if (!copied.ends.empty()) {
-          // As with a document: the source's changes may have left no row, and it waits for us to confirm them.
-          copied.newest = copy.newest;
-          hand_on_copied(copied);
-        }
+        if (failure.empty()) counts_as_reached(copy, copied);
         if (failure.empty() && !copy.given_up.empty()) takes_changes_again(copy, copied);
+        if (failure.empty() && had_peer && !copy.pull)
+          for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
         if (copy.request != 0) core.store.finish_request(copy.request);
         if (copy.asked) std::erase(core.state.asked_copies, *copy.asked);
         if (failure.empty() && copy.pull && copy.everything && !copy.checks()) {
@@ -322,6 +300,10 @@ void Node::Impl::end_copy(const std::string& failure) {
         }
       },
       &copied);
+  tell_end_of_copy(copy, failure);
+  if (all_taken)
+    for (auto& [id, other] : peers) other.needs_copy_there = other.told_to_copy = false;
+  if (all_taken && !copy.checks()) copied_at = taken_at;
   if (!copy.given_up.empty()) end_copy_of_given_up(copy, failure);
   decide_what_is_kept();
   if (!failure.empty()) come_back_at_ms = core.now_ms() + copy_again_ms;

@@ -133,6 +133,33 @@ void Node::Impl::came_with(const Copy& copy) {
   }
 }
 
+// What had come to the source when the copy began has come with it.
+void Node::Impl::counts_as_reached(const Copy& copy, Batch& copied) {
+  for (auto& [origin, position] : copy.start) {
+    if (origin == core.state.self || !copy.everything || copy.checks()) continue;
+    // Where the source can still send what comes after the position that was reached here, it must: a row that was
+    // removed there meanwhile is in no piece, and other tables were not copied at that moment. What is sent twice does
+    // no harm.
+    auto reached = core.state.applied.find(origin);
+    auto gone = copy.forgotten.find(origin);
+    bool reachable = gone == copy.forgotten.end() ||
+                     (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
+    if (reached != core.state.applied.end() && reachable) continue;
+    Position& applied = core.state.applied[origin];
+    if (position.number > applied.number) {
+      applied = position;
+      copied.ends.emplace_back(origin, position.number);
+    }
+    if (auto meta = copy.start_metas.find(origin); meta != copy.start_metas.end())
+      core.state.take_meta(origin, meta->second);
+  }
+  if (copied.ends.empty()) return;
+  park_as_source(copy);
+  // As with a document: the source's changes may have left no row, and it waits for us to confirm them.
+  copied.newest = copy.newest;
+  hand_on_copied(copied);
+}
+
 // What the source could not take itself is not in its rows either, so here as well it is to come from somebody else.
 void Node::Impl::park_as_source(const Copy& copy) {
   for (auto& [name, covered] : copy.start_parked) {

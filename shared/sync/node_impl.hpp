@@ -199,6 +199,7 @@ class Node::Impl {
   void remove_here(const Table& table, std::vector<Key> extra);
   void ship_anew(const Table& table, const std::vector<Key>& extra);
   void end_copy(const std::string& failure);
+  void tell_end_of_copy(const Copy& copy, const std::string& failure);
   // copying_answers.cpp
   void take_up_asked_copies();
   // copying_checks.cpp
@@ -212,6 +213,7 @@ class Node::Impl {
   void forget_truncates(Hlc horizon);
   void settle_for_who_is_awaited(Hlc horizon);
   void came_with(const Copy& copy);
+  void counts_as_reached(const Copy& copy, Batch& copied);
   void park_as_source(const Copy& copy);
   void hand_on_copied(Batch& batch, const Table* only = nullptr);
 
