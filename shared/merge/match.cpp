@@ -38,6 +38,17 @@ bool settled_is_an_older_one(const RowState& state, const IncomingLife& life, st
   });
 }
 
+// Is it the row whose birth has been forgotten here?
+// Symptom: a key had two lives at the source of a copy, and one where the copy was taken. Mechanism: the row that had
+// settled here had been deleted before those two were inserted, and still one of them was taken for it, so it counted
+// as dead. Mend: what was born after that end is another row.
+bool may_have_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
+                      const MergeContext& context) {
+  const Life* settled = state.find(Version{});
+  if (!settled || settled_is_an_older_one(state, life, all, context)) return false;
+  return settled->death().settled() || life.birth < settled->death();
+}
+
 // Symptom: two rows under one number were one after a database and its copy had both run, and the values of the older
 // were gone without a word. Mechanism: what the copy wrote under the same origin was below G, by what the original had
 // announced; so the younger row, which had never come here, was taken for the one that had settled, as the older one
@@ -95,11 +106,11 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   // A row of a copy that was taken before, when its source had settled it; a restart may undo that.
   bool old = life.birth.hlc <= context.prune_horizon;
   bool again = context.copy && old && !(life.birth < context.sender_truncated);
-  if (again && state.find(Version{}) && !settled_is_an_older_one(state, life, all, context)) return Version{};
+  if (again && may_have_settled(state, life, all, context)) return Version{};
   // Symptom: a row had two lives on a new server that had taken no copy. Mechanism: it had come as settled, and came by
   // its birth when the sender had been restarted; all but the new one had forgotten that birth.
   bool settled_there = !old && life.birth.hlc <= context.sender_horizon && !(life.birth < context.sender_truncated);
-  if (settled_there && state.find(Version{}) && !settled_is_an_older_one(state, life, all, context)) return Version{};
+  if (settled_there && may_have_settled(state, life, all, context)) return Version{};
   // Symptom: who came back never got its copy, which "must come again with these rows whole", for ever. Mechanism: what
   // a truncate had killed at the source was taken for a life that goes on here, where that truncate had settled and was
   // forgotten, and it had come without values. Mend: it is gone.
