@@ -108,8 +108,10 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   bool again = context.copy && old && !(life.birth < context.sender_truncated);
   if (again && may_have_settled(state, life, all, context)) return Version{};
   // Symptom: a row had two lives on a new server that had taken no copy. Mechanism: it had come as settled, and came by
-  // its birth when the sender had been restarted; all but the new one had forgotten that birth.
-  bool settled_there = !old && life.birth.hlc <= context.sender_horizon && !(life.birth < context.sender_truncated);
+  // its birth when the sender had been restarted; all but the new one had forgotten that birth. (Who comes back has not
+  // confirmed what the source has forgotten: what is settled here is older than all that, and another row.)
+  bool settled_there = !old && life.birth.hlc <= context.sender_horizon && !(life.birth < context.sender_truncated) &&
+                       context.adopted.settled();
   if (settled_there && may_have_settled(state, life, all, context)) return Version{};
   // Symptom: who came back never got its copy, which "must come again with these rows whole", for ever. Mechanism: what
   // a truncate had killed at the source was taken for a life that goes on here, where that truncate had settled and was

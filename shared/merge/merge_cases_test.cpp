@@ -134,6 +134,32 @@ TEST(MergeAdopted, OfTwoRowsUnderOneNumberTheSourceHasTheOlder) {
   EXPECT_TRUE(state.lives[1].dead({})) << "it is under another number there";
 }
 
+// Symptom: a row had two lives on all nodes but one, a copied database that had come back. Mechanism: its row had been
+// removed elsewhere, and made anew by two; the older of these two was newer than what had been forgotten here, and was
+// still taken for the row that is here, since the source called it old. Mend: who comes back has what is settled here
+// from before all that, so it is none of these two.
+TEST(MergeAdopted, WhatIsSettledHereIsNoneOfTheNewerOnesOfTheSource) {
+  Table table = rowmesh::table(false);
+  MergeContext context = adopting(table);
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  RowState state;
+  state.lives.emplace_back().in_table = true;
+  Row here(columns, Value::of_text("here")), there(columns, Value::of_text("there"));
+  std::array<IncomingLife, 2> lives;
+  for (std::size_t i = 0; i < lives.size(); i++) {
+    lives[i].birth = lives[i].columns.base = {50 + i, 2 + i};
+    lives[i].has_values = true;
+    lives[i].values = there;
+  }
+  merge_lives(state, lives, here, context, losses, desired);
+  for (const IncomingLife& life : lives) {
+    const Life* known = state.find(life.birth);
+    ASSERT_NE(known, nullptr) << life.birth.hlc;
+    EXPECT_FALSE(known->dead({})) << life.birth.hlc;
+  }
+}
+
 // Symptom: "side rows of 0 and 1: 3 merged 'bob' |": a key with two lives on the source had one where a copy of it had
 // been adopted. (match.cpp, settled_is_an_older_one)
 TEST(MergeAdopted, OfTwoLivesOfTheSourceOneIsTheRowThatIsHere) {
