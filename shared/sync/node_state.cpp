@@ -171,7 +171,8 @@ void NodeState::judge_members() {
   }
   for (auto& [origin, member] : members) {
     member.linked |= reached.contains(origin);
-    member.removed = sure && member.linked && !reached.contains(origin);
+    bool found_gone = sure || member.removed;  // what it lacks is forgotten then, and stays so
+    member.removed = found_gone && member.linked && !reached.contains(origin);
   }
 }
 

@@ -83,6 +83,23 @@ TEST(NodeStateTest, WhoIsBehindANewIncarnationIsNotGone) {
   EXPECT_TRUE(state.members[3].removed);
 }
 
+// What it lacks has been forgotten, and is forgotten though somebody new has not said yet whom it has.
+TEST(NodeStateTest, WhoWasFoundRemovedStaysSoUntilSomebodyHasIt) {
+  NodeState state = three_members();
+  for (Origin origin : {1, 2}) state.metas[origin].servers = {3 - origin};
+  state.members[3].linked = true;
+  state.judge_members();
+  ASSERT_TRUE(state.members[3].removed);
+  state.members[4] = {};
+  state.metas[1].servers = {2, 4};
+  state.judge_members();
+  EXPECT_TRUE(state.members[3].removed);
+  state.metas[4] = {0, 70, 70, {}};
+  state.metas[4].servers = {1, 3};
+  state.judge_members();
+  EXPECT_FALSE(state.members[3].removed);
+}
+
 // A restored node was waited for under its old incarnation again: a late document of that one said something newer of
 // it, and it was taken for a member that is back.
 TEST(NodeStateTest, AnIncarnationThatWasFollowedStaysClosed) {
