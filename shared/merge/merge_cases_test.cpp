@@ -197,25 +197,26 @@ TEST(MergeAdopted, OfTwoLivesOfTheSourceOneIsTheRowThatIsHere) {
 // (match.cpp, may_have_settled)
 TEST(MergeAdopted, WhatWasInsertedAfterTheSettledRowWasDeletedIsAnotherRow) {
   Table table = rowmesh::table(false);
-  MergeContext context{.table = table, .prune_horizon = 10, .sender_horizon = 100};
-  context.copy = true;
-  context.adopted = {100, 9};
-  context.had_seen = [](Version, Version) { return true; };
-  RowState state;
-  state.lives.emplace_back();
-  state.lives[0].removed = {50, 2};
-  Row there(columns, Value::of_text("there"));
-  std::vector<IncomingLife> lives(2);
-  for (std::size_t i = 0; i < 2; i++) {
-    lives[i].birth = lives[i].columns.base = Version{60, static_cast<Origin>(i + 1)};
-    lives[i].has_values = true;
-    lives[i].values = there;
+  for (bool adopts : {true, false}) {
+    MergeContext context = adopting(table);
+    context.copy = adopts;
+    if (!adopts) context.adopted = {};
+    RowState state;
+    state.lives.emplace_back();
+    state.lives[0].removed = {50, 2};
+    Row there(columns, Value::of_text("there"));
+    std::vector<IncomingLife> lives(2);
+    for (std::size_t i = 0; i < 2; i++) {
+      lives[i].birth = lives[i].columns.base = Version{60, static_cast<Origin>(i + 1)};
+      lives[i].has_values = true;
+      lives[i].values = there;
+    }
+    std::vector<Loss> losses;
+    std::optional<OwnedRow> desired;
+    merge_lives(state, lives, {}, context, losses, desired);
+    auto alive = std::count_if(state.lives.begin(), state.lives.end(), [](const Life& life) { return !life.dead({}); });
+    EXPECT_EQ(alive, 2) << "as at the source";
   }
-  std::vector<Loss> losses;
-  std::optional<OwnedRow> desired;
-  merge_lives(state, lives, {}, context, losses, desired);
-  auto alive = std::count_if(state.lives.begin(), state.lives.end(), [](const Life& life) { return !life.dead({}); });
-  EXPECT_EQ(alive, 2) << "as at the source";
 }
 
 struct Merged {
