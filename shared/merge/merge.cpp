@@ -202,6 +202,10 @@ class Merger {
       life.moved = std::make_unique<Move>(*incoming.moved), changed = true;
     if (incoming.removed > life.removed) life.removed = incoming.removed, changed = true;
     if (context_.gives_way(life.birth) && incoming.dead()) end_as_there(life, incoming.removed);
+    // Symptom: a value was gone without a word where a new server had been written to before its copy. Mechanism: what
+    // it had inserted was older than what everybody had forgotten, so it was taken for the row that had settled under
+    // that key, and what has settled counts as seen. Mend: whoever inserts a key has no row there.
+    bool stranger = life.birth.settled() && context_.comes_late(incoming.birth);
     ColumnSet lost_mine, lost_theirs;
     Version newest_mine, newest_theirs;
     Row before_values = mine.values;
@@ -225,7 +229,9 @@ class Merger {
       newest_mine = std::max(newest_mine, ours);
       newest_theirs = std::max(newest_theirs, theirs);
       if (theirs > ours) {
-        if (!context_.had_seen(theirs, ours)) lost_mine.add(column);
+        bool another =
+            stranger && ours.settled() && has_value(incoming, i) && !same_value(mine.values[i], incoming.values[i]);
+        if (another || !context_.had_seen(theirs, ours)) lost_mine.add(column);
         take(mine, incoming, i);
         changed = true;
       } else {
@@ -242,6 +248,7 @@ class Merger {
       if (changed) list_dead(mine, killer, mine.was_alive ? nullptr : &before);
       // What was here was listed when the life died, unless it dies only now.
       lost_mine = mine.was_alive ? unseen_by(killer, lost_mine, before) : ColumnSet();
+      if (stranger && mine.was_alive) lost_mine = ColumnSet::all();
       lost_theirs = context_.adopted.settled() ? unseen_by(killer, lost_theirs, incoming.columns) : ColumnSet();
     }
     if (!lost_mine.empty())

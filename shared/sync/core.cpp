@@ -243,7 +243,7 @@ bool Core::truncate_waits(const Batch& batch) const {
 }
 
 void Core::prune() {
-  if (hold_prune) return;
+  if (hold_prune || takes_copy) return;
   state.advance_prune_horizon();
   for (auto at = state.truncates.begin(); at != state.truncates.end();) {
     auto late = state.late_truncates.find(at->first);

@@ -34,7 +34,6 @@ void ClusterRun::reach(std::size_t i, Point point) {
 void ClusterRun::transact(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
   if (here.store->in_local() || here.writing || here.full || now_ms_ < here.closed_until_ms) return;
-  if (here.copies_late && !here.asked_late) return;  // what it replaced before would be in no list
   if (here.adds_late && (here.store->in_transaction() || !random_.chance(200))) return;
   add_what_is_left(i);
   here.writing = true;

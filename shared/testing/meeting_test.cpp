@@ -107,6 +107,29 @@ TEST_F(LateMeeting, WhatWasWrittenSinceAServerWasAddedArrives) {
   for (std::size_t at : {0, 1}) EXPECT_EQ(unsettled(at), 0u);
 }
 
+// (merge.cpp, Merger::merge_one)
+TEST_F(LateMeeting, WhatItReplacesOfWhatHasSettledIsListed) {
+  nodes.start();
+  for (const char* key : {"both", "both, and removed", "the same"}) nodes.write(0, key, std::string(key) + " v0");
+  nodes.run_for(5000);
+  nodes.add_server(1, 0, "secret");
+  nodes.write(1, "both", "v1");
+  nodes.write(1, "both, and removed", "v1");
+  nodes.write(1, "the same", "the same v0");
+  nodes.run_for(1000);
+  remove(1, "both, and removed");
+  nodes.run_for(5000);
+  nodes.write(0, "own", "v");
+  nodes.run_for(5000);
+  nodes.add_server(0, 1, "secret");
+  nodes.run_for(20000);
+  std::string listed;
+  for (auto& conflict : nodes.stores[0]->conflicts()) listed += conflict.loser;
+  EXPECT_NE(listed.find("both v0"), std::string::npos) << listed;
+  EXPECT_NE(listed.find("both, and removed v0"), std::string::npos) << listed;
+  EXPECT_EQ(listed.find("the same v0"), std::string::npos) << listed;
+}
+
 TEST_F(LateMeeting, ATruncateFromBeforeItArrivesBehindAHubToo) {
   link(0, 2);
   nodes.start();
