@@ -121,7 +121,7 @@ void Node::Impl::go_on_copying() {
       copy.adopt = !copy.given_up.empty() || (core.state.returning && knew(peer)) ||
                    std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.told_to_copy; });
     copy.session.adopt = copy.adopt;
-    stand_still_while_copying();
+    stand_still_while_copying(true);
     core.store.begin(TransactionKind::read);
     core.cut(false);
     if (copy.checks()) copy.session.target_was_empty = false;
@@ -212,6 +212,11 @@ void Node::Impl::guard_copy(Copy& copy, Peer& peer, const std::function<void()>&
     core.window.undo_changes();
     if (error.kind() != ErrorKind::transient) return end_copy(error.what());
     core.log('i', std::string("copying: ") + error.what());
+  } catch (const OtherHistory& other) {
+    // Symptom: the process of a database that had been copied ended. Mechanism: that its copy runs as well was seen by
+    // a row of a piece, which nobody looked for there. Mend: it tells of another history as a document does.
+    in_store = false;
+    met_other_history(other.newest);
   }
 }
 

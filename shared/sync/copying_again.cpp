@@ -13,9 +13,11 @@ constexpr std::uint64_t look_again_ms = 200;
 // Symptom: a row that had just been written here was gone everywhere after a copy. Mechanism: it had settled while the
 // copy waited, so nothing told it from a row of before, and it was in no piece. Mend: who takes a copy confirms nothing
 // more until it is done, so what was written meanwhile, by whomever, is known as such.
-void Node::Impl::stand_still_while_copying() {
-  core.takes_copy = !copies.empty() && copies.front().begun && copies.front().pull && !copies.front().checks() &&
-                    !copies.front().adopt && core.state.joined;
+// Symptom: a copy was refused between two servers that did not differ. Mechanism: its answer was there before the
+// worker looked again, and so it did not count as begun yet. Mend: it stands still from the first question on.
+void Node::Impl::stand_still_while_copying(bool begins) {
+  core.takes_copy = !copies.empty() && (begins || copies.front().begun) && copies.front().pull &&
+                    !copies.front().checks() && !copies.front().adopt && core.state.joined;
 }
 
 // A row that the source lacks may have been removed there by what has not come here yet.

@@ -184,7 +184,7 @@ class Core {
   Hlc awaited() const {
     Hlc newest = std::max(window.newest(), awaited_elsewhere);
     if (window.unsettled()) newest = std::max(newest, state.fewer_since);
-    return newest > state.prune_horizon ? newest : 0;
+    return newest > std::min(state.prune_horizon, state.confirmed_here()) ? newest : 0;
   }
   // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still
   // ourselves.

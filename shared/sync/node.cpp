@@ -254,7 +254,12 @@ void Node::Impl::after_clock_went_back() {
     peer.retry_at_ms = peer.ask_at_ms = peer.last_hello_ms = peer.paced_until_ms = 0;
     peer.asked_ms = peer.asked_since_ms = peer.last_received_ms = peer.heard_ms = core.now_ms();
     peer.met = false;
+    peer.tried.clear();
   }
+  // Symptom: documents went to and fro for ever after a clock had been set right. Mechanism: a copy waited for a moment
+  // of the wrong time, and who takes one confirms nothing. Mend: it looks again at once.
+  for (Copy& copy : copies) copy.pause_until_ms = 0;
+  come_back_at_ms = copy_tables_at_ms = 0;
 }
 
 void Node::Impl::take_answers() {

@@ -188,7 +188,7 @@ class Node::Impl {
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
   void go_on_copying();
-  void stand_still_while_copying();
+  void stand_still_while_copying(bool begins = false);
   void take_copied(Peer& peer, HttpResponse response);
   void guard_copy(Copy& copy, Peer& peer, const std::function<void()>& step);
   bool lacks_what_source_had(const Copy& copy) const;

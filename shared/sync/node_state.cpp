@@ -7,6 +7,13 @@
 
 namespace rowmesh {
 
+std::set<std::int64_t> NodeState::met_servers() const {
+  std::set<std::int64_t> met;
+  for (auto& [id, server] : servers)
+    if (server.origin != 0) met.insert(id);
+  return met;
+}
+
 Hlc NodeState::horizon(Hlc own_watermark) const {
   Hlc horizon = own_watermark;
   for (auto& [origin, member] : members) {
@@ -26,6 +33,18 @@ Hlc NodeState::received_of_us() const {
     auto ours = meta->second.received.find(self);
     if (ours == meta->second.received.end()) return 0;
     lowest = std::min(lowest, ours->second);
+  }
+  return lowest;
+}
+
+Hlc NodeState::confirmed_here() const {
+  auto own = metas.find(self);
+  if (own == metas.end()) return 0;
+  Hlc lowest = own->second.horizon;
+  for (auto& [origin, member] : members) {
+    if (origin == self || member.away() || !partial.empty()) continue;
+    auto received = own->second.received.find(origin);
+    lowest = std::min(lowest, received == own->second.received.end() ? 0 : received->second);
   }
   return lowest;
 }

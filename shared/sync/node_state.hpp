@@ -106,10 +106,13 @@ struct NodeState {
   // Who has been removed: nobody who is a member by the servers that each names, beginning with our own, has it as a
   // server any more. A link that goes takes nobody out who is reached by another way.
   void judge_members();
+  std::set<std::int64_t> met_servers() const;
   // H: min of the watermarks received from all members (model 1.5). `own_watermark`: W at this snapshot.
   Hlc horizon(Hlc own_watermark) const;
   // Up to which version all members say that they have what was written here.
   Hlc received_of_us() const;
+  // Up to which version this node has told that it has everything of everybody. Below G where somebody was met since.
+  Hlc confirmed_here() const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.
   bool advance_prune_horizon();
   // G is taken over from a server that is copied from.

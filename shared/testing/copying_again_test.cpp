@@ -115,5 +115,26 @@ TEST_F(CopyAgain, NewerShipsWhatOnlyTheTakerHad) {
   EXPECT_EQ(values(1), "one other ");
 }
 
+// Symptom: documents went on travelling for ever after a copy. Mechanism: its taker had been alone until then, so all
+// that came was older than what it had settled, and nothing was left that it might have confirmed; the source waited
+// for that. Mend: who is told of something that is kept for it says so until it has confirmed it (Core::awaited).
+TEST_F(CopyAgain, WhoWasAloneConfirmsWhatItCopied) {
+  for (auto& store : nodes.stores) {
+    Table empty = store->tables().at(0);
+    empty.wire_name = empty.local_name = "none";
+    store->create_table(empty);
+  }
+  nodes.add_server(1, 0, "secret");
+  nodes.write(1, "a", "old");
+  nodes.now_ms += 5000;
+  nodes.start();
+  nodes.stores[1]->request("copy", R"({"server":"node0","direction":"push","on_existing":"newer"})");
+  nodes.run_for(1000);
+  nodes.add_server(0, 1, "secret");
+  nodes.run_for(30000);
+  for (std::size_t at : {0, 1}) EXPECT_EQ(values(at), "old ");
+  for (std::size_t at : {0, 1}) EXPECT_EQ(nodes.nodes[at]->status().unsettled, 0u) << at;
+}
+
 }  // namespace
 }  // namespace rowmesh::testing

@@ -195,6 +195,25 @@ TEST_F(Histories, WhatACopySentIsNoSecondRow) {
   }
 }
 
+// Symptom: the process of a database that had been copied while it ran ended with an exception. Mechanism: what the
+// copy had shipped under the same identity came back with a piece of a table that was copied, where nobody expected
+// another history. Mend: it stands still, as where a document tells of one (Node::Impl::guard_copy).
+TEST_F(Histories, APieceOfATableTellsOfAnotherOne) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  restart(2, [&] { mesh.stores[2]->become_copy_of(*mesh.stores[0], false); });
+  WithoutDocuments deaf(mesh, 0, 1);
+  mesh.network.attach(0, &deaf);
+  mesh.write(2, "of the copy", "v");
+  mesh.run_for(500);
+  ASSERT_EQ(keys(1), "of the copy ");
+  ASSERT_EQ(mesh.nodes[0]->status().identity, "");
+  mesh.stores[0]->request("copy", R"({"server":"node1","direction":"pull","on_existing":"newer"})");
+  EXPECT_NO_THROW(mesh.run_for(500));
+  EXPECT_EQ(mesh.nodes[0]->status().identity, "restored");
+}
+
 // Symptom: what a copy had shipped in the name of the original never came to the original. Mechanism: nobody sends a
 // node what counts as its own; the original's newest version was newer, or all had been forgotten meanwhile, so it
 // heard of nothing that it did not know. Mend: a copy that has run as the original tells, once it has an identity of
