@@ -94,7 +94,8 @@ class Core {
   // Before the first document after a start goes out: a position whose record a crash may still lose would get its
   // number twice if the next start fell back to the same one.
   void secure_numbers();
-  // Before anything goes out that was written here (NodeState::joined). Must be outside of a transaction.
+  // Before anything goes out that was written here: that it does (NodeState::joined), and which servers were met, are
+  // on disk then. Must be outside of a transaction.
   void note_joined();
   // Writes history records and side rows that wait for a write transaction, in one of their own.
   void flush();
@@ -278,8 +279,9 @@ class Core {
     std::uint64_t tag = 0;
     Hlc newest = 0;  // of our versions up to there
   };
-  std::map<PositionNumber, Given> given_;  // this run's newest positions
-  std::size_t forgotten_ = 0;              // entries, since memory was last given back
+  std::map<PositionNumber, Given> given_;             // this run's newest positions
+  std::size_t forgotten_ = 0;                         // entries, since memory was last given back
+  std::set<std::int64_t> met_on_disk_, writing_met_;  // NodeState::met_servers
   bool loaded_ = false;
   bool numbers_secured_ = false;
   bool just_started_ = false;  // the log was not read since

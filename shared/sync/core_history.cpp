@@ -61,6 +61,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
   if (settling_.newest != 0)
     for (HistoryRecord& record : applied_records(settling_, 0)) records.push_back(std::move(record));
   writing_promise_ = state_after.hlc;
+  writing_met_ = met_on_disk_;
   last_written_ = last_sequence_;
   if (!records.empty()) {
     // The state goes with the last first-part record: continuations carry none.
@@ -70,6 +71,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
       last--;
     records[last].state = state_after.encode(writing_promise_ = promise(store.clock().now()));
     writing_horizon_ = state_after.prune_horizon;
+    writing_met_ = state_after.met_servers();
     last_written_ = store.append_history(records);
   }
   // Symptom: a change was lost after a restart. Mechanism: the batches of one write all counted as written by its first
@@ -93,6 +95,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
 void Core::written() {
   last_sequence_ = last_written_;
   state.hlc = writing_promise_;
+  met_on_disk_ = std::move(writing_met_);
   std::int64_t sequence = first_written_;
   for (PendingRecord& pending : pending_) {
     if (pending.batch) pending.batch->sequence = sequence;
@@ -313,6 +316,7 @@ void Core::load_history() {
   touched_sides_.clear();
   if (last_sequence_ == 0) state.self = identity.origin;
   loaded_ = true;
+  met_on_disk_ = state.met_servers();
   load_config();
   store.clock().observe(state.hlc);
   counters = {};
