@@ -33,7 +33,8 @@ bool ended_before_another(const IncomingLife& life, std::span<const IncomingLife
 bool settled_is_an_older_one(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
                              const MergeContext& context) {
   return std::any_of(all.begin(), all.end(), [&](const IncomingLife& other) {
-    if (!(other.birth < life.birth) || (other.dead() && context.forgotten(other.death()))) return false;
+    bool gone = context.forgotten(other.death()) || context.ended_elsewhere(other.death());
+    if (!(other.birth < life.birth) || (other.dead() && gone)) return false;
     return other.birth.settled() || !(state.find(other.birth) || other.birth < context.sender_truncated);
   });
 }
@@ -110,8 +111,13 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   // Symptom: a row had two lives on a new server that had taken no copy. Mechanism: it had come as settled, and came by
   // its birth when the sender had been restarted; all but the new one had forgotten that birth. (Who comes back has not
   // confirmed what the source has forgotten: what is settled here is older than all that, and another row.)
-  bool settled_there = !old && life.birth.hlc <= context.sender_horizon && !(life.birth < context.sender_truncated) &&
-                       context.adopted.settled();
+  // Symptom: a row that had been deleted stayed at a new node, or it had two lives there. Mechanism: so had it come as
+  // settled from one of its servers, which had forgotten more than the one that it copied from, or heard of, next.
+  // Mend: it remembers how far those who told it so had forgotten.
+  Hlc settled_up_to = std::max(context.sender_horizon, context.settled_elsewhere);
+  bool elsewhere = !old && context.adopted.settled();
+  if (elsewhere && life.dead() && context.ended_elsewhere(life.death()) && state.find(Version{})) return std::nullopt;
+  bool settled_there = elsewhere && life.birth.hlc <= settled_up_to && !(life.birth < context.sender_truncated);
   if (settled_there && may_have_settled(state, life, all, context)) return Version{};
   // Symptom: who came back never got its copy, which "must come again with these rows whole", for ever. Mechanism: what
   // a truncate had killed at the source was taken for a life that goes on here, where that truncate had settled and was

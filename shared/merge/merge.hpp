@@ -59,11 +59,15 @@ struct MergeContext {
   // With that: is all of what somebody else wrote up to this version at the sender? Null: nothing is known of it.
   std::function<bool(Version)> at_sender = {};
   bool behind = false;  // the sender has forgotten what never came here: this node was put back to an older state
-  bool comes_late(Version version) const {
-    if (!late || version.hlc > prune_horizon) return false;
-    auto origin = late->find(version.origin);
-    return origin != late->end() && version.hlc > origin->second;
+  // The G of others who told this node of rows before it had come as far itself: what they called settled may come by
+  // its birth from who has not forgotten that.
+  Hlc settled_elsewhere = 0;
+  bool of_late_origin(Version version) const {
+    auto origin = late ? late->find(version.origin) : std::map<Origin, Hlc>::const_iterator{};
+    return late && origin != late->end() && version.hlc > origin->second;
   }
+  bool comes_late(Version version) const { return version.hlc <= prune_horizon && of_late_origin(version); }
+  bool ended_elsewhere(Version death) const { return death.hlc <= settled_elsewhere && !of_late_origin(death); }
   bool forgotten(Version version) const { return version.hlc <= prune_horizon && !comes_late(version); }
   bool gives_way(Version version) const { return !adopted.settled() && version.hlc <= adopted.hlc; }
   // What the sender does not say of the life, though it had it, ended there with the life that it was written to.

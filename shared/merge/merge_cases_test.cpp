@@ -345,5 +345,36 @@ TEST(MergeUnknown, WhatLivesThoughItsOriginHasTwoHistoriesNeverWasHere) {
   EXPECT_EQ(births_after(false, {older}), (std::vector<Version>{})) << "its origin has one history, so it is gone";
 }
 
+// (match.cpp, settled_elsewhere; with whole nodes: KeptSeeds.WhatAServerCalledSettledIsOneRowAtANewNode.)
+TEST(MergeUnknown, WhatAServerCalledSettledMayComeByItsBirth) {
+  Table table = rowmesh::table(false);
+  MergeContext context{.table = table, .prune_horizon = 10, .sender_horizon = 10};
+  context.copy = true;
+  context.settled_elsewhere = 100;
+  context.had_seen = [](Version, Version) { return true; };
+  Row there(columns, Value::of_text("there"));
+  // Of a key that had been deleted and inserted anew before all of that was forgotten elsewhere.
+  auto living_after = [&](Version removed_here) {
+    RowState state;
+    state.lives.emplace_back();
+    state.lives[0].removed = removed_here;
+    std::vector<IncomingLife> lives(2);
+    lives[0].birth = lives[0].columns.base = {50, 1};
+    lives[0].removed = lives[1].birth = lives[1].columns.base = {60, 1};
+    lives[1].has_values = true;
+    lives[1].values = there;
+    std::vector<Loss> losses;
+    std::optional<OwnedRow> desired;
+    merge_lives(state, lives, removed_here.settled() ? RowView(there) : RowView(), context, losses, desired);
+    std::vector<Version> living;
+    for (const Life& life : state.lives)
+      if (!life.dead({})) living.push_back(life.birth);
+    return living;
+  };
+  EXPECT_EQ(living_after({}), std::vector<Version>{Version{}}) << "one row";
+  EXPECT_EQ(living_after({120, 1}), std::vector<Version>{}) << "it was deleted";
+  EXPECT_EQ(living_after({55, 1}), (std::vector<Version>{{60, 1}})) << "another one was, before this one began";
+}
+
 }  // namespace
 }  // namespace rowmesh

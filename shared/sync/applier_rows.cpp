@@ -163,6 +163,7 @@ MergeContext Applier::context(const Table& table) {
     context.two_histories = [this](Origin origin) { return state_.closed(origin); };
   context.first_copy = context.copy && !state_.joined;
   context.behind = behind_;
+  context.settled_elsewhere = state_.settled_elsewhere;
   context.late = late(table);
   if (!mappings_.empty() && mapping().table == &table) context.types = mapping().types;
   return context;

@@ -174,6 +174,7 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
 void Core::take_back_horizon(NodeState& next, const Renewal& renewal) {
   if (renewal.horizon >= next.prune_horizon) return;
   next.prune_horizon = renewal.horizon;
+  next.settled_elsewhere = std::min(next.settled_elsewhere, renewal.horizon);
   for (auto& [origin, meta] : next.metas) {
     if (origin != next.self && meta.position != 0) continue;
     meta.watermark = std::min(meta.watermark, renewal.floor);

@@ -356,6 +356,7 @@ std::string NodeState::encode(Hlc promised) const {
   }
   out.fixed64(source_clock);
   out.number(came_back_without);
+  out.fixed64(settled_elsewhere);
   return out.take();
 }
 
@@ -447,6 +448,7 @@ NodeState NodeState::decode(const std::string& bytes) {
   }
   if (!in.done()) state.source_clock = in.fixed64();
   if (!in.done()) state.came_back_without = in.number() != 0;
+  if (!in.done()) state.settled_elsewhere = in.fixed64();
   return state;
 }
 

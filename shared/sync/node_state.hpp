@@ -65,6 +65,8 @@ struct NodeState {
   // It was put back to a state from before it knew any of its servers, so there was none to come back from: what it
   // lost and they have forgotten it lacks until it takes a copy.
   bool came_back_without = false;
+  // The G of servers that told it of rows when it had not come as far itself (MergeContext::settled_elsewhere).
+  Hlc settled_elsewhere = 0;
   // Own versions up to here are of before it came back: one that comes out of the log only now is given anew.
   Hlc rebased = 0;
   // The clock of whom it copied from then: by there the others may have forgotten all of theirs, and that is nobody's

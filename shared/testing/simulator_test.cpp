@@ -441,5 +441,13 @@ TEST(KeptSeeds, ACopyIsDueUntilOneIsTaken) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A row that had been deleted stayed at a new node: one of its servers had told it of the delete and had forgotten when
+// the row began, another one brought the row by its birth (Applier::once, settled_elsewhere).
+TEST(KeptSeeds, WhatAServerCalledSettledIsOneRowAtANewNode) {
+  Plan plan = Plan::small(730020462);
+  plan.copies = plan.joins = plan.natural_keys = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
