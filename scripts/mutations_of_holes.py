@@ -440,6 +440,8 @@ HOLES = [
              "MergeAdopted.WhatIsSettledHereIsNoneOfTheNewerOnesOfTheSource"),
     Mutation("removed-stays", "shared/sync/node_state.cpp", [("bool found_gone = sure || member.removed;", "bool found_gone = sure;")],
              "HistoriesOfFour.WhoHadLeftIsNotAwaitedByACopy"),
+    Mutation("removed-is-told", "shared/sync/node_state.cpp", [("here->second.removed |= member.removed;", "")],
+             "HistoriesOfFour.NorWhoLeftJustThen"),
     Mutation("truncated-late", "shared/merge/merge.cpp", [("bool seen = !all_unseen && context_", "(void)all_unseen;\n      bool seen = context_")],
              "MergeTruncated.WhatWasCommittedAfterTheTruncateWasHeardOfIsListed"),
     Mutation("truncated-twice", "shared/sync/applier_writes.cpp", [("if (waits_to_go) killer =", "if (waits_to_go) return;\n  if (waits_to_go) killer =")],

@@ -146,7 +146,8 @@ bool NodeState::caught_up(const ParkedTable& table) const {
 void NodeState::take_members(const std::map<Origin, Member>& theirs, const std::map<Origin, OriginMeta>& their_metas) {
   for (auto& [origin, member] : theirs) {
     auto [here, added] = members.try_emplace(origin, member);
-    here->second.linked |= member.removed;  // also of one that we know: perhaps from when it had just been removed
+    here->second.linked |= member.removed;   // also of one that we know: perhaps from when it had just been removed
+    here->second.removed |= member.removed;  // until it is reached from here: judge_members
     if (added || origin == self || !member.left || here->second.left) continue;
     auto said = their_metas.find(origin);
     auto known = metas.find(origin);

@@ -241,43 +241,68 @@ TEST_F(Histories, WhereTwoRanBothGetANewIdentity) {
   }
 }
 
+// 0, 1 and 3 have each other; 3 leaves, and 2 is a copy of 0 that runs beside it for a while.
+class HistoriesOfFour : public ::testing::Test {
+ protected:
+  HistoriesOfFour() {
+    for (auto [one, other] : {std::pair(0, 1), {0, 3}, {1, 3}}) mesh.link(one, other);
+    mesh.start();
+    mesh.run_for(5000);
+    mesh.write(3, "of who left", "v");
+    mesh.run_for(5000);
+  }
+  void copy() {
+    mesh.network.attach(2, nullptr);
+    mesh.nodes[2].reset();
+    mesh.stores[2]->become_copy_of(*mesh.stores[0], false);
+    mesh.start(2);
+  }
+  void leave(std::vector<std::size_t> of) {
+    mesh.network.attach(3, nullptr);
+    for (std::size_t at : of)
+      for (auto& server : mesh.stores[at]->servers())
+        if (server.name == "node3") mesh.stores[at]->remove_server(server.id);
+  }
+  void run_both() {
+    mesh.run_for(1000);
+    mesh.write(0, "of the original", "v");
+    mesh.run_for(10000);
+    ASSERT_EQ(mesh.nodes[1]->status().unsettled, 0u);
+    mesh.stores[2]->request("new_identity", "copied");
+    mesh.run_for(1000);
+    mesh.write(2, "of the copy", "v");
+    mesh.add_server(1, 2, "01");
+    mesh.run_for(20000);
+    ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
+    mesh.stores[0]->request("new_identity", "restored");
+    mesh.run_for(60000);
+    for (std::size_t at : {0, 1, 2}) {
+      EXPECT_EQ(mesh.rows(at), 3u) << at;
+      EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+    }
+  }
+  NodePair mesh{4};
+};
+
 // Symptom: two that had run under one identity never got on: what the copy shipped was called stale for ever, and the
 // original was not told that it needs a new identity. Mechanism: a server had left long before, and was forgotten; but
 // while the original's next incarnation is awaited it is not known whom that one has, so nobody counted as removed any
 // more, and the copy waited to hear from who had left. Mend: who was found removed stays so until somebody names it
 // (NodeState::judge_members).
-TEST(HistoriesOfFour, WhoHadLeftIsNotAwaitedByACopy) {
-  NodePair mesh{4};
-  for (auto [one, other] : {std::pair(0, 1), {0, 3}, {1, 3}}) mesh.link(one, other);
-  mesh.start();
+TEST_F(HistoriesOfFour, WhoHadLeftIsNotAwaitedByACopy) {
+  leave({0, 1});
   mesh.run_for(5000);
-  mesh.write(3, "of who left", "v");
-  mesh.run_for(5000);
-  mesh.network.attach(3, nullptr);
-  for (std::size_t at : {0, 1})
-    for (auto& server : mesh.stores[at]->servers())
-      if (server.name == "node3") mesh.stores[at]->remove_server(server.id);
-  mesh.run_for(5000);
-  mesh.network.attach(2, nullptr);
-  mesh.nodes[2].reset();
-  mesh.stores[2]->become_copy_of(*mesh.stores[0], false);
-  mesh.start(2);
-  mesh.run_for(1000);
-  mesh.write(0, "of the original", "v");
-  mesh.run_for(10000);
-  ASSERT_EQ(mesh.nodes[1]->status().unsettled, 0u);
-  mesh.stores[2]->request("new_identity", "copied");
-  mesh.run_for(1000);
-  mesh.write(2, "of the copy", "v");
-  mesh.add_server(1, 2, "01");
-  mesh.run_for(20000);
-  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
-  mesh.stores[0]->request("new_identity", "restored");
-  mesh.run_for(60000);
-  for (std::size_t at : {0, 1, 2}) {
-    EXPECT_EQ(mesh.rows(at), 3u) << at;
-    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
-  }
+  copy();
+  run_both();
+}
+
+// Symptom: as above. Mechanism: that server left when the database had just been copied, so the copy could not find out
+// any more. Mend: while it is not known here who is gone, whoever has found that out is believed
+// (NodeState::take_members).
+TEST_F(HistoriesOfFour, NorWhoLeftJustThen) {
+  copy();
+  leave({0, 1, 2});
+  run_both();
 }
 
 // The copy counts further than the database itself, which has not sent everything, and crashes
