@@ -21,14 +21,14 @@ bool may_be_copied(const SimulatedNode& node) {
                                [](const ServerStatus& server) { return server.queued == 0; });
 }
 
+}  // namespace
+
 // A copy that it was asked to take before waits until then.
-bool waits_for_identity(const SimulatedNode& node) {
+bool ClusterRun::waits_for_identity(const SimulatedNode& node) {
   auto requests = node.store->requests();
   return std::any_of(requests.begin(), requests.end(),
                      [](const Request& request) { return request.kind == "new_identity"; });
 }
-
-}  // namespace
 
 // A copy of a node that has not heard its servers is to them like any other database with rows: a person copies.
 bool ClusterRun::has_heard_servers(std::size_t i) const {

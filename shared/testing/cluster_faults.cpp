@@ -189,15 +189,17 @@ void ClusterRun::obey() {
   for (std::size_t i = 0; i < nodes_.size(); i++) {
     SimulatedNode& here = *nodes_[i];
     look_at_copy(i);
-    if (!here.node || !here.store->requests().empty()) continue;
+    if (!here.node || waits_for_identity(here)) continue;
     NodeStatus status = here.node->status();
     bool copy = i == clone_.node && i != 0 && !clone_.added;
+    // A copy that it was asked to take before waits for that.
     if (status.identity == "restored" && !copy) {
       tell(std::to_string(i) + " gets a new identity");
       here.store->request("new_identity", "restored");
       here.wake_ms = now_ms_;
       continue;
     }
+    if (!here.store->requests().empty()) continue;
     for (auto& server : status.servers)
       if (server.state == "needs copy" && server.last_error.find("here with") != std::string::npos) {
         if (server.url.empty())

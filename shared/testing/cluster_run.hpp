@@ -103,6 +103,7 @@ class ClusterRun {
   bool had_other_number(const std::string& value) const;
   void add_those_of_other_numbers(std::set<std::string>& rows) const;
   void make_servers_those_of_original();
+  static bool waits_for_identity(const SimulatedNode& node);
   bool is_clone(std::size_t i) const;  // that has no identity of its own yet
 
   // cluster_checks.cpp
