@@ -40,6 +40,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.numbered = random.chance(350);
   plan.backups = random.chance(100);
   plan.clocks = random.chance(100);
+  plan.clones = random.chance(40);
   return plan;
 }
 
