@@ -34,6 +34,10 @@ bool Node::Impl::lacks_what_source_had(const Copy& copy) const {
 // Changes are taken while it waits.
 void Node::Impl::end_copied_table(Copy& copy) {
   if (lacks_what_source_had(copy)) {
+    // Symptom: a copy waited for ever. Mechanism: its database had been put back to a state of before, and what it
+    // waited for was forgotten at the source, which said that a copy is needed. Mend: another one is.
+    if (std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.told_to_copy; }))
+      return end_copy("what is missing here is forgotten there: copy with on_existing => 'source'");
     copy.pause_until_ms = core.now_ms() + look_again_ms;
     next_wake_ms = std::min(next_wake_ms, copy.pause_until_ms);
     return;

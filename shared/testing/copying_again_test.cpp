@@ -159,5 +159,28 @@ TEST_F(CopyAgain, WhoWasAloneConfirmsWhatItCopied) {
   for (std::size_t at : {0, 1}) EXPECT_EQ(nodes.nodes[at]->status().unsettled, 0u) << at;
 }
 
+// Symptom: a copy waited for ever. Mechanism: its taker had been put back to a state in which it had been asked for it,
+// and the source had forgotten since what was missing there. Mend: it ends, and the status asks for another one
+// (Node::Impl::end_copied_table).
+TEST_F(CopyAgain, DoesNotWaitForWhatIsForgotten) {
+  settle("a");
+  copy("source");
+  std::function<void()> put_back = nodes.stores[1]->backup();
+  nodes.run_for(10000);
+  nodes.write(0, "b", "since");
+  nodes.run_for(20000);
+  ASSERT_EQ(nodes.nodes[0]->status().unsettled, 0u);
+  nodes.network.attach(1, nullptr);
+  nodes.nodes[1].reset();
+  put_back();
+  nodes.start(1);
+  nodes.run_for(60000);
+  EXPECT_EQ(nodes.status(1).state, "needs copy") << nodes.status(1).last_error;
+  copy("source");
+  nodes.run_for(30000);
+  EXPECT_EQ(values(1), "old since ");
+  EXPECT_EQ(nodes.status(1).state, "streaming") << nodes.status(1).last_error;
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
