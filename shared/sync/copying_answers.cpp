@@ -44,6 +44,7 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
         make_copy_document(core, *table, bytes_from_hex(query_value(request.query, "after").value_or("")),
                            peer.config.options, compress, &last);
     core.store.commit();
+    core.state.copied_up_to = std::max(core.state.copied_up_to, core.state.own_meta().newest);
     core.note_joined();
     response.status = 200;
     response.headers["content-type"] = "application/x-ndjson";

@@ -167,7 +167,8 @@ void Core::secure_numbers() {
 void Core::note_joined() {
   if (state.own_meta().newest == 0) return;
   auto met = state.met_servers();
-  if (state.joined && std::includes(met_on_disk_.begin(), met_on_disk_.end(), met.begin(), met.end())) return;
+  bool known = std::includes(met_on_disk_.begin(), met_on_disk_.end(), met.begin(), met.end());
+  if (state.joined && known && state.copied_up_to <= copied_on_disk_) return;
   if (pending_.empty()) pending_.push_back({applied_records({}, 0).front(), nullptr});
   bool joined = std::exchange(state.joined, true);
   try {

@@ -152,6 +152,7 @@ class Core {
   // Positions of ours go on above this one.
   void number_from(PositionNumber number) { first_number_ = std::max(first_number_, number); }
   Hlc newest_at_start = 0;  // of our own versions in the history that was found
+  Hlc copied_before = 0;    // NodeState::copied_up_to at the start
 
   const Table* table(TableId id) const;
   const Table* table_by_wire_name(const std::string& name) const;
@@ -282,6 +283,7 @@ class Core {
   std::map<PositionNumber, Given> given_;             // this run's newest positions
   std::size_t forgotten_ = 0;                         // entries, since memory was last given back
   std::set<std::int64_t> met_on_disk_, writing_met_;  // NodeState::met_servers
+  Hlc copied_on_disk_ = 0, writing_copied_ = 0;       // NodeState::copied_up_to
   bool loaded_ = false;
   bool numbers_secured_ = false;
   bool just_started_ = false;  // the log was not read since

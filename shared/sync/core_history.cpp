@@ -62,6 +62,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
     for (HistoryRecord& record : applied_records(settling_, 0)) records.push_back(std::move(record));
   writing_promise_ = state_after.hlc;
   writing_met_ = met_on_disk_;
+  writing_copied_ = copied_on_disk_;
   last_written_ = last_sequence_;
   if (!records.empty()) {
     // The state goes with the last first-part record: continuations carry none.
@@ -72,6 +73,7 @@ void Core::write_pending(std::vector<HistoryRecord> more, const NodeState& state
     records[last].state = state_after.encode(writing_promise_ = promise(store.clock().now()));
     writing_horizon_ = state_after.prune_horizon;
     writing_met_ = state_after.met_servers();
+    writing_copied_ = state_after.copied_up_to;
     last_written_ = store.append_history(records);
   }
   // Symptom: a change was lost after a restart. Mechanism: the batches of one write all counted as written by its first
@@ -96,6 +98,7 @@ void Core::written() {
   last_sequence_ = last_written_;
   state.hlc = writing_promise_;
   met_on_disk_ = std::move(writing_met_);
+  copied_on_disk_ = writing_copied_;
   std::int64_t sequence = first_written_;
   for (PendingRecord& pending : pending_) {
     if (pending.batch) pending.batch->sequence = sequence;
@@ -317,6 +320,7 @@ void Core::load_history() {
   if (last_sequence_ == 0) state.self = identity.origin;
   loaded_ = true;
   met_on_disk_ = state.met_servers();
+  copied_before = copied_on_disk_ = state.copied_up_to;
   load_config();
   store.clock().observe(state.hlc);
   counters = {};

@@ -209,7 +209,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.lost = 0;
   next.found.reset();
   next.confirmed = 0;
-  next.removed_has = 0;
+  next.removed_has = next.copied_up_to = copied_before = 0;
   // What the wrong time brought about is settled with `corrected`.
   next.returning |= !renewal.corrected;
   if (!renewal.before_goes_on)

@@ -102,6 +102,11 @@ Hlc Node::Impl::perhaps_taken() {
   Hlc taken = 0, refused_above = ms_to_hlc(core.now_ms() + 2 * limits::clock_ahead_ms);
   if (core.state.removed_has != 0)
     taken = core.state.removed_has <= refused_above ? core.state.removed_has : core.newest_own_up_to(refused_above);
+  // Symptom: a row stood under two numbers after a crash. Mechanism: a server had copied it, and says so only when its
+  // copy is done; that it had got it was in memory. Mend: it is on disk before a piece is given.
+  if (core.copied_before != 0)
+    taken = std::max(taken,
+                     core.copied_before <= refused_above ? core.copied_before : core.newest_own_up_to(refused_above));
   for (auto& [id, peer] : peers) {
     if (peer.copied.origin == core.state.self && peer.copied.hlc <= refused_above)
       taken = std::max(taken, peer.copied.hlc);

@@ -358,6 +358,7 @@ std::string NodeState::encode(Hlc promised) const {
   out.fixed64(source_clock);
   out.number(came_back_without);
   out.fixed64(settled_elsewhere);
+  out.fixed64(copied_up_to);
   return out.take();
 }
 
@@ -450,6 +451,7 @@ NodeState NodeState::decode(const std::string& bytes) {
   if (!in.done()) state.source_clock = in.fixed64();
   if (!in.done()) state.came_back_without = in.number() != 0;
   if (!in.done()) state.settled_elsewhere = in.fixed64();
+  if (!in.done()) state.copied_up_to = in.fixed64();
   return state;
 }
 

@@ -59,6 +59,8 @@ struct NodeState {
   Hlc confirmed = 0;
   // A server that was removed before it said what it had may have our versions up to this one.
   Hlc removed_has = 0;
+  // The newest own version that pieces of copies may have brought somebody, who does not say so.
+  Hlc copied_up_to = 0;
   // A new incarnation of a database that was put back or copied: until it has taken a copy from a server that knew it
   // before, it ships nothing and takes no changes. Others may have forgotten what it lacks, and what it wrote.
   bool returning = false;

@@ -2,6 +2,8 @@
 // incarnation: identity_test.cpp.
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "shared/model/hex.hpp"
 #include "shared/testing/lab.hpp"
 #include "shared/testing/loose_nodes.hpp"
@@ -181,39 +183,43 @@ TEST(ClockTest, WhatWasForgottenAloneStaysForgottenAfterACrash) {
   EXPECT_EQ(birth("kept"), kept);
 }
 
-// Node::Impl::perhaps_taken, of what came with a copy that is not done yet.
+// Node::Impl::perhaps_taken, of what came with a copy that is not done yet; also where a crash lost that it was given.
 TEST(ClockTest, WhatAPieceOfACopyBroughtIsNotGivenAnew) {
   constexpr std::uint64_t listened_to_ms = 50'000;
-  Lab lab;
-  Table more;
-  more.wire_name = "more";
-  more.columns = {{"id", ColumnType::text, "text", true, false}};
-  more.key = {0};
-  lab.add(uuid_a, 0xa).create_table(more);
-  lab.add(uuid_b, 0xb).create_table(more);
-  lab.link(0, 1);
-  lab.link(1, 0);
-  lab.start(0);
-  lab.start(1);
-  lab.run_for(5000);
-  bool one_piece = true;
-  Between at_b(lab, 1, [&](const HttpRequest& head) { return one_piece && head.path == "/rowmesh/v1/changes"; });
-  Between at_a(lab, 0, [&](const HttpRequest& head) {
-    return one_piece && head.path == "/rowmesh/v1/rows" && head.query.find(bytes_to_hex("more")) != std::string::npos;
-  });
-  lab.set_clock(0, listened_to_ms);
-  lab.insert(0, "written ahead");
-  lab.run_for(1000);
-  lab.node(1).store->request("copy", R"({"server":"to 0","direction":"pull","on_existing":"newer"})");
-  while (lab.rows(1) < 1) lab.run_for(1);
-  lab.set_clock(0, 0);
-  lab.run_for(2000);
-  one_piece = false;
-  lab.run_for(60'000);
-  for (std::size_t i : {0, 1}) {
-    EXPECT_EQ(lab.rows(i), 1u) << i;
-    EXPECT_EQ(lab.status(i).side_rows, 0u) << i << ": two lives of one row";
-    EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+  for (bool crashes : {false, true}) {
+    Lab lab;
+    Table more;
+    more.wire_name = "more";
+    more.columns = {{"id", ColumnType::text, "text", true, false}};
+    more.key = {0};
+    lab.add(uuid_a, 0xa).create_table(more);
+    lab.add(uuid_b, 0xb).create_table(more);
+    lab.link(0, 1);
+    lab.link(1, 0);
+    lab.start(0);
+    lab.start(1);
+    lab.run_for(5000);
+    bool one_piece = true;
+    Between at_b(lab, 1, [&](const HttpRequest& head) { return one_piece && head.path == "/rowmesh/v1/changes"; });
+    auto dropped = [&](const HttpRequest& head) {
+      return one_piece && head.path == "/rowmesh/v1/rows" && head.query.find(bytes_to_hex("more")) != std::string::npos;
+    };
+    std::optional<Between> at_a(std::in_place, lab, 0, dropped);
+    lab.set_clock(0, listened_to_ms);
+    lab.insert(0, "written ahead");
+    lab.run_for(1000);
+    lab.node(1).store->request("copy", R"({"server":"to 0","direction":"pull","on_existing":"newer"})");
+    while (lab.rows(1) < 1) lab.run_for(1);
+    if (crashes) lab.crash(0), lab.start(0), at_a.emplace(lab, 0, dropped);
+    lab.set_clock(0, 0);
+    lab.run_for(2000);
+    one_piece = false;
+    lab.run_for(60'000);
+    for (std::size_t i : {0, 1}) {
+      EXPECT_EQ(lab.rows(i), 1u) << i;
+      EXPECT_EQ(lab.status(i).side_rows, 0u) << i << ": two lives of one row";
+      EXPECT_EQ(lab.status(i).unsettled, 0u) << i;
+    }
   }
 }
 
