@@ -41,6 +41,8 @@ Plan Plan::random(std::uint64_t seed) {
   plan.backups = random.chance(100);
   plan.clocks = random.chance(100);
   plan.clones = random.chance(40);
+  // (What fails with these as well: shared/testing/README.md, "Open".)
+  plan.copies = random.chance(50) && !plan.clones && !plan.joins && !plan.late;
   return plan;
 }
 
@@ -63,6 +65,7 @@ Plan Plan::small(std::uint64_t seed) {
   plan.backups = random.chance(100);
   plan.numbered = random.chance(300);
   plan.clones = random.chance(30);
+  plan.copies = random.chance(100) && !plan.clones && !plan.joins;
   return plan;
 }
 
