@@ -85,11 +85,13 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
   }
   if (found) return found->birth;
   bool comes = (context.copy || context.take_unknown) && !life.dead() && life.has_values;
-  // Who takes up an older state may get the row itself from somebody else afterwards. And whoever copies hands on what
-  // its source did, so what had been removed there as well: a row stayed at a server that heard of it only by way of a
-  // new node, which had never had that row.
-  bool ended = (context.behind || context.copy) && life.dead();
-  if ((comes || ended) && Version{} >= context.truncated) {
+  // That a row has ended is kept, also if it never was here: it may still come from somebody who has not heard of it,
+  // to who takes up an older state, or copies. And whoever copies hands on what its source did, so what had been
+  // removed there as well: a row stayed at a server that heard of it only by way of a new node, which had never had
+  // that row. Symptom: a row stayed at a new server alone. Mechanism: one of its servers told it that the row was
+  // deleted, before it had it; then it took a copy from another one, which had not heard of that yet. Mend: with any
+  // document.
+  if ((comes || life.dead()) && Version{} >= context.truncated) {
     *added = true;
     return Version{};
   }
@@ -135,7 +137,8 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   if (ended_before_another(life, all, state, context)) return std::nullopt;
   bool came = !never_came(state, life, all, context);
   if (state.find(Version{}) && came && !(late && follows_another(life, all))) return Version{};
-  *added = late || !came;
+  bool never_was_here = life.dead() && state.lives.empty();
+  *added = late || !came || never_was_here;
   if (*added) return life.birth;
   return std::nullopt;  // an old life that I know to be gone: never resurrect
 }

@@ -222,9 +222,7 @@ bool Applier::decide_plainly(Item& item, Entry* entry, const FoundRow& found) {
   if (life.dead()) {
     // A delete of a row of which nothing unsettled is known.
     if (entry || life.removed.hlc <= state_.prune_horizon || !life.birth.settled()) return false;
-    if (!header_.truncates.empty()) return false;
-    if (!found.exists)
-      return !behind_ && header_.kind != DocumentKind::copy;  // known to be gone, and forgotten; or it never came here
+    if (!header_.truncates.empty() || !found.exists) return false;
     Entry& fresh = core_.window.edit(table.id, item.key);
     Life gone;
     gone.removed = life.removed;

@@ -290,6 +290,26 @@ TEST_F(NewNode, IsAskedToTakeACopyUntilItAnswers) {
   EXPECT_EQ(rows(2), "old settled, ");
 }
 
+// (match.cpp, match_settled)
+TEST_F(NewNode, WhatItHeardToBeRemovedDoesNotComeBackWithACopyOfWhoHasNotHeardOfThat) {
+  start();
+  mesh.link(0, 2), mesh.link(1, 2);
+  mesh.run_for(5000);
+  go_on();
+  ASSERT_EQ(rows(2), "then v, ");
+  WithoutDocuments apart(mesh, 0, 1);
+  mesh.network.attach(0, &apart);
+  mesh.stores[1]->begin_local();
+  mesh.stores[1]->remove("items", std::vector<Value>{Value::of_text("old")});
+  mesh.stores[1]->commit_local();
+  mesh.run_for(5000);
+  mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull","on_existing":"newer"})");
+  mesh.run_for(20000);
+  mesh.network.attach(0, mesh.nodes[0].get());
+  mesh.run_for(40000);
+  expect_everywhere("then v, ");
+}
+
 // (requests.cpp, Node::Impl::in_transaction). Node 2 comes between 0 and 1, which part then; one of its commits
 // fails once the first rows are there.
 class NewNodeOfWhichACommitFails : public NewNode, public ::testing::WithParamInterface<int> {
