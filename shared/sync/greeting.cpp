@@ -66,7 +66,7 @@ void Node::Impl::greet(Peer& peer) {
                   told_in_greeting(peer) + (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0),
-       [this, as = core.state.self](Peer& answered, HttpResponse response) {
+       [this, as = core.state.self](Peer& answered, const HttpResponse& response) {
          if (response.status != 200) {
            failed(answered, response);
            return;
