@@ -257,7 +257,7 @@ class HistoriesOfFour : public ::testing::Test {
     mesh.stores[2]->become_copy_of(*mesh.stores[0], false);
     mesh.start(2);
   }
-  void leave(std::vector<std::size_t> of) {
+  void leave(const std::vector<std::size_t>& of) {
     mesh.network.attach(3, nullptr);
     for (std::size_t at : of)
       for (auto& server : mesh.stores[at]->servers())
