@@ -67,7 +67,7 @@ class MemoryStore : public Store {
   // prune_history removes something only so often, as with PostgreSQL: a restart finds records of what was forgotten.
   std::uint64_t prune_interval_ms = 0;
   void prune_now();  // what is left of that
-  void crash();  // what was not committed is gone; the next user of the store loads it anew
+  void crash();      // what was not committed is gone; the next user of the store loads it anew
   // What is on its disk now; calling the result, while no node runs on the store, puts it back.
   std::function<void()> backup();
   // Is from now on what is on the disk of the other one. `elsewhere`: and finds that it does not lie where its identity
