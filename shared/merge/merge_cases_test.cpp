@@ -17,6 +17,14 @@ MergeContext adopting(const Table& table) {
   return context;
 }
 
+// What a document says of a row that has settled at its sender.
+std::vector<IncomingLife> settled_with(const Row& values) {
+  std::vector<IncomingLife> lives(1);
+  lives[0].has_values = true;
+  lives[0].values = values;
+  return lives;
+}
+
 // Symptom: a row was removed on some nodes only after a database that had been copied was added to them. Mechanism: the
 // copy had deleted, later, a life that had ended elsewhere; who had forgotten that life took the delete for one of the
 // row that had come in its place. Mend: who adopts a copy takes the source's word for how and whether a life ended, and
@@ -122,9 +130,7 @@ TEST(MergeAdopted, OfTwoRowsUnderOneNumberTheSourceHasTheOlder) {
     }
     state.lives.push_back(std::move(life));
   }
-  std::vector<IncomingLife> lives(1);
-  lives[0].has_values = true;
-  lives[0].values = there;
+  std::vector<IncomingLife> lives = settled_with(there);
   std::vector<Loss> losses;
   std::optional<OwnedRow> desired;
   merge_lives(state, lives, here, context, losses, desired);
@@ -278,9 +284,7 @@ TEST(MergeAdopted, ARowThatIsNewerHereIsCalledAsThere) {
   state.lives.emplace_back(Version{50, 1});
   state.lives[0].columns.base = {200, 2};
   state.lives[0].in_table = true;
-  std::vector<IncomingLife> lives(1);
-  lives[0].has_values = true;
-  lives[0].values = there;
+  std::vector<IncomingLife> lives = settled_with(there);
   std::vector<Loss> losses;
   std::optional<OwnedRow> desired;
   EXPECT_TRUE(merge_lives(state, lives, here, context, losses, desired)) << "or it is not written down";
@@ -302,9 +306,7 @@ TEST(MergeAdopted, AnEditThatTheSourceHadAndDoesNotNameEndedThere) {
     RowState state;
     state.lives.emplace_back(Version{50, 1});
     state.lives[0].columns.changed = {{ColumnIndex{1}, edit}};
-    std::vector<IncomingLife> lives(1);
-    lives[0].has_values = true;
-    lives[0].values = there;
+    std::vector<IncomingLife> lives = settled_with(there);
     std::vector<Loss> losses;
     std::optional<OwnedRow> desired;
     merge_lives(state, lives, here, context, losses, desired);

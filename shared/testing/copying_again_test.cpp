@@ -21,6 +21,15 @@ class CopyAgain : public ::testing::TestWithParam<const char*> {
     ASSERT_EQ(nodes.rows(1), 1u);
     ASSERT_EQ(nodes.nodes[1]->status().unsettled, 0u);
   }
+  // Each was filled before they met.
+  void meet_with_rows() {
+    nodes.start();
+    nodes.write(0, "a", "one");
+    nodes.write(1, "b", "other");
+    nodes.run_for(5000);
+    nodes.link(0, 1);
+    nodes.run_for(5000);
+  }
   void edit(std::size_t at, const std::string& key, const std::string& value) {
     std::vector<Value> row = {Value::of_text(key), Value::of_text(value)};
     nodes.stores[at]->begin_local();
@@ -128,12 +137,7 @@ INSTANTIATE_TEST_SUITE_P(OnExisting, CopyAgain, ::testing::Values("fail", "sourc
 // Symptom: after a copy with 'newer' two databases that had been filled before they met differed for ever. Mechanism:
 // what only the taker had was kept, as documented, and never shipped.
 TEST_F(CopyAgain, NewerShipsWhatOnlyTheTakerHad) {
-  nodes.start();
-  nodes.write(0, "a", "one");
-  nodes.write(1, "b", "other");
-  nodes.run_for(5000);
-  nodes.link(0, 1);
-  nodes.run_for(5000);
+  meet_with_rows();
   ASSERT_EQ(values(0) + values(1), "one other ");
   copy("newer");
   nodes.run_for(40000);
@@ -143,12 +147,7 @@ TEST_F(CopyAgain, NewerShipsWhatOnlyTheTakerHad) {
 
 // What only the taker had goes with 'source', and 'fail' leaves all as it is (Node::Impl::judge_extra_rows).
 TEST_F(CopyAgain, SourceRemovesWhatOnlyTheTakerHad) {
-  nodes.start();
-  nodes.write(0, "a", "one");
-  nodes.write(1, "b", "other");
-  nodes.run_for(5000);
-  nodes.link(0, 1);
-  nodes.run_for(5000);
+  meet_with_rows();
   copy("fail");
   nodes.run_for(20000);
   EXPECT_EQ(values(0) + values(1), "one other ");
