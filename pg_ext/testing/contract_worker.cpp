@@ -166,6 +166,7 @@ void run_contract() {
   PgFixture fixture(slot);
   auto results = testing::run_store_contract(fixture);
   std::vector<std::string> rows;
+  rows.reserve(results.size());
   for (auto& result : results)
     rows.push_back("INSERT INTO public.contract_result VALUES (" + literal(Value::of_text(result.name)) + ", " +
                    (result.ok ? "true" : "false") + ", " + literal(Value::of_text(result.message)) + ")");

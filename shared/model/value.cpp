@@ -11,6 +11,7 @@ bool same_value(const Value& left, const Value& right) {
     case ValueKind::omitted: return true;
     case ValueKind::integer:
     case ValueKind::boolean: return left.integer == right.integer;
+    // NaN is the same as itself, and -0 is not 0: NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
     case ValueKind::real: return std::memcmp(&left.real, &right.real, sizeof left.real) == 0;
     case ValueKind::text:
     case ValueKind::bytes: return left.text == right.text;

@@ -372,7 +372,7 @@ void CurlClient::go_on(std::uint64_t relayed) {
 
 void CurlClient::cancel(std::uint64_t relayed) {
   for (auto& ended : ended_)
-    if (ended->relayed == relayed) ended->done = [](HttpResponse) {};
+    if (ended->relayed == relayed) ended->done = [](const HttpResponse&) {};
   Transfer* t = find(relayed);
   if (!t) return;
   SignalBlock no_signals;

@@ -278,7 +278,7 @@ TEST_F(EventLoopTest, HidesWhatAHandlerThrew) {
 
 TEST_F(EventLoopTest, SendsFromWithinADone) {
   int answers = 0;
-  HttpClient::Done again = [&](HttpResponse response) {
+  HttpClient::Done again = [&](const HttpResponse& response) {
     EXPECT_EQ(response.status, 200);
     if (++answers < 3) loop.send(base(), {"GET", "/", "", {}, nullptr, ""}, 5000, answer_limit, again);
     loop.run();  // as a long apply does
@@ -311,7 +311,7 @@ TEST_F(EventLoopTest, MovesToAnotherAddressOfTheSamePort) {
 
 TEST_F(EventLoopTest, EndsWithRequestsUnderWay) {
   auto other = std::make_unique<EventLoop>(handler);
-  other->send(base(), {"GET", "/", "", {}, nullptr, ""}, 5000, answer_limit, [](HttpResponse) { FAIL(); });
+  other->send(base(), {"GET", "/", "", {}, nullptr, ""}, 5000, answer_limit, [](const HttpResponse&) { FAIL(); });
   other.reset();
   loop.run();
 }

@@ -277,8 +277,9 @@ void a_key_noted_without_columns(ContractBench& bench) {
   auto entries = bench.read_all();
   expect(entries.size() == 1 && entries[0].op == LogOp::update && entries[0].key == ContractBench::key(5),
          "the key did not come back from the log");
-  for (ColumnIndex column = 0; column < table.columns.size(); column++)
-    expect(!entries[0].columns.has(column), "column " + table.columns[column].name + " was not named, but came back");
+  for (std::size_t column = 0; column < table.columns.size(); column++)
+    expect(!entries[0].columns.has(static_cast<ColumnIndex>(column)),
+           "column " + table.columns[column].name + " was not named, but came back");
 }
 
 }  // namespace
