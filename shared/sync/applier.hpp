@@ -214,7 +214,7 @@ class Applier {
   void move_younger(const Table& table, Entry& entry);
   void follow(const Moved& moved);
   void carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target);
-  void list_buried(const Table& table, const Key& key, const Life& life);
+  void list_buried(const Table& table, const Key& key, const Life& life, bool never_seen);
   bool mine(Origin origin) const;
   Version own_version();
   std::int64_t next_key(const Table& table);

@@ -177,14 +177,16 @@ void Applier::follow(const Moved& moved) {
   if (from && target && !target->dead(state_.truncated(table.id))) carry(table, *from, moved, to, *target);
 }
 
-// What this node had written to the life, or that it had removed it, before it heard of the move.
+// What this node had written to the life, or that it had removed it or truncated the table, before it heard of the move.
 // Symptom: a value was lost without a trace. Mechanism: what was carried over got a new version, and won over what
 // others had written to the row under its new number meanwhile. Mend: it wins only over what is older than itself was.
 void Applier::carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target) {
   if (!from.moved) return;
-  if (!from.removed.settled() && mine(from.removed.origin)) {
+  Version truncated = state_.truncated(table.id);
+  bool removed = !from.removed.settled() && mine(from.removed.origin);
+  if (removed || (from.birth < truncated && mine(truncated.origin))) {
     own_life(table, to, target.birth).removed = own_version();
-    list_buried(table, to, target);
+    list_buried(table, to, target, !removed && from.applied_at > truncated.hlc);
     return;
   }
   if (moved.values.size() != table.columns.size()) return;
@@ -223,12 +225,12 @@ void Applier::carry(const Table& table, const Life& from, const Moved& moved, co
 }
 
 // Whoever removed the row under its old number had not seen what others wrote under the new one; nor did it mean what
-// it wrote there itself, where both numbers showed here for a while.
-void Applier::list_buried(const Table& table, const Key& key, const Life& life) {
-  Loss loss{"update_deleted", "keep_delete", {}, {}, {}, {}, own_version()};
+// it wrote there itself, where both numbers showed here for a while. `never_seen`: nor the row, for it truncated.
+void Applier::list_buried(const Table& table, const Key& key, const Life& life, bool never_seen) {
+  Loss loss{never_seen ? "update_truncated" : "update_deleted", "keep_delete", {}, {}, {}, {}, own_version()};
   for (std::size_t i = 0; i < table.columns.size(); i++) {
     Version written = life.columns.of(static_cast<ColumnIndex>(i));
-    if (written == life.birth || written.settled()) continue;
+    if (!never_seen && (written == life.birth || written.settled())) continue;
     loss.columns.add(static_cast<ColumnIndex>(i));
     loss.loser_version = std::max(loss.loser_version, written);
   }

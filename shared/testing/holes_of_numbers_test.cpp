@@ -68,6 +68,47 @@ TEST(Holes, H12a_ADeleteUnderTheOldNumberIsCarriedOver) {
   lab.expect("1=older", "");
 }
 
+// Symptom: a reference named another row than its writer meant. Mechanism: its row was moved by somebody who had not
+// heard of a truncate, so it lived on under its new number, born after that; where the reference had been written the
+// truncate came first, and the number went to another row. Mend: who truncated meant that row, as who deletes it does.
+TEST(Holes, H12a_ATruncateUnderTheOldNumberIsCarriedOver) {
+  Younger lab;
+  lab.insert(2, "child", child("c", 1));
+  lab.ship(0, 1);
+  lab.settle(1);
+  ASSERT_EQ(lab.rows(1, "parent"), "1=older 2=younger");
+  lab.write(2, [](MemoryStore& store) { store.truncate("parent"); });
+  lab.settle(2);
+  lab.pass(10);
+  lab.insert(2, "parent", parent(1, "newer"));
+  lab.expect("1=newer", "c=1");
+}
+
+// Whoever truncates had not seen what others wrote to the row, be it its insert.
+TEST(Holes, H12a_WhatACarriedTruncateTakesUnseenIsListed) {
+  for (bool seen : {false, true}) {
+    LooseNodes lab(3, create_family);
+    lab.insert(0, "parent", parent(1, "older"));
+    lab.pass(10);
+    lab.insert(1, "parent", parent(1, "younger"));
+    if (seen) lab.ship(1, 2);
+    lab.settle(1);
+    lab.write(2, [](MemoryStore& store) { store.truncate("parent"); });
+    lab.settle(2);
+    lab.pass(10);
+    lab.ship(0, 1);
+    lab.settle(1);
+    lab.exchange_all();
+    bool listed = false;
+    for (std::size_t i = 0; i < lab.size(); i++) {
+      EXPECT_EQ(lab.rows(i, "parent"), "") << i;
+      for (auto& conflict : lab.store(i).conflicts())
+        listed |= conflict.type == "update_truncated" && conflict.loser.find("younger") != std::string::npos;
+    }
+    EXPECT_EQ(listed, !seen);
+  }
+}
+
 // Symptom: a row stood under two numbers, or under none, until the mover's own document came. Mechanism: somebody else
 // had changed what is under one of the two, and only that one came. Mend: a document brings both ends of a move.
 TEST(Holes, H12a_ARowStandsUnderOneNumberAtAnyTime) {
