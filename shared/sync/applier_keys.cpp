@@ -177,9 +177,10 @@ void Applier::follow(const Moved& moved) {
   if (from && target && !target->dead(state_.truncated(table.id))) carry(table, *from, moved, to, *target);
 }
 
-// What this node had written to the life, or that it had removed it or truncated the table, before it heard of the move.
-// Symptom: a value was lost without a trace. Mechanism: what was carried over got a new version, and won over what
-// others had written to the row under its new number meanwhile. Mend: it wins only over what is older than itself was.
+// What this node had written to the life, or that it had removed it or truncated the table, before it heard of the
+// move. Symptom: a value was lost without a trace. Mechanism: what was carried over got a new version, and won over
+// what others had written to the row under its new number meanwhile. Mend: it wins only over what is older than itself
+// was.
 void Applier::carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target) {
   if (!from.moved) return;
   Version truncated = state_.truncated(table.id);
