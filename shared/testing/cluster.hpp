@@ -50,6 +50,7 @@ struct Plan {
   bool clones = false;       // the store of a node is copied, and both run
   bool clocks = false;       // a clock is so wrong that its node is not listened to
   bool filters = false;      // the last node of a chain or star gets one table only
+  bool marked = false;       // rows with numbers have a UNIQUE column, too
   bool numbered = false;     // what refers to rows with numbers has numbers as well, or is in the same table
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed

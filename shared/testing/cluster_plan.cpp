@@ -43,6 +43,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.clones = random.chance(40);
   // (What fails with these as well: shared/testing/README.md, "Open".)
   plan.copies = random.chance(50) && !plan.clones && !plan.joins && !plan.late;
+  plan.marked = random.chance(200) && plan.uniques && plan.integer_keys;
   return plan;
 }
 
@@ -56,7 +57,7 @@ Plan Plan::small(std::uint64_t seed) {
   plan.transactions = 3 + static_cast<unsigned>(random.below(10));
   plan.rest_ms = 4000;
   for (const Feature& feature : features())
-    if (feature.on != &Plan::numbered) plan.*feature.on = random.chance(300);
+    if (feature.on != &Plan::numbered && feature.on != &Plan::marked) plan.*feature.on = random.chance(300);
   for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::filters, &Plan::clones, &Plan::copies})
     plan.*seldom = false;
   if (plan.hold) plan.merge = false;
@@ -66,6 +67,7 @@ Plan Plan::small(std::uint64_t seed) {
   plan.numbered = random.chance(300);
   plan.clones = random.chance(30);
   plan.copies = random.chance(100) && !plan.clones && !plan.joins;
+  plan.marked = random.chance(200) && plan.integer_keys;
   return plan;
 }
 
@@ -107,6 +109,7 @@ const std::vector<Feature>& features() {
                                            {"filter", &Plan::filters},
                                            {"late", &Plan::late},
                                            {"clone", &Plan::clones},
+                                           {"marked", &Plan::marked},
                                            {"numbered", &Plan::numbered}};
   return all;
 }

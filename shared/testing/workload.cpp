@@ -35,6 +35,10 @@ void Workload::create_tables(MemoryStore& store, const Plan& plan) {
     things.columns.push_back({"under", ColumnType::integer, "integer", false, false});
     things.columns.push_back({"under_whom", ColumnType::text, "text", false, false});
   }
+  if (plan.marked) {
+    things.columns.push_back({"mark", ColumnType::text, "text", false, false});
+    things.uniques = {{"things_mark", {static_cast<ColumnIndex>(things.columns.size() - 1)}}};
+  }
   TableId things_id = store.create_table(things).id;
   if (plan.numbered) store.alter_table("things", [&](Table& table) { table.references = {{4, things_id}}; });
   Table parts;
@@ -142,6 +146,10 @@ void Workload::remove(const std::string& table, const Key& key) {
   story_ += " -" + table.substr(0, 1) + key_to_text(key);
 }
 
+Value Workload::mark(SeededRandom& random) const {
+  return random.chance(500) ? Value::of_text(tags[random.below(std::size(tags))]) : Value::of_null();
+}
+
 void Workload::change_things(SeededRandom& random) {
   auto& rows = store_->rows("things");
   std::uint64_t what = random.below(100);
@@ -156,6 +164,7 @@ void Workload::change_things(SeededRandom& random) {
       row.push_back(under ? other->second.values[0] : Value::of_null());
       row.push_back(under ? other->second.values[3] : Value::of_null());
     }
+    if (marked_) row.push_back(mark(random));
     insert("things", OwnedRow(row));
     if (random.chance(300)) insert_part(id, who);
     return;
@@ -163,6 +172,7 @@ void Workload::change_things(SeededRandom& random) {
   auto chosen = any(rows, random);
   Key key = chosen->first;
   if (numbered_ && random.chance(250)) return change_references(chosen->second.values, random);
+  if (marked_ && random.chance(250)) return update("things", key, chosen->second.values.size() - 1, mark(random));
   if (what < 60) return insert_part(chosen->second.values[0].integer, std::string(chosen->second.values[3].text));
   if (what < 80) {
     std::size_t column = 1 + random.below(2);
@@ -228,7 +238,8 @@ std::string Workload::wrong_reference(const MemoryStore& store, const std::set<s
   for (const char* table : {"parts", "things"})
     for (auto& [key, row] : store.rows(table)) {
       std::size_t column = table == std::string("parts") ? 2 : 4;
-      if (row.values.size() <= column || row.values[column].is_null() || contested.contains(table + key_to_text(key)))
+      if (row.values.size() <= column || row.values[column].kind != ValueKind::integer ||
+          contested.contains(table + key_to_text(key)))
         continue;
       auto meant = things.find(std::string(row.values[column + 1].text));
       if (meant != things.end() && meant->second != row.values[column].integer)
@@ -344,6 +355,7 @@ std::string Workload::operator()(const Plan& plan, Ledger& ledger, SeededRandom&
   big_ = plan.big;
   merge_ = plan.merge;
   numbered_ = plan.numbered;
+  marked_ = plan.marked;
   if (!prepared_.empty() && random.chance(500)) {
     try {
       return end_prepared(ledger, random);

@@ -37,6 +37,7 @@ class Workload {
  private:
   std::string end_prepared(Ledger& ledger, SeededRandom& random);
   void change_things(SeededRandom& random);
+  Value mark(SeededRandom& random) const;
   void change_references(const OwnedRow& to, SeededRandom& random);
   void insert_part(std::int64_t thing, const std::string& who);
   void change_names(const Plan& plan, SeededRandom& random);
@@ -53,7 +54,7 @@ class Workload {
   std::unique_ptr<MemoryStore>& store_;
   std::size_t node_ = 0;
   std::uint64_t values_ = 0, parts_ = 0;
-  bool big_ = false, merge_ = false, numbered_ = false;  // of the plan
+  bool big_ = false, merge_ = false, numbered_ = false, marked_ = false;  // of the plan
   Ledger::Page page_;
   std::string story_;
   std::map<std::uint64_t, std::pair<Ledger::Page, std::string>> prepared_;
