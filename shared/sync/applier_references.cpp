@@ -39,13 +39,18 @@ bool Applier::of_one_who_is_gone(Origin origin) const {
 }
 
 // The life that the table showed to one who is gone when it wrote: the oldest of those that it had heard of.
+// Symptom: a reference followed a row that its writer had not meant. Mechanism: its writer had inserted the row that it
+// meant under a number that another one had as well, which waited; that one was older, and its heir took it for the one
+// that showed. Mend: what somebody inserts shows, until it is moved: an insert proves that nothing showed before.
 const Life* Applier::life_seen(const RowState& state, Version written) const {
   auto before = [&](Version version) { return version.hlc <= written.hlc && state_.had_seen(written, version); };
+  const Life* seen = nullptr;
   for (const Life& life : state.lives) {
     bool ended = (!life.removed.settled() && before(life.removed)) || (life.moved && before(life.moved->version));
-    if (before(life.birth) && !ended) return &life;
+    if (!before(life.birth) || ended) continue;
+    if (!seen || life.birth.origin == written.origin) seen = &life;
   }
-  return nullptr;
+  return seen;
 }
 
 // References that the log brings only after the row under their number has changed, though their writer saw it as it

@@ -207,6 +207,39 @@ TEST(Holes, H12b_AReferenceThatWasChangedSinceStaysWhereItIs) {
   lab.expect("1=older 2=younger 5=other", "c=5");
 }
 
+// Applier::life_seen. The third inserts a row under the number at which another one waits, of which it does not hear
+// any more that it has moved; it refers to its own, ships that, and is gone.
+TEST(Holes, H12b_WhatTheGoneOneHadInsertedIsWhatItMeant) {
+  constexpr std::size_t heir = 0, oldest = 1, gone = 2;
+  LooseNodes lab(3, create_family);
+  lab.insert(oldest, "parent", parent(1, "oldest"));
+  lab.pass(10);
+  lab.insert(heir, "parent", parent(1, "waits"));
+  lab.ship(oldest, gone), lab.ship(heir, gone), lab.ship(oldest, heir);
+  lab.settle(heir);
+  ASSERT_EQ(lab.rows(heir, "parent"), "1=oldest 2=waits");
+  lab.pass(10);
+  lab.write(gone, [](MemoryStore& store) {
+    store.remove("parent", Row{Value::of_integer(1)});
+    store.insert("parent", parent(1, "inserted"));
+    store.insert("child", child("c", 1));
+  });
+  lab.deliver(lab.make_unsettled(gone, lab.applied(oldest)), oldest);
+  for (std::size_t i : {heir, oldest}) lab.take_out(i, gone);
+  lab.ship(oldest, heir);
+  Core& core = lab.core(heir);
+  core.window.for_each(lab.store(heir).table("child").id, [&](Entry& entry) {
+    core.late_references[&entry] = entry.state.newest().hlc;
+    core.unreconciled.insert(&entry);
+  });
+  lab.settle(heir);
+  lab.exchange({{heir, oldest}});
+  for (std::size_t i : {heir, oldest}) {
+    EXPECT_EQ(lab.rows(i, "parent"), "1=inserted 2=waits") << i;
+    EXPECT_EQ(lab.rows(i, "child"), "c=1") << i;
+  }
+}
+
 // Three rows under one number: two are moved, each by its origin, and to the same new number.
 TEST(Holes, H12d_TheNewNumberCollidesAgain) {
   LooseNodes lab(4, create_family);

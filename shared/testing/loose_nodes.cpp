@@ -79,8 +79,13 @@ LooseNodes::Document LooseNodes::make(std::size_t from, std::size_t to) { return
 
 LooseNodes::Document LooseNodes::make_since(std::size_t from, const Vector& since, Origin only,
                                             const WantedRows& whole) {
-  Core& here = core(from);
   settle(from);
+  return make_unsettled(from, since, only, whole);
+}
+
+LooseNodes::Document LooseNodes::make_unsettled(std::size_t from, const Vector& since, Origin only,
+                                                const WantedRows& whole) {
+  Core& here = core(from);
   DocumentOrder order;
   order.whole = whole;
   for (auto& [origin, position] : here.state.applied) {

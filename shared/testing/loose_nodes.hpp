@@ -48,6 +48,8 @@ class LooseNodes {
   Document make(std::size_t from, std::size_t to);
   // `whole`: rows of which no value is left out.
   Document make_since(std::size_t from, const Vector& since, Origin only = 0, const WantedRows& whole = {});
+  // Before what waited is shown, as a node ships that has just been written to.
+  Document make_unsettled(std::size_t from, const Vector& since, Origin only = 0, const WantedRows& whole = {});
   // Of a document the rows with numbers in this range, as a piece of a copy would bring them.
   Document numbers(const Document& document, std::int64_t first, std::int64_t last);
   Vector applied(std::size_t i) const { return core(i).state.applied; }
