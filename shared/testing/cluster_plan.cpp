@@ -109,8 +109,8 @@ const std::vector<Feature>& features() {
                                            {"filter", &Plan::filters},
                                            {"late", &Plan::late},
                                            {"clone", &Plan::clones},
-                                           {"marked", &Plan::marked},
-                                           {"numbered", &Plan::numbered}};
+                                           {"numbered", &Plan::numbered},
+                                           {"marked", &Plan::marked}};
   return all;
 }
 
