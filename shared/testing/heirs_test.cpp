@@ -155,6 +155,41 @@ TEST_F(Gone, H12d_AnHeirMovesTheLoserAndWhatRefersToIt) {
   }
 }
 
+// Its heir is a new one, which gets the row by a copy before what refers to it (Node::Impl::end_copy).
+TEST_F(Gone, H12b_AnHeirThatCopiesTakesAlongWhatComesAfterTheRow) {
+  constexpr std::size_t heir = 0, source = 1, gone = 2;
+  WithoutDocuments deaf(mesh, gone, source), keeps_its_rows(mesh, source, heir, "/rowmesh/v1/rows");
+  mesh.handlers[gone] = &deaf, mesh.handlers[source] = &keeps_its_rows;
+  mesh.link(source, gone);
+  mesh.start();
+  mesh.run_for(5000);
+  insert(source, "parents", parent(1, "older"));
+  mesh.run_for(1000);
+  insert(gone, "parents", parent(1, "younger"));
+  insert(gone, "children", Row{Value::of_text("c"), Value::of_integer(1)});
+  while (mesh.stores[source]->rows("children").empty()) mesh.run_for(10);
+  mesh.network.attach(gone, nullptr);
+  mesh.link(heir, source);
+  mesh.stores[heir]->request("copy", R"({"server":"node1","direction":"pull"})");
+  mesh.run_for(3000);
+  unlink(source, gone);
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.stores[source]->rows("parents").size(), 1u);
+  keeps_its_rows.unheard = 3;
+  while (mesh.stores[heir]->rows("parents").empty()) mesh.run_for(10);
+  keeps_its_rows.unheard = heir;
+  mesh.run_for(10000);
+  ASSERT_TRUE(mesh.stores[heir]->rows("children").empty());
+  keeps_its_rows.unheard = 3;
+  mesh.run_for(60000);
+  for (std::size_t at : {heir, source}) {
+    EXPECT_EQ(name_of(at, 1), "older") << at;
+    EXPECT_EQ(name_of(at, 2), "younger") << at;
+    EXPECT_EQ(mesh.stores[at]->rows("children").begin()->second.values[1].integer, 2) << at;
+    EXPECT_EQ(unsettled(at), 0u) << at;
+  }
+}
+
 // Symptom: a reference named another row than its writer meant. Mechanism: its writer was gone for good, and its heir
 // heard of that, of the row and of the reference in one document; it noted what the reference means by its own clock,
 // which was behind, so that the reference counted as written again since. Mend: a note is no older than what it is
