@@ -402,6 +402,8 @@ HOLES = [
              "Holes.H16j_WhatAServerThatIsOnlyShippedToLacksIsKept"),
     Mutation("H6-contested", "shared/sync/applier_unique.cpp", [("life.contested = is && life.in_table;", "life.contested = false;")],
              "Holes.H6_AClaimThatAWaitingRowContestsDoesNotSettle"),
+    Mutation("H6-contested-here", "shared/sync/requests.cpp", [(" || waits(*entry, SideKind::held)", "")],
+             "Holes.H6_AClaimThatAHeldRowContestsDoesNotSettleWhereItIsMade"),
     Mutation("H6-restart", "shared/sync/core_history.cpp", [("bool side = entry->state.kept_aside();", "bool side = entry->state.has_side();")],
              "Holes.H6_AContestedClaimOutlivesARestart"),
     Mutation("H6-version", "shared/sync/applier_rows.cpp", [("  if (!table.uniques.empty()) recheck_.insert(table.id);", "")],

@@ -95,7 +95,7 @@ EntrySet Node::Impl::quarantined(std::int64_t number) {
 void Node::Impl::reconcile() {
   bool hidden = std::any_of(core.sides().begin(), core.sides().end(), [&](Entry* entry) {
     return core.recheck_hidden.contains(entry->table) &&
-           (waits(*entry, SideKind::hidden) || waits(*entry, SideKind::quarantined));
+           (waits(*entry, SideKind::hidden) || waits(*entry, SideKind::quarantined) || waits(*entry, SideKind::held));
   });
   EntrySet entries = core.unreconciled;
   if (hidden || !entries.empty())
