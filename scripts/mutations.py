@@ -4,7 +4,8 @@ proves nothing. Called by ./dev check mutations [NAME...]; with 'postgresql' als
 It counts only if the same copy passes the test with everything in place, builds without the mechanism, and then fails that test by an
 assertion: a crash, an exception, a build that breaks or a test that does not end or is not there proves nothing either.
 
-Where a line that is to be changed is not found, the code has moved: put the new place into the lists: mutations_of_holes.py, mutations_of_mechanisms.py."""
+Where a line that is to be changed is not found, the code has moved: put the new place into the lists: mutations_of_holes.py, mutations_of_new_nodes.py,
+mutations_of_mechanisms.py."""
 import json
 import os
 import pathlib
@@ -13,12 +14,13 @@ import sys
 
 from mutations_of_holes import HOLES
 from mutations_of_mechanisms import MECHANISMS
+from mutations_of_new_nodes import NEW_NODES
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("ROWMESH_BUILD", TOP / "build"))
 SCRATCH = BUILD.with_name(BUILD.name + "-mutations")
 TIME_LIMIT_S = 300
-MUTATIONS = HOLES + MECHANISMS
+MUTATIONS = HOLES + NEW_NODES + MECHANISMS
 
 
 def run(command, folder=None, limit_s=None, build_folder=SCRATCH / "build"):

@@ -575,14 +575,19 @@ BEGIN
     RAISE EXCEPTION 'rowmesh has no worker on this server: put rowmesh into shared_preload_libraries in postgresql.conf and restart PostgreSQL'
       USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
+  IF add_server.copy NOT IN ('pull', 'push', 'none') THEN
+    RAISE EXCEPTION 'copy is % but must be ''pull'' (take what it has), ''push'' (give it what is here) or ''none'' (changes only)', quote_literal(add_server.copy)
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
   -- Everything after the newest position is for the new server.
   SELECT h.state INTO newest FROM rowmesh.history h WHERE h.state <> '' ORDER BY h.sequence DESC LIMIT 1;
-  INSERT INTO rowmesh.server AS s (name, url, secret, direction, tables, enabled, start_state)
-    VALUES (add_server.name, clean_url, add_server.secret, add_server.direction, rowmesh.server_tables(add_server.tables), coalesce(add_server.enabled, true), coalesce(newest, ''))
+  INSERT INTO rowmesh.server AS s (name, url, secret, direction, tables, enabled, options, start_state)
+    VALUES (add_server.name, clean_url, add_server.secret, add_server.direction, rowmesh.server_tables(add_server.tables), coalesce(add_server.enabled, true),
+            CASE add_server.copy WHEN 'none' THEN '{"first_copy": "none"}'::jsonb ELSE '{}' END, coalesce(newest, ''))
     ON CONFLICT ON CONSTRAINT server_name_key DO UPDATE SET url = excluded.url, secret = excluded.secret,
       old_secret = CASE WHEN s.secret = excluded.secret THEN s.old_secret ELSE s.secret END, direction = excluded.direction,
-      tables = excluded.tables, enabled = excluded.enabled;
-  IF add_server.copy IS NOT NULL THEN
+      tables = excluded.tables, enabled = excluded.enabled, options = (s.options - 'first_copy') || excluded.options;
+  IF add_server.copy IN ('pull', 'push') THEN
     PERFORM rowmesh.queue_copy(add_server.name, NULL, add_server.copy, 'fail');
   END IF;
 END $$;

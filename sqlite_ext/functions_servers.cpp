@@ -30,11 +30,18 @@ std::string checked_direction(const std::string& direction) {
   return direction;
 }
 
+// Empty: none was given.
+std::string checked_copy(const nlohmann::json& options) {
+  std::string copy = option_text(options, "copy", "");
+  bool given = options.contains("copy") && !options["copy"].is_null();
+  if (given && copy != "pull" && copy != "push" && copy != "none")
+    refuse("wrong_argument",
+           "the option 'copy' is 'pull' (take what it has), 'push' (give it what is here) or 'none' (changes only)");
+  return copy;
+}
+
 // {"copy": "pull"}: begin with what that server has; {"copy": "push"}: give it what is here.
-void request_copy(sqlite3* db, const std::string& server, const nlohmann::json& options) {
-  std::string direction = option_text(options, "copy", "");
-  if (direction != "pull" && direction != "push")
-    refuse("wrong_argument", "the option 'copy' is 'pull' (take what it has) or 'push' (give it what is here)");
+void request_copy(sqlite3* db, const std::string& server, const std::string& direction) {
   std::string request = nlohmann::json{{"server", server}, {"direction", direction}, {"on_existing", "fail"}}.dump();
   Statement insert(db, "INSERT INTO main.rowmesh_request(kind, argument) VALUES('copy', ?1)");
   insert.bind(1, request).run();
@@ -66,12 +73,33 @@ void set_tables(sqlite3* db, const std::string& server, const nlohmann::json& gi
   update.bind(1, json).run();
 }
 
+void set_column(sqlite3* db, const std::string& server, const std::string& column, const std::string& value) {
+  Statement update(db, "UPDATE main.rowmesh_server SET " + column + "=?1 WHERE name=?2");
+  update.bind(1, value).bind(2, server).run();
+}
+
+constexpr const char* kept_options[] = {"batch_rows", "batch_bytes", "timeout_ms",      "compression",
+                                        "rate_limit", "schedule",    "retention_hours", "first_copy"};
+
+void set_options(sqlite3* db, const std::string& server, const nlohmann::json& given) {
+  Statement query(db, "SELECT options FROM main.rowmesh_server WHERE name=?1");
+  query.bind(1, server).step();
+  nlohmann::json options = nlohmann::json::parse(query.string(0), nullptr, false);
+  query.reset();
+  if (!options.is_object()) options = nlohmann::json::object();
+  for (const char* option : kept_options)
+    if (given.contains(option) && !given[option].is_null()) options[option] = given[option];
+  parse_server_options(options.dump());
+  set_column(db, server, "options", options.dump());
+}
+
 void add_server_function(sqlite3* db, const Arguments& arguments, Result result) {
   std::string name = arguments.text(0, "the server's name");
   std::string url = arguments.is_null(1) ? "" : checked_url(arguments.text(1, "the URL"));
   std::string secret = checked_secret(arguments.text_or(2, ""));
   auto options = arguments.options(3, "direction enabled copy tables");
   std::string direction = checked_direction(option_text(options, "direction", "both"));
+  std::string copy = checked_copy(options);
   require_writable(db);
   Savepoint savepoint(db);
   if (!url.empty()) {
@@ -80,16 +108,18 @@ void add_server_function(sqlite3* db, const Arguments& arguments, Result result)
       refuse("server_exists", "the server '" + same.string(0) + "' has the URL " + url + " already");
   }
   // Called again, as set-up scripts do, it sets what it is given and keeps from where the server is sent changes.
-  Statement insert(db,
-                   "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) VALUES(?1, ?2, "
-                   "?3, ?4, ?5, ?6) ON CONFLICT(name) DO UPDATE SET url=excluded.url, secret=excluded.secret, "
-                   "old_secret=CASE WHEN secret=excluded.secret THEN old_secret ELSE secret END, "
-                   "direction=excluded.direction, enabled=excluded.enabled");
+  Statement insert(
+      db,
+      "INSERT INTO main.rowmesh_server(name, url, secret, direction, enabled, start_state) "
+      "VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(name) DO UPDATE SET url=excluded.url, secret=excluded.secret, "
+      "old_secret=CASE WHEN secret=excluded.secret THEN old_secret ELSE secret END, "
+      "direction=excluded.direction, enabled=excluded.enabled");
   std::string start = newest_state(db);
   insert.bind(1, name).bind(2, url).bind(3, secret).bind(4, direction).bind(5, option_flag(options, "enabled", true));
   insert.bind_bytes(6, start).run();
+  set_options(db, name, {{"first_copy", copy == "none" ? "none" : "auto"}});
   set_tables(db, name, options.contains("tables") ? options["tables"] : nlohmann::json());
-  if (options.contains("copy") && !options["copy"].is_null()) request_copy(db, name, options);
+  if (copy == "pull" || copy == "push") request_copy(db, name, copy);
   bump_generation(db);
   savepoint.release();
   result.null();
@@ -102,11 +132,6 @@ std::string known_server(sqlite3* db, const Arguments& arguments) {
   return name;
 }
 
-void set_column(sqlite3* db, const std::string& server, const std::string& column, const std::string& value) {
-  Statement update(db, "UPDATE main.rowmesh_server SET " + column + "=?1 WHERE name=?2");
-  update.bind(1, value).bind(2, server).run();
-}
-
 void set_enabled(sqlite3* db, const std::string& server, bool enabled) {
   Statement update(db, "UPDATE main.rowmesh_server SET enabled=?1 WHERE name=?2");
   update.bind(1, static_cast<std::int64_t>(enabled)).bind(2, server).run();
@@ -116,21 +141,6 @@ void set_enabled(sqlite3* db, const std::string& server, bool enabled) {
 void set_secret(sqlite3* db, const std::string& server, const std::string& secret) {
   Statement update(db, "UPDATE main.rowmesh_server SET old_secret=secret, secret=?1 WHERE name=?2 AND secret<>?1");
   update.bind(1, secret).bind(2, server).run();
-}
-
-constexpr const char* kept_options[] = {"batch_rows", "batch_bytes", "timeout_ms",     "compression",
-                                        "rate_limit", "schedule",    "retention_hours"};
-
-void set_options(sqlite3* db, const std::string& server, const nlohmann::json& given) {
-  Statement query(db, "SELECT options FROM main.rowmesh_server WHERE name=?1");
-  query.bind(1, server).step();
-  nlohmann::json options = nlohmann::json::parse(query.string(0), nullptr, false);
-  query.reset();
-  if (!options.is_object()) options = nlohmann::json::object();
-  for (const char* option : kept_options)
-    if (given.contains(option) && !given[option].is_null()) options[option] = given[option];
-  parse_server_options(options.dump());
-  set_column(db, server, "options", options.dump());
 }
 
 void alter_server_function(sqlite3* db, const Arguments& arguments, Result result) {

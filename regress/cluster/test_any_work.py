@@ -99,9 +99,9 @@ class AnyWork(ClusterTest):
         new = self.node(engine, name, application.schema(engine))
         new.call("add_table", "*")
         for old in (source, *others):
-            for here, there, options in ((old, new, {}), (new, old, {"copy": "pull"} if old is source else {})):
+            for here, there in ((old, new), (new, old)):
                 self.nemesis.proxies.append(FaultProxy(there.url))
-                here.call("add_server", there.name, self.nemesis.proxies[-1].url, SECRET, **options)
+                here.call("add_server", there.name, self.nemesis.proxies[-1].url, SECRET)
             if old is source:
                 self.set_to_work(new)
         self.nemesis.nodes.append(new)

@@ -84,7 +84,7 @@ class KilledCopy(ClusterTest):
             source.run("INSERT INTO item (id, name) VALUES " + ", ".join(f"({id}, 'row {id}')" for id in range(first, first + 500)))
         for node in (source, target):
             node.call("add_table", "*")
-        link(source, target)
+        link(source, target, copy="none")
         wait_linked([(source, target)])
         source.call("alter_server", "target", batch_rows=200)
         self.assertEqual(0, target.one("SELECT count(*) FROM item"))

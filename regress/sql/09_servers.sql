@@ -6,6 +6,7 @@ SELECT rowmesh.add_server('mars', '127.0.0.1:21299', 'secret');
 SELECT rowmesh.add_server('mars', 'http://', 'secret');
 SELECT rowmesh.add_server('mars', 'http://127.0.0.1:21299', '');
 SELECT rowmesh.add_server('mars', 'http://127.0.0.1:21299', 'secret', direction => 'sideways');
+SELECT rowmesh.add_server('mars', 'http://127.0.0.1:21299', 'secret', copy => 'all');
 SELECT rowmesh.add_server('', 'http://127.0.0.1:21299', 'secret');
 SELECT rowmesh.enable_server('mars');
 SELECT rowmesh.remove_server('mars');
@@ -25,6 +26,8 @@ DELETE FROM rowmesh.conflict;
 SELECT rowmesh.add_server('mars', 'http://127.0.0.1:21299/', 'secret', direction => 'push', enabled => false);
 SELECT rowmesh.add_server('visitor', NULL, 'secret', enabled => false);
 SELECT rowmesh.add_server('mars', 'https://[::1]:21299', 'secret', enabled => false);  -- again, with another address
+SELECT rowmesh.add_server('visitor', NULL, 'secret', enabled => false, copy => 'none');
+SELECT name, options FROM rowmesh.server;
 SELECT server, url, direction, enabled, state, progress FROM rowmesh.status;
 SELECT rowmesh.alter_server('mars', direction => 'pull', url => 'http://mars:21299');
 SELECT rowmesh.alter_server('mars', url => 'mars');

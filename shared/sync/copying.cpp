@@ -14,7 +14,8 @@ namespace {
 
 using nlohmann::json;
 constexpr std::uint64_t piece_timeout_ms = 120000;
-constexpr std::uint64_t copy_again_ms = 5000;  // a node that comes back tries again
+constexpr std::uint64_t copy_again_ms = 5000;  // a node that comes back tries again, and one that is new
+constexpr std::uint32_t most_doublings = 3;    // of that
 
 }  // namespace
 
@@ -34,8 +35,13 @@ void Node::Impl::begin_copy(const Request& request) {
     if (peer.config.name != server) continue;
     std::string table =
         argument.contains("table") && argument["table"].is_string() ? argument["table"].get<std::string>() : "";
-    add_copy(request.id, peer, argument.value("direction", "pull") != "push", table,
-             copy_mode_of(argument.value("on_existing", "fail")));
+    bool pull = argument.value("direction", "pull") != "push";
+    CopyMode mode = copy_mode_of(argument.value("on_existing", "fail"));
+    Copy* first = pull && table.empty() ? first_copy_from(id, mode) : nullptr;
+    if (first)
+      first->request = request.id;
+    else
+      add_copy(request.id, peer, pull, table, mode);
     return;
   }
   in_transaction([&] { core.store.finish_request(request.id); });
@@ -68,6 +74,7 @@ void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std
 // the rows that are still to come: as they come, they are listed here (Merger), if they are still there to come.
 bool Node::Impl::keeps_to_itself() {
   if (core.state.joined || core.state.own_meta().newest == 0) return false;
+  if (awaits_servers) return true;
   return std::any_of(copies.begin(), copies.end(),
                      [](const Copy& copy) { return copy.pull && copy.everything && !copy.checks() && !copy.adopt; });
 }
@@ -164,6 +171,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
       if (!has_all_of_ours(applier.header())) return end_copy("the source has not heard of all yet");
       core.copies_waiting_table = true;
     }
+    if (copy.start.empty()) copy.begun_elsewhere = !core.state.joined && !foreign_entries().empty();
     if (copy.start.empty()) give_anew_what_nobody_has(copy, applier.header());
     settle_as_source(copy, applier.header().prune_horizon);
     if (copy.start.empty()) {
@@ -289,6 +297,10 @@ void Node::Impl::end_copy(const std::string& failure) {
   in_transaction(
       [&] {
         if (failure.empty()) counts_as_reached(copy, copied);
+        if (failure.empty() && copy.begun_elsewhere)
+          for (const Entry* entry : foreign_entries())
+            if (const Table* table = core.table(entry->table))
+              core.store.note_local(*table, LogOp::update, *entry->key, {});
         if (failure.empty() && !copy.given_up.empty()) takes_changes_again(copy, copied);
         if (failure.empty() && had_peer && !copy.pull)
           for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
@@ -314,7 +326,9 @@ void Node::Impl::end_copy(const std::string& failure) {
   if (all_taken && !copy.checks()) copied_at = taken_at;
   if (!copy.given_up.empty()) end_copy_of_given_up(copy, failure);
   decide_what_is_kept();
-  if (!failure.empty()) come_back_at_ms = core.now_ms() + copy_again_ms;
+  if (failure.empty()) return;
+  std::uint32_t before = had_peer && copy.everything && !core.state.returning ? peer->second.first_copies_failed++ : 0;
+  come_back_at_ms = core.now_ms() + (copy_again_ms << std::min(before, most_doublings));
 }
 
 }  // namespace rowmesh

@@ -12,6 +12,11 @@ namespace rowmesh {
 // that comes back, it is given anew above the source's clock, if nobody has any of it yet.
 void Node::Impl::give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header) {
   if (copy.adopt || !copy.everything || copy.checks()) return;
+  // Symptom: a row had two lives on all servers but a new one. Mechanism: alone until then it counted all as forgotten
+  // up to its own time of day, so a row of the copy that is unsettled at the source settled at once, and what came of
+  // another life was taken for that row. Mend: what it forgot alone is in nobody's place; its G is the source's.
+  if (!core.state.joined && header.prune_horizon < core.state.prune_horizon)
+    in_transaction([&] { core.state.forgotten_alone(header.prune_horizon); });
   bool first = !core.state.joined && core.state.rebased == 0;
   if (!first && header.prune_horizon <= core.state.prune_horizon) return;
   core.rebase(header.hlc, core.state.joined ? perhaps_taken() : 0);
@@ -133,18 +138,35 @@ void Node::Impl::came_with(const Copy& copy) {
   }
 }
 
+// Symptom: a row differed on a new server. Mechanism: its first copy was of a server that was gone for good before all
+// pieces had come, and so before that one had shipped a change to anybody else; the next one was of another server.
+// Mend: what is here of others is named in the log once more, as of who is back with another identity.
+std::vector<const Entry*> Node::Impl::foreign_entries() {
+  std::vector<const Entry*> found;
+  for (auto& [id, table] : core.tables())
+    core.window.for_each(id, [&](Entry& entry) {
+      bool foreign = false;
+      for (const Life& life : entry.state.lives)
+        life.for_each_version([&](Version version) {
+          foreign |= version.origin != core.state.self && version.hlc > core.state.prune_horizon;
+        });
+      if (foreign) found.push_back(&entry);
+    });
+  return found;
+}
+
 // What had come to the source when the copy began has come with it.
 void Node::Impl::counts_as_reached(const Copy& copy, Batch& copied) {
   for (auto& [origin, position] : copy.start) {
     if (origin == core.state.self || !copy.everything || copy.checks()) continue;
     // Where the source can still send what comes after the position that was reached here, it must: a row that was
     // removed there meanwhile is in no piece, and other tables were not copied at that moment. What is sent twice does
-    // no harm.
+    // no harm. (A new node had none of its rows.)
     auto reached = core.state.applied.find(origin);
     auto gone = copy.forgotten.find(origin);
     bool reachable = gone == copy.forgotten.end() ||
                      (reached != core.state.applied.end() && reached->second.number >= gone->second.number);
-    if (reached != core.state.applied.end() && reachable) continue;
+    if (reached != core.state.applied.end() && reachable && core.state.joined) continue;
     Position& applied = core.state.applied[origin];
     if (position.number > applied.number) {
       applied = position;

@@ -237,6 +237,7 @@ class Core {
   Hlc given_anew(Hlc given);
   std::map<Hlc, Hlc> given_anew_;  // by the version that the log has; of one cut
   Hlc newest_anew_ = 0;
+  std::pair<Hlc, Hlc> late_versions_{1, 0};  // the next and the last of those that a rebase set aside, in this run
   void leave_meaning(const Table& table, RowState& state, const ColumnSet& changed, Version version);
   void fold_truncate(const Table& table, Version version);
   void list_unseen(const Table& table, const Entry& entry, const LogEntry& change, Version version);

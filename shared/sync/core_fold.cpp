@@ -14,11 +14,18 @@ Hlc Core::given_anew(Hlc given) {
   auto [at, added] = given_anew_.try_emplace(given, given);
   if (!added) return at->second;
   bool wrong_time = cutting_ && (given > store.clock().now() || given <= std::max(newest_anew_, state.rebased));
-  if (wrong_time)
-    at->second = newest_anew_ = store.clock().tick();
-  else
+  if (!wrong_time) {
     given_anew_.erase(at);
-  return wrong_time ? newest_anew_ : given;
+    return given;
+  }
+  // Symptom: a row that had come with a new node's copy counted as deleted there, by whoever had not seen it; and a
+  // reference named a row that its writer had not seen. Mechanism: the log was read after the first piece had been
+  // applied, so what was given anew by then was younger than that. Mend: at the rebase versions are set aside for it,
+  // older than whatever is applied afterwards.
+  bool before_copy = given <= state.rebased && late_versions_.first <= late_versions_.second;
+  at->second = before_copy ? late_versions_.first++ : store.clock().tick();
+  newest_anew_ = std::max(newest_anew_, at->second);
+  return at->second;
 }
 
 void Core::fold(const LogEntry& log_entry, Batch& batch) {

@@ -10,6 +10,8 @@
 namespace rowmesh {
 namespace {
 
+constexpr Hlc late_versions = 1 << 16;  // a millisecond: for transactions that commit just then, and prepared ones
+
 // A version of ours, or a moment by our clock. It goes back with the versions, or what is written from now on would
 // count as written before it.
 Hlc moved(Hlc moment, const Renewal& renewal) {
@@ -281,14 +283,14 @@ void Core::rebase(Hlc floor, Hlc taken) {
   renewal.ahead = own_versions_above(taken);
   store.clock().observe(floor);
   renewal.floor = store.clock().tick();
-  Hlc newest = renewal.floor + renewal.ahead.size();
-  store.clock().observe(newest);
+  Hlc newest = renewal.floor + renewal.ahead.size(), set_aside = newest + late_versions;
+  store.clock().observe(set_aside);
   NodeState next = state;
   std::map<TableId, Version> void_here = truncates_of_nothing_else(next);
   for (auto& [id, version] : void_here) next.truncates.erase(id);
   for (auto& [id, version] : next.truncates) version = renamed(version, renewal);
   if (!renewal.ahead.empty()) next.own_meta().newest = newest;
-  next.rebased = newest;
+  next.rebased = set_aside;
   next.source_clock = std::max(next.source_clock, floor);
   next.hlc = promise(store.clock().now());
   HistoryRecord record{0, HistoryKind::applied, {}, next.encode(next.hlc), packed(renewal, renewal_part)};
@@ -297,6 +299,11 @@ void Core::rebase(Hlc floor, Hlc taken) {
   state = std::move(next);
   for (auto& [id, version] : void_here) window.drop_born_before(id, version);
   note_rebased(renewal);
+  late_versions_ = {newest + 1, set_aside};
+  // Symptom: nothing came to a new node any more as long as a transaction stayed open on it that was older than its
+  // copy. Mechanism: its watermark stood, so its servers' documents were older than the G that had come with the copy.
+  // Mend: what such a transaction wrote is given anew, above this.
+  watermark = std::max(watermark, newest);
   rename_window(renewal, 0);
   keys_changed_at = moved(keys_changed_at, renewal);
   for (auto& [entry, written] : late_references) written = moved(written, renewal);

@@ -63,7 +63,7 @@ void Node::Impl::greet(Peer& peer) {
   request.method = "GET";
   request.path = "/rowmesh/v1/hello";
   request.query = "origin=" + to_hex(core.state.self) + "&instance=" + to_hex(instance) + servers_in_query() +
-                  told_in_greeting(peer) + (peer.config.all_tables ? "" : "&partial=1");
+                  told_in_greeting(peer) + (is_new() ? "&new=1" : "") + (peer.config.all_tables ? "" : "&partial=1");
   peer.last_hello_ms = core.now_ms();
   send(peer, std::move(request), timeout_of(peer, 0),
        [this, as = core.state.self](Peer& answered, const HttpResponse& response) {
@@ -161,6 +161,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   peer.ask = hello.ask_me;
   peer.zstd = hello.zstd;
   peer.returning = hello.returning;
+  peer.base = hello.base;
   peer.met = true;
   peer.copy_error_there = hello.copy_error;
   if (!hello.old_secret) {

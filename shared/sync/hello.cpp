@@ -9,6 +9,14 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* bases[] = {"empty", "captured", "filled"};
+
+std::optional<Base> base_of(const std::string& name) {
+  auto found = std::find(std::begin(bases), std::end(bases), name);
+  if (found == std::end(bases)) return {};
+  return static_cast<Base>(found - std::begin(bases));
+}
+
 json vector_to_json(const Vector& vector) {
   json out = json::object();
   for (auto& [origin, position] : vector) out[to_hex(origin)] = {position.number, to_hex(position.tag)};
@@ -126,6 +134,7 @@ std::string hello_to_json(const Hello& hello) {
   if (!hello.copy_error.empty()) out["copy_error"] = hello.copy_error;
   if (hello.your_position != 0) out["yours"] = {hello.your_position, hello.your_newest};
   if (hello.returning) out["returning"] = true;
+  if (hello.base) out["base"] = bases[static_cast<std::size_t>(*hello.base)];
   if (hello.closed) out["closed"] = true;
   if (hello.needs_copy) {
     out["needs_copy"] = true;
@@ -158,6 +167,7 @@ Hello hello_from_json(const std::string& text) {
       hello.your_newest = from["yours"].at(1).get<Hlc>();
     }
     hello.returning = from.value("returning", false);
+    hello.base = base_of(from.value("base", ""));
     hello.closed = from.value("closed", false);
     hello.needs_copy = from.value("needs_copy", false);
     if (from.contains("former"))

@@ -36,6 +36,7 @@ struct Hello {
       0;  // of you, the asker: how far I have you, and the newest version in it that you gave yourself
   Hlc your_newest = 0;
   bool returning = false;               // NodeState::returning: there is nothing to be had from me yet
+  std::optional<Base> base;             // none: I take my first copy just now
   bool closed = false;                  // you greet as an earlier incarnation of yourself
   bool needs_copy = false;              // my log does not reach back to you any more
   PositionNumber needs_copy_as_of = 0;  // judged when you were there

@@ -97,6 +97,7 @@ std::uint64_t Node::Impl::tick() {
     guarded("showing what waited", [&] { reconcile(); });
     guarded("giving up tables that wait", [&] { give_up_tables(); });
     guarded("copying tables that waited too long", [&] { copy_given_up_tables(); });
+    guarded("joining others", [&] { join_others(); });
     guarded("copying", [&] { go_on_copying(); });
     if (core.state.returning) {
       guarded("coming back", [&] { come_back(); });
@@ -159,6 +160,8 @@ void Node::Impl::reload_if_changed() {
     parked.until.erase(core.state.self);
   }
   sync_peers(core.store.servers());
+  base.reset();
+  come_back_at_ms = 0;
   enabled = core.store.setting("enabled") != "off";
   read_retention();
   config_generation = generation;

@@ -165,6 +165,7 @@ class Node::Impl {
     std::set<std::string> start_given_up;        // and what it will get by a copy only
     Version start_horizon;                       // the source's G then
     Hlc newest = 0;                              // no change that was not settled there then is newer
+    bool begun_elsewhere = false;                // a new node has pieces of another server's already
     bool everything = false;                     // all tables that both replicate
     std::string given_up;                        // the table that it is for, if its changes will not come any more
     std::uint64_t rows = 0;
@@ -184,6 +185,16 @@ class Node::Impl {
   }
   bool comes_back_with(const Copy& copy) const { return core.state.returning && copy.pull && copy.adopt; }
   bool keeps_to_itself();
+
+  // joining.cpp
+  Base look_for_base();
+  Base base_of_rows();
+  bool may_give_first_copy(const Peer& peer);
+  bool is_new();
+  void join_others();
+  std::optional<Base> told_base();
+  bool awaits_first_copy(const Peer& peer);
+  Copy* first_copy_from(std::int64_t server, CopyMode wanted);
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
@@ -213,6 +224,7 @@ class Node::Impl {
   void forget_truncates(Hlc horizon);
   void settle_for_who_is_awaited(Hlc horizon);
   void came_with(const Copy& copy);
+  std::vector<const Entry*> foreign_entries();
   void counts_as_reached(const Copy& copy, Batch& copied);
   void park_as_source(const Copy& copy);
   void hand_on_copied(Batch& batch, const Table* only = nullptr);
@@ -267,6 +279,9 @@ class Node::Impl {
                 forced_cuts = 0;
   std::uint64_t next_wake_ms = 0, last_tick_ms = 0, next_expiry_ms = 0, awake_since_ms = 0, started_ms = 0;
   std::uint64_t retention_ms = 0, retention_rows = 0;
+  std::optional<Base> base;  // as last looked at
+  std::uint64_t look_for_base_at_ms = 0;
+  bool awaits_servers = false;
   std::uint64_t come_back_at_ms = 0;  // not before: the last copy failed
   std::set<Origin> away;              // members that hold nothing back, as last looked at
 };

@@ -83,6 +83,15 @@ void NodeState::settle_up_to(Hlc horizon) {
   }
 }
 
+void NodeState::forgotten_alone(Hlc horizon) {
+  prune_horizon = std::min(prune_horizon, horizon);
+  for (auto& [origin, meta] : metas) {
+    if (origin == self || meta.position != 0) continue;
+    meta.watermark = std::min(meta.watermark, prune_horizon);
+    meta.horizon = std::min(meta.horizon, prune_horizon);
+  }
+}
+
 Hlc NodeState::come(Origin origin) const {
   if (!applied.contains(origin)) return 0;
   auto meta = metas.find(origin);

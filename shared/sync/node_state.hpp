@@ -121,6 +121,8 @@ struct NodeState {
   bool advance_prune_horizon();
   // G is taken over from a server that is copied from.
   void settle_up_to(Hlc horizon);
+  // G goes back: what was forgotten above that no other member had.
+  void forgotten_alone(Hlc horizon);
   // Up to which version the origin's changes have come. Not as far as G where its owner was not met, or was away, while
   // the others forgot (model, H17).
   Hlc come(Origin origin) const;

@@ -17,6 +17,10 @@
 
 namespace rowmesh {
 
+// What a database has of rows that whoever meets it does not get as changes: none, since it has no rows or since all
+// that it has were captured and are not forgotten, or some: it has rows of before, or exchanges rows with others.
+enum class Base : std::uint8_t { empty, captured, filled };
+
 struct Peer {
   ServerConfig config;
   Position start;           // own position when it was added
@@ -33,9 +37,11 @@ struct Peer {
   bool needs_copy_there = false;  // its log does not reach back to us
   bool told_to_copy = false;      // it was so, and no copy has been taken in since
   bool not_kept = false;          // never met, and changes are kept for it no longer
-  bool returning = false;         // it takes a copy itself before it gives anything
-  bool twin = false;              // it says that somebody else comes to it under our identity
-  Hlc own_checked = 0;            // the newest version of ours there, as it was last found here
+  std::optional<Base> base;       // as it last said (Hello::base)
+  std::uint32_t first_copies_failed = 0;
+  bool returning = false;               // it takes a copy itself before it gives anything
+  bool twin = false;                    // it says that somebody else comes to it under our identity
+  Hlc own_checked = 0;                  // the newest version of ours there, as it was last found here
   std::deque<std::uint64_t> instances;  // runs of its worker that greeted us lately
   std::uint64_t instance = 0;           // the last of them
   std::uint32_t returns = 0;  // how often one spoke again after another had spoken: two that run at once do so for ever

@@ -33,7 +33,9 @@ HttpResponse nothing_yet() {
 
 void Node::Impl::ask_for_changes() {
   for (auto& [id, peer] : peers) {
-    if (!enabled || !peer.greets() || !peer.takes() || !peer.met || !peer.ask || peer.asking || taking_copy()) continue;
+    if (!enabled || !peer.greets() || !peer.takes() || !peer.met || !peer.ask || peer.asking || taking_copy() ||
+        awaits_first_copy(peer))
+      continue;
     if (peer.ask_at_ms <= core.now_ms())
       ask(peer);
     else

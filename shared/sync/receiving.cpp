@@ -239,6 +239,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.instance = instance;
   hello.closed = core.state.closed(origin);
   hello.returning = core.state.returning || core.state.came_back_without;
+  if (request.query.find("&new=1") != std::string::npos) hello.base = told_base();
   if (peer) {
     hello.needs_copy = peer->needs_copy;
     hello.needs_copy_as_of = judged_as_of(*peer);
@@ -272,7 +273,7 @@ HttpResponse Node::Impl::answer_changes(const HttpRequest& request, Peer& peer) 
   if (!request.body) return refuse(RefusedFor::document, 400, "empty", "a document is missing");
   peer.last_received_ms = core.now_ms();
   // Rows that change while they are copied come again from the position at which the copy began.
-  if (taking_copy() || core.state.returning)
+  if (taking_copy() || core.state.returning || awaits_first_copy(peer))
     return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; changes follow when it is done");
   if (auto refused = refusals.extract(peer.config.id)) throw refused.mapped();
   if (!in_store && request.body->size() <= limits::inline_apply_bytes)

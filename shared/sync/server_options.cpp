@@ -80,6 +80,12 @@ ServerOptions::Compression compression_of(const json& value) {
   refuse("compression is 'auto' (long documents, if the server can unpack them), 'on' (all, if it can) or 'off'");
 }
 
+bool first_copy_of(const json& value) {
+  if (value != "auto" && value != "none")
+    refuse("first_copy is 'auto' (a database that is new takes what the server has) or 'none'");
+  return value == "auto";
+}
+
 bool open_at(const ServerOptions& options, std::uint64_t minute) {
   return std::any_of(options.schedule.begin(), options.schedule.end(), [minute](const ServerOptions::Hours& hours) {
     return hours.from < hours.to ? minute >= hours.from && minute < hours.to
@@ -101,13 +107,15 @@ ServerOptions parse_server_options(const std::string& text) {
       options.*number->field = number_of(*number, value);
     } else if (name == "compression") {
       options.compression = compression_of(value);
+    } else if (name == "first_copy") {
+      options.first_copy = first_copy_of(value);
     } else if (name == "schedule") {
       if (!value.is_string()) refuse_schedule(value.dump(-1, ' ', false, json::error_handler_t::replace));
       options.schedule = schedule_of(value.get<std::string>());
     } else {
       refuse("there is no option '" + name +
              "' for a server; there are: batch_rows, batch_bytes, timeout_ms, compression, rate_limit, schedule, "
-             "retention_hours");
+             "retention_hours, first_copy");
     }
   }
   return options;

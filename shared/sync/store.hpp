@@ -39,6 +39,7 @@ struct ServerOptions {
     std::uint16_t from = 0, to = 0;  // minutes since midnight, UTC; from > to: over midnight
   };
   std::vector<Hours> schedule;        // when documents are shipped to it; empty: always
+  bool first_copy = true;             // if this database is new, it takes what the server has (add_server's copy)
   std::uint64_t retention_hours = 0;  // shorter than the setting `retention`: silent for so long, it is given up
 };
 

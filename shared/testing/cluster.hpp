@@ -35,23 +35,24 @@ struct Plan {
   bool schemas = false;  // a column is renamed on one node, for a while
   bool proxies = false;  // answers that are not the server's, bodies that end too early
   bool full_disks = false;
-  bool two_uniques = false;  // the table with a UNIQUE column has two of them
-  bool backups = false;      // an older state of a node is put back
-  bool links = false;        // come and go
-  bool joins = false;        // a node is built, added and copies
-  bool copies = false;       // servers copy from each other in the middle, and who joins writes for a while before
-  bool leaves = false;       // a node is gone for good
-  bool big = false;          // some values are so big that they are left out where they have not changed
-  bool hold = false;         // of two rows under one number the younger waits for a person
-  bool merge = false;        // two rows under one number are one
-  bool rows = false;         // of two edits of a row the later one counts as a whole
-  bool discards = false;     // people discard what is in quarantine
-  bool late = false;         // some add their servers only when the others have written for a while
-  bool clones = false;       // the store of a node is copied, and both run
-  bool clocks = false;       // a clock is so wrong that its node is not listened to
-  bool filters = false;      // the last node of a chain or star gets one table only
-  bool marked = false;       // rows with numbers have a UNIQUE column, too
-  bool numbered = false;     // what refers to rows with numbers has numbers as well, or is in the same table
+  bool two_uniques = false;   // the table with a UNIQUE column has two of them
+  bool backups = false;       // an older state of a node is put back
+  bool links = false;         // come and go
+  bool joins = false;         // a node is built, added and copies
+  bool copies = false;        // servers copy from each other in the middle, and who joins writes for a while before
+  bool first_copies = false;  // who is new begins with a copy by itself
+  bool leaves = false;        // a node is gone for good
+  bool big = false;           // some values are so big that they are left out where they have not changed
+  bool hold = false;          // of two rows under one number the younger waits for a person
+  bool merge = false;         // two rows under one number are one
+  bool rows = false;          // of two edits of a row the later one counts as a whole
+  bool discards = false;      // people discard what is in quarantine
+  bool late = false;          // some add their servers only when the others have written for a while
+  bool clones = false;        // the store of a node is copied, and both run
+  bool clocks = false;        // a clock is so wrong that its node is not listened to
+  bool filters = false;       // the last node of a chain or star gets one table only
+  bool marked = false;        // rows with numbers have a UNIQUE column, too
+  bool numbered = false;      // what refers to rows with numbers has numbers as well, or is in the same table
 
   static Plan random(std::uint64_t seed);  // nodes, topology and size by the seed
   static Plan small(std::uint64_t seed);   // 2 or 3 nodes, some steps: thousands of runs a minute

@@ -43,7 +43,8 @@ Plan Plan::random(std::uint64_t seed) {
   plan.clones = random.chance(40);
   // (What fails with these as well: shared/testing/README.md, "Open".)
   plan.copies = random.chance(50) && !plan.clones && !plan.joins && !plan.late;
-  plan.marked = random.chance(200) && plan.uniques && plan.integer_keys;
+  plan.marked = random.chance(200) && plan.uniques && plan.integer_keys && !plan.hold;
+  plan.first_copies = random.chance(200) && !plan.clones && !plan.clocks;
   return plan;
 }
 
@@ -57,7 +58,8 @@ Plan Plan::small(std::uint64_t seed) {
   plan.transactions = 3 + static_cast<unsigned>(random.below(10));
   plan.rest_ms = 4000;
   for (const Feature& feature : features())
-    if (feature.on != &Plan::numbered && feature.on != &Plan::marked) plan.*feature.on = random.chance(300);
+    if (feature.on != &Plan::numbered && feature.on != &Plan::marked && feature.on != &Plan::first_copies)
+      plan.*feature.on = random.chance(300);
   for (bool Plan::*seldom : {&Plan::backups, &Plan::links, &Plan::filters, &Plan::clones, &Plan::copies})
     plan.*seldom = false;
   if (plan.hold) plan.merge = false;
@@ -67,7 +69,8 @@ Plan Plan::small(std::uint64_t seed) {
   plan.numbered = random.chance(300);
   plan.clones = random.chance(30);
   plan.copies = random.chance(100) && !plan.clones && !plan.joins;
-  plan.marked = random.chance(200) && plan.integer_keys;
+  plan.marked = random.chance(200) && plan.integer_keys && !plan.hold;
+  plan.first_copies = random.chance(200) && !plan.clones && !plan.clocks;
   return plan;
 }
 
@@ -110,7 +113,8 @@ const std::vector<Feature>& features() {
                                            {"late", &Plan::late},
                                            {"clone", &Plan::clones},
                                            {"numbered", &Plan::numbered},
-                                           {"marked", &Plan::marked}};
+                                           {"marked", &Plan::marked},
+                                           {"first", &Plan::first_copies}};
   return all;
 }
 
@@ -125,7 +129,7 @@ std::size_t Plan::leaf() const {
 // Who asked for a piece of a copy waits 120 s for the answer, for it may be long in the making; a node may join at one
 // that waits for its own. Who was copied comes back by a copy as well.
 Liveness Plan::liveness() const {
-  if (joins || copies) return {240000, 270000};
+  if (joins || copies || first_copies) return {240000, 270000};
   if (clones) return {210000, 240000};
   if (pull) return {150000, 180000};
   return {90000, 120000};

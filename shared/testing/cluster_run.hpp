@@ -38,7 +38,8 @@ struct SimulatedNode {
   std::uint64_t closed_until_ms = 0;  // its backup is being put back
   bool gone = false;                  // for good: it is no member any more
   bool adds_late = false;
-  bool joining = false;                          // it has not got its copy yet
+  bool joining = false;  // it has not got its copy yet
+  bool copies_by_itself = false, copied = false;
   bool copies_late = false, asked_late = false;  // nor asks for it until it has been written to
   Watched watched;
   std::vector<std::function<void()>> unadded;  // its servers, which it has not been told of yet
@@ -85,6 +86,8 @@ class ClusterRun {
   void add_link(std::size_t i, std::size_t j);
   void change_topology();
   void finish_topology();
+  void finish_one();
+  void link_one_after_another(std::size_t i, std::size_t first);
   void link_two();
   void unlink_two();
   void join();

@@ -49,6 +49,7 @@ void ClusterRun::add_server(std::size_t at, std::size_t to, bool hides) {
     server.all_tables = false;
     server.tables = {"names"};
   }
+  server.options.first_copy = plan_.first_copies;
   server.secret = "secret of " + std::to_string(std::min(at, to)) + " and " + std::to_string(std::max(at, to));
   nodes_[at]->store->add_server(server);
   nodes_[at]->wake_ms = std::min(nodes_[at]->wake_ms, now_ms_ + 1);
@@ -96,9 +97,15 @@ void ClusterRun::finish_topology() {
   unfinished_.clear();
 }
 
+void ClusterRun::finish_one() {
+  auto step = std::move(unfinished_.front());
+  unfinished_.erase(unfinished_.begin());
+  step();
+}
+
 void ClusterRun::change_topology() {
   for (std::size_t i : members()) look_at_copy(i);
-  if (!unfinished_.empty()) return finish_topology();
+  if (!unfinished_.empty()) return plan_.first_copies ? finish_one() : finish_topology();
   // A backup of before would bring other servers back than the ones that know this node.
   if (!backup_.used) backup_ = {};
   std::uint64_t what = random_.below(100);
@@ -154,12 +161,33 @@ void ClusterRun::join() {
   add_server(first, i, hides);
   add_server(i, first, false);
   edges_.emplace_back(first, i);
-  if (second != first && random_.chance(500)) add_link(second, i);
+  if (plan_.first_copies)
+    link_one_after_another(i, first);
+  else if (second != first && random_.chance(500))
+    add_link(second, i);
   nodes_[i]->joining = true;
   start(i);
+  if (plan_.first_copies && random_.chance(700)) {
+    nodes_[i]->copies_by_itself = true;
+    return;
+  }
   nodes_[i]->copy_from = "node" + std::to_string(first);
   nodes_[i]->copies_late = plan_.copies && random_.chance(500);
   if (!nodes_[i]->copies_late) ask_for_copy(i, nodes_[i]->copy_from);
+}
+
+// The others are added later, on one side first now and then.
+void ClusterRun::link_one_after_another(std::size_t i, std::size_t first) {
+  for (std::size_t other : members()) {
+    if (other == i || other == first || is_clone(other) || random_.chance(400)) continue;
+    bool joiner_first = random_.chance(500);
+    std::size_t one = joiner_first ? i : other, two = joiner_first ? other : i;
+    unfinished_.emplace_back([this, one, two] { add_server(one, two, false); });
+    unfinished_.emplace_back([this, one, two] {
+      add_server(two, one, false);
+      edges_.emplace_back(std::min(one, two), std::max(one, two));
+    });
+  }
 }
 
 // What was written there before may have been removed elsewhere since, so a person has to say how.
@@ -174,12 +202,14 @@ void ClusterRun::ask_for_copy(std::size_t i, const std::string& server) {
 // asked for again.
 void ClusterRun::read_log(std::size_t i, const std::string& line) {
   constexpr std::string_view begin = "copy with server '", ended = "' ended: ";
+  nodes_[i]->copied |= line.starts_with(begin) && line.find("' done: ") != line.npos;
   if (line.starts_with(begin) && line.find(ended) != line.npos) nodes_[i]->copy_ended = line;
 }
 
 void ClusterRun::look_at_copy(std::size_t i) {
   SimulatedNode& here = *nodes_[i];
   if (!here.joining || !here.node || !here.store->requests().empty()) return;
+  if (here.copies_by_itself && !here.copied) return;
   if (here.copies_late && !here.asked_late) {
     if (!healing_ && !random_.chance(200)) return;
     here.asked_late = true;

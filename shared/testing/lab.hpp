@@ -40,6 +40,7 @@ class Lab {
     server.name = "to " + std::to_string(to);
     server.url = hides ? "" : SimulatedNetwork::url(to);
     server.secret = "one secret";
+    server.options.first_copy = false;  // these tests look at what comes as changes
     nodes_[from]->store->add_server(server);
   }
   void start(std::size_t i) {

@@ -3,6 +3,7 @@
 
 #include "shared/model/hex.hpp"
 #include "shared/sync/core.hpp"
+#include "shared/testing/family.hpp"
 #include "shared/testing/lab.hpp"
 #include "shared/testing/node_pair.hpp"
 
@@ -83,6 +84,54 @@ TEST_F(NewNode, APreparedTransactionOfBeforeTheCopyComesToAll) {
   cut(0, 2, false);
   mesh.run_for(40000);
   expect_everywhere("old settled, prepared v, then v, ");
+}
+
+// Symptom: a reference named another row than its writer meant. Mechanism: its transaction was prepared before the
+// copy, and was given a version when the log was read: after the row under that number had come with the copy. Mend:
+// what is given anew is older than whatever was applied since (Core::given_anew).
+TEST_F(NewNode, APreparedReferenceMeansTheRowOfBeforeTheCopy) {
+  for (auto& store : mesh.stores) create_family(*store);
+  auto insert = [&](std::size_t at, const char* table, const Row& row) {
+    mesh.stores[at]->begin_local();
+    mesh.stores[at]->insert(table, row);
+  };
+  insert(0, "parent", parent(1, "settled")), mesh.stores[0]->commit_local();
+  start();
+  insert(2, "parent", parent(1, "meant")), mesh.stores[2]->commit_local();
+  mesh.add_server(2, 0, "new");
+  insert(2, "child", child("c", 1));
+  std::uint64_t prepared = mesh.stores[2]->prepare_local();
+  go_on();
+  mesh.add_server(0, 2, "new");
+  copy();
+  while (mesh.stores[2]->rows("parent").size() < 2) mesh.run_for(10);
+  mesh.stores[2]->commit_prepared(prepared);
+  mesh.run_for(40000);
+  for (std::size_t at = 0; at < mesh.stores.size(); at++) {
+    auto parents = mesh.stores[at]->rows("parent");
+    auto& child = mesh.stores[at]->rows("child").begin()->second;
+    auto named = parents.find(encode_key({&child.values[1], 1}));
+    ASSERT_NE(named, parents.end()) << at;
+    EXPECT_EQ(named->second.values[1].text, "meant") << at;
+  }
+}
+
+// NodeState::forgotten_alone.
+TEST_F(NewNode, ARowOfTheCopyThatIsUnsettledAtTheSourceIsSoHere) {
+  start();
+  cut(0, 1);
+  mesh.write(0, "both", "zero"), mesh.write(1, "both", "one");
+  mesh.run_for(2000);
+  mesh.write(2, "mine", "v");
+  mesh.run_for(5000);
+  ASSERT_EQ(mesh.nodes[2]->status().unsettled, 0u);
+  mesh.add_server(2, 0, "new"), mesh.add_server(0, 2, "new");
+  mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull","on_existing":"newer"})");
+  mesh.run_for(5000);
+  cut(0, 1, false);
+  mesh.run_for(40000);
+  for (auto& node : mesh.nodes) EXPECT_EQ(node->status().side_rows, 1u);
+  expect_everywhere("both one, mine v, old settled, ");
 }
 
 // Symptom: what a new node with several servers wrote before its copy replaced settled values, and these were in no

@@ -33,12 +33,15 @@ class NodePair {
 
   static std::string uuid(std::size_t i) { return "00000000-0000-4000-8000-" + to_hex(i).substr(4); }
 
+  bool first_copies = false;  // who is new begins with a copy by itself (shared/sync/joining.cpp)
+
   // `hides`: it has no URL here.
   std::int64_t add_server(std::size_t at, std::size_t to, const std::string& secret, bool hides = false) {
     ServerConfig server;
     server.name = "node" + std::to_string(to);
     server.url = hides ? "" : SimulatedNetwork::url(to);
     server.secret = secret;
+    server.options.first_copy = first_copies;
     return stores[at]->add_server(server);
   }
 

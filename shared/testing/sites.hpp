@@ -59,6 +59,7 @@ class Sites : public ::testing::Test {
       if (at == left && change) change(server);
       server.name = "node" + std::to_string(to);
       server.url = hides && at == right ? "" : SimulatedNetwork::url(to);
+      server.options.first_copy = false;  // these tests look at what comes as changes
       server.secret = "secret " + std::to_string(left) + " " + std::to_string(right);
       sites_[at]->store->add_server(server);
     }

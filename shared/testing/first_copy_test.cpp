@@ -1,0 +1,224 @@
+// Who has nothing begins with a copy of the first server that has something, by itself (shared/sync/joining.cpp).
+// Everything at once: rowmesh_sim --with join,first.
+#include <gtest/gtest.h>
+
+#include "shared/testing/node_pair.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+// Counts how often a node is asked for a piece of a copy, and by whom.
+class CountsPieces : public HttpHandler {
+ public:
+  CountsPieces(NodePair& all, std::size_t here) : nodes(all), at(here) {}
+  HttpResponse check(const HttpRequest& head, std::uint64_t& body_limit) override {
+    return nodes.nodes[at]->check(head, body_limit);
+  }
+  HttpResponse handle(const HttpRequest& request) override {
+    if (request.path == "/rowmesh/v1/rows") pieces++;
+    return nodes.nodes[at]->handle(request);
+  }
+  HttpResponse later(const HttpRequest& request) override { return nodes.nodes[at]->later(request); }
+
+  NodePair& nodes;
+  std::size_t at;
+  int pieces = 0;
+};
+
+// 0 and 1 have rows and have forgotten that they wrote them; 2 and 3 are new.
+class FirstCopy : public ::testing::Test {
+ protected:
+  void start() {
+    mesh.first_copies = true;
+    mesh.link(0, 1);
+    mesh.start();
+    mesh.write(0, "edited", "v"), mesh.write(0, "removed", "v");
+    mesh.run_for(10000);
+    ASSERT_EQ(mesh.nodes[1]->status().unsettled, 0u);
+    mesh.network.attach(0, &counter);
+  }
+  void change(std::size_t at, const std::string& key, const std::string& value) {
+    std::vector<Value> row = {Value::of_text(key), Value::of_text(value)};
+    mesh.stores[at]->begin_local();
+    mesh.stores[at]->update("items", {row.data(), 1}, row);
+    mesh.stores[at]->commit_local();
+  }
+  void remove(std::size_t at, const std::string& key) {
+    Value value = Value::of_text(key);
+    mesh.stores[at]->begin_local();
+    mesh.stores[at]->remove("items", {&value, 1});
+    mesh.stores[at]->commit_local();
+  }
+  std::string rows(std::size_t at) const {
+    std::map<std::string_view, std::string_view> sorted;
+    for (auto& [key, row] : mesh.stores[at]->rows("items")) sorted[row.values[0].text] = row.values[1].text;
+    std::string text;
+    for (auto& [key, value] : sorted) text += std::string(key) + " " + std::string(value) + ", ";
+    return text;
+  }
+  void cut(std::size_t one, std::size_t other, bool is_cut = true) {
+    mesh.network.cut(one, other, is_cut), mesh.network.cut(other, one, is_cut);
+  }
+  NodePair mesh{4};
+  CountsPieces counter{mesh, 0};
+};
+
+TEST_F(FirstCopy, WhoHasNothingTakesWhatAServerHas) {
+  start();
+  mesh.link(0, 2);
+  mesh.run_for(5000);
+  EXPECT_EQ(rows(2), "edited v, removed v, ");
+  EXPECT_EQ(counter.pieces, 1);
+  EXPECT_EQ(mesh.status(2).state, "streaming");
+}
+
+// Symptom: a row that had been deleted was on a new server, for ever. Mechanism: one server's edit brought the whole
+// row; another one had deleted it before it met the new one, which so heard of no deletion.
+TEST_F(FirstCopy, WhatAnEditBringsAndAnotherServerDeletesIsGone) {
+  start();
+  cut(0, 1);
+  remove(1, "removed");
+  change(0, "removed", "of 0"), change(0, "edited", "of 0");
+  mesh.link(0, 2);
+  mesh.run_for(3000);
+  EXPECT_EQ(rows(2), "edited of 0, removed of 0, ");
+  cut(0, 1, false);
+  mesh.run_for(30000);
+  mesh.link(1, 2);
+  mesh.run_for(30000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "edited of 0, ") << at;
+}
+
+// What is written to it from the beginning is shipped after the copy, and to nobody before.
+TEST_F(FirstCopy, MayBeWrittenToFromTheBeginning) {
+  start();
+  mesh.link(1, 2);
+  mesh.write(2, "mine", "v");
+  cut(1, 2);
+  mesh.run_for(3000);
+  mesh.link(0, 2);
+  mesh.write(2, "edited", "of 2");
+  mesh.run_for(60000);
+  cut(1, 2, false);
+  mesh.run_for(60000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "edited of 2, mine v, removed v, ") << at;
+}
+
+// Rows of before are a person's: which of two databases that have some is right only he can say.
+TEST_F(FirstCopy, WhoHasRowsOfBeforeTakesNone) {
+  mesh.write(2, "old", "of 2");
+  start();
+  mesh.run_for(10000);
+  mesh.link(0, 2);
+  mesh.run_for(10000);
+  EXPECT_EQ(counter.pieces, 0);
+  EXPECT_EQ(rows(2), "old of 2, ");
+  EXPECT_EQ(mesh.status(2).state, "streaming");
+}
+
+TEST_F(FirstCopy, NobodyTakesOneWhoIsNotToOrOfWhoHasNothing) {
+  start();
+  mesh.link(2, 3);
+  mesh.run_for(5000);
+  mesh.write(2, "new", "v");
+  mesh.run_for(5000);
+  EXPECT_EQ(rows(3), "new v, ");
+  mesh.first_copies = false;
+  mesh.link(0, 3);
+  mesh.run_for(10000);
+  EXPECT_EQ(counter.pieces, 0);
+}
+
+// Symptom: of two new servers one lacked what the third had. Mechanism: they met each other first, and what one of them
+// had written made the other one a server like any other. Mend: nothing is taken or shipped before each server was
+// asked for a copy, or is not there.
+TEST_F(FirstCopy, OfTwoNewOnesThatMeetEachOtherFirstBothTakeOne) {
+  start();
+  mesh.write(2, "of 2", "v"), mesh.write(3, "of 3", "v");
+  mesh.network.weather.latency_ms = 400;
+  mesh.link(2, 3), mesh.link(0, 2), mesh.link(0, 3);
+  mesh.run_for(60000);
+  for (std::size_t at : {0, 1, 2, 3}) EXPECT_EQ(rows(at), "edited v, of 2 v, of 3 v, removed v, ") << at;
+}
+
+// A set-up that asks for what happens anyway does not have it done twice.
+TEST_F(FirstCopy, IsTheOneThatAPersonAsksFor) {
+  start();
+  mesh.link(0, 2);
+  mesh.stores[0]->request("copy", R"({"server":"node2","direction":"push"})");
+  mesh.stores[2]->request("copy", R"({"server":"node0","direction":"pull","on_existing":"newer"})");
+  mesh.run_for(30000);
+  EXPECT_EQ(rows(2), "edited v, removed v, ");
+  EXPECT_LE(counter.pieces, 2);
+  EXPECT_TRUE(mesh.stores[0]->requests().empty() && mesh.stores[2]->requests().empty());
+}
+
+TEST_F(FirstCopy, ThatEndedEarlyIsTakenAgain) {
+  start();
+  auto call_column = [&](const char* name) {
+    mesh.stores[2]->alter_table("items", [&](Table& table) { table.columns[1].name = name; });
+  };
+  call_column("w");
+  mesh.link(0, 2);
+  mesh.run_for(20000);
+  EXPECT_EQ(rows(2), "");
+  EXPECT_NE(mesh.status(2).last_error + mesh.status(2).progress, "");
+  call_column("v");
+  mesh.run_for(20000);
+  EXPECT_EQ(rows(2), "edited v, removed v, ");
+}
+
+// Node::Impl::foreign_entries.
+TEST_F(FirstCopy, WhatCameOfAServerThatIsGoneSinceComesToAll) {
+  start();
+  cut(0, 1), cut(1, 2);
+  change(0, "edited", "of 0");
+  std::int64_t to_2 = mesh.add_server(0, 2, "secret");
+  mesh.stores[0]->change_server(to_2, [](ServerConfig& config) { config.options.batch_rows = 1; });
+  std::int64_t to_0 = mesh.add_server(2, 0, "secret");
+  mesh.link(1, 2);
+  while (rows(2).empty()) mesh.run_for(1);
+  mesh.network.attach(0, nullptr);
+  mesh.run_for(1000);
+  ASSERT_EQ(rows(2), "edited of 0, ");
+  mesh.stores[2]->remove_server(to_0);
+  mesh.stores[1]->remove_server(mesh.stores[1]->servers().front().id);
+  cut(1, 2, false);
+  mesh.run_for(200000);
+  for (std::size_t at : {1, 2}) EXPECT_EQ(rows(at), "edited of 0, removed v, ") << at;
+}
+
+// Core::rebase.
+TEST_F(FirstCopy, ATransactionThatWasOpenBeforeHoldsNothingUp) {
+  mesh.first_copies = true;
+  mesh.write(2, "alone", "v");
+  mesh.link(0, 1);
+  mesh.start();
+  mesh.stores[0]->begin_local();
+  std::vector<Value> row = {Value::of_text("open"), Value::of_text("v")};
+  mesh.stores[0]->insert("items", row);
+  std::uint64_t open = mesh.stores[0]->prepare_local();
+  mesh.run_for(10000);
+  mesh.link(0, 2);
+  mesh.run_for(10000);
+  mesh.write(0, "later", "v");
+  mesh.run_for(10000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "alone v, later v, ") << at;
+  mesh.stores[0]->commit_prepared(open);
+  mesh.run_for(10000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "alone v, later v, open v, ") << at;
+}
+
+// It is killed in the middle of it.
+TEST_F(FirstCopy, IsTakenAfterACrash) {
+  start();
+  mesh.link(0, 2);
+  mesh.write(2, "mine", "v");
+  while (counter.pieces == 0) mesh.run_for(10);
+  mesh.restart(2);
+  mesh.run_for(60000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "edited v, mine v, removed v, ") << at;
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
