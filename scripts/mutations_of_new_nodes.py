@@ -54,7 +54,7 @@ NEW_NODES = [
              "NewNode.APreparedReferenceMeansTheRowOfBeforeTheCopy"),
     Mutation("open-since-before", "shared/sync/core_identity.cpp", [("watermark = std::max(watermark, newest);", "")],
              "FirstCopy.ATransactionThatWasOpenBeforeHoldsNothingUp"),
-    Mutation("forgotten-alone", "shared/sync/copying_settled.cpp",
+    Mutation("copy-forgotten-alone", "shared/sync/copying_settled.cpp",
              [("in_transaction([&] { core.state.forgotten_alone(header.prune_horizon); });", "{}")],
              "NewNode.ARowOfTheCopyThatIsUnsettledAtTheSourceIsSoHere"),
 ]

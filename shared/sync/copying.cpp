@@ -38,7 +38,7 @@ void Node::Impl::begin_copy(const Request& request) {
     bool pull = argument.value("direction", "pull") != "push";
     CopyMode mode = copy_mode_of(argument.value("on_existing", "fail"));
     Copy* first = pull && table.empty() ? first_copy_from(id, mode) : nullptr;
-    if (first)
+    if (first && first->request == 0)
       first->request = request.id;
     else
       add_copy(request.id, peer, pull, table, mode);
@@ -160,7 +160,10 @@ void Node::Impl::go_on_copying() {
 void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
   if (copies.empty()) return;
   Copy& copy = copies.front();
-  if (response.status != 200) return failed(peer, response);  // and again from the same row, when it is back
+  if (response.status != 200) {
+    if (source_is_new_itself(copy, peer, response)) copies.pop_front();
+    return failed(peer, response);  // and again from the same row, when it is back
+  }
   auto encoding = response.headers.find("content-encoding");
   Applier applier(core, response.body, encoding != response.headers.end() && encoding->second == "zstd");
   guard_copy(copy, peer, [&] {

@@ -115,7 +115,8 @@ void Node::Impl::take_up_asked_copies() {
     copy.tables_in_all = copy.tables.size();
     auto peer = peers.find(asked.server);
     copy.everything = peer != peers.end() && covers_all(copy.tables, peer->second);
-    if (Copy* first = copy.everything ? first_copy_from(asked.server, copy.mode) : nullptr)
+    Copy* first = copy.everything ? first_copy_from(asked.server, copy.mode) : nullptr;
+    if (first && !first->asked)
       first->asked = asked;
     else
       copies.push_back(std::move(copy));

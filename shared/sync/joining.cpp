@@ -73,10 +73,13 @@ void Node::Impl::join_others() {
     if (gives && (!source || peer.first_copies_failed < source->first_copies_failed)) source = &peer;
     awaits_servers |= gives || (!peer.base && peer.failures == 0);
   }
-  if (!source || core.now_ms() < come_back_at_ms) return;
+  if (!source || core.now_ms() < come_back_at_ms || core.unwritten() >= limits::unwritten_positions) return;
+  base = look_for_base();  // something may have been written here since
+  if (*source->base <= *base) return;
   if (source->first_copies_failed == 0)
     core.log('i', "this database is new: it takes what server '" + source->config.name + "' has");
   add_copy(0, *source, true, "", CopyMode::fail);
+  copies.back().first = true;
 }
 
 // For one that asks in its greeting, since it is new. None: it cannot be told now, or the first copy is being taken.
@@ -100,13 +103,21 @@ bool Node::Impl::awaits_first_copy(const Peer& peer) {
   return awaits_servers || (is_new() && may_give_first_copy(peer) && !peer.base);
 }
 
+// Symptom: three new servers waited for each other for ever. Mechanism: each had been empty when it was asked, or had
+// deleted what it had, and took its copy of the next, which gives none while it takes one itself. Mend: it is asked
+// anew what it has.
+bool Node::Impl::source_is_new_itself(const Copy& copy, Peer& peer, const HttpResponse& response) {
+  if (!copy.first || !copy.start.empty() || response.status != 503 || peer.base == Base::filled) return false;
+  peer.base.reset();
+  return true;
+}
+
 // The copy that a new node takes by itself. Who asks for one as well means that one: what is here was written since, so
 // 'fail' and 'newer' come to the same.
 Node::Impl::Copy* Node::Impl::first_copy_from(std::int64_t server, CopyMode wanted) {
-  if (!is_new() || (wanted != CopyMode::fail && wanted != CopyMode::newer)) return nullptr;
-  auto first = std::find_if(copies.begin(), copies.end(), [&](const Copy& copy) {
-    return copy.peer == server && copy.pull && copy.everything && copy.request == 0 && !copy.asked;
-  });
+  if (wanted != CopyMode::fail && wanted != CopyMode::newer) return nullptr;
+  auto first =
+      std::find_if(copies.begin(), copies.end(), [&](const Copy& copy) { return copy.first && copy.peer == server; });
   return first == copies.end() ? nullptr : &*first;
 }
 

@@ -165,6 +165,7 @@ class Node::Impl {
     std::set<std::string> start_given_up;        // and what it will get by a copy only
     Version start_horizon;                       // the source's G then
     Hlc newest = 0;                              // no change that was not settled there then is newer
+    bool first = false;                          // a new node takes it by itself
     bool begun_elsewhere = false;                // a new node has pieces of another server's already
     bool everything = false;                     // all tables that both replicate
     std::string given_up;                        // the table that it is for, if its changes will not come any more
@@ -194,6 +195,7 @@ class Node::Impl {
   void join_others();
   std::optional<Base> told_base();
   bool awaits_first_copy(const Peer& peer);
+  bool source_is_new_itself(const Copy& copy, Peer& peer, const HttpResponse& response);
   Copy* first_copy_from(std::int64_t server, CopyMode wanted);
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);

@@ -72,6 +72,18 @@ class NodePair {
     stores[at]->commit_local();
   }
   std::size_t rows(std::size_t at) const { return stores[at]->rows("items").size(); }
+  std::string text_of_rows(std::size_t at) const {
+    std::map<std::string_view, std::string_view> sorted;
+    for (auto& [key, row] : stores[at]->rows("items")) sorted[row.values[0].text] = row.values[1].text;
+    std::string text;
+    for (auto& [key, value] : sorted) text += std::string(key) + " " + std::string(value) + ", ";
+    return text;
+  }
+
+  // Neither reaches the other.
+  void cut(std::size_t one, std::size_t other, bool is_cut = true) {
+    network.cut(one, other, is_cut), network.cut(other, one, is_cut);
+  }
 
   void run_for(std::uint64_t ms) {
     for (std::uint64_t until = now_ms + ms; now_ms < until; now_ms += 10) {
