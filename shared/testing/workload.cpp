@@ -249,6 +249,8 @@ std::string Workload::wrong_reference(const MemoryStore& store, const std::set<s
   return "";
 }
 
+// Its own row: the one that is given may be the one that is removed.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 void Workload::replace_name(const Key& key, OwnedRow row) {  // cppcheck-suppress passedByValue
   remove("names", key);
   insert("names", row);
