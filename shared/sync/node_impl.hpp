@@ -186,17 +186,6 @@ class Node::Impl {
   }
   bool comes_back_with(const Copy& copy) const { return core.state.returning && copy.pull && copy.adopt; }
   bool keeps_to_itself();
-
-  // joining.cpp
-  Base look_for_base();
-  Base base_of_rows();
-  bool may_give_first_copy(const Peer& peer);
-  bool is_new();
-  void join_others();
-  std::optional<Base> told_base();
-  bool awaits_first_copy(const Peer& peer);
-  bool source_is_new_itself(const Copy& copy, Peer& peer, const HttpResponse& response);
-  Copy* first_copy_from(std::int64_t server, CopyMode wanted);
   void begin_copy(const Request& request);
   void add_copy(std::int64_t request, Peer& peer, bool pull, const std::string& table, CopyMode mode);
   bool covers_all(const std::vector<std::string>& tables, const Peer& peer);
@@ -213,6 +202,16 @@ class Node::Impl {
   void ship_anew(const Table& table, const std::vector<Key>& extra);
   void end_copy(const std::string& failure);
   void tell_end_of_copy(const Copy& copy, const std::string& failure);
+  // joining.cpp
+  Base look_for_base();
+  Base base_of_rows();
+  bool may_give_first_copy(const Peer& peer);
+  bool is_new();
+  void join_others();
+  std::optional<Base> told_base();
+  bool awaits_first_copy(const Peer& peer);
+  bool source_is_new_itself(const Copy& copy, Peer& peer, const HttpResponse& response);
+  Copy* first_copy_from(std::int64_t server, CopyMode wanted);
   // copying_answers.cpp
   void take_up_asked_copies();
   // copying_checks.cpp

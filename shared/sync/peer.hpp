@@ -38,12 +38,12 @@ struct Peer {
   bool told_to_copy = false;      // it was so, and no copy has been taken in since
   bool not_kept = false;          // never met, and changes are kept for it no longer
   std::optional<Base> base;       // as it last said (Hello::base)
-  std::uint32_t first_copies_failed = 0;
-  bool returning = false;               // it takes a copy itself before it gives anything
-  bool twin = false;                    // it says that somebody else comes to it under our identity
-  Hlc own_checked = 0;                  // the newest version of ours there, as it was last found here
-  std::deque<std::uint64_t> instances;  // runs of its worker that greeted us lately
-  std::uint64_t instance = 0;           // the last of them
+  std::uint32_t first_copies_failed = 0;  // copies of all that it has which ended early: another server is asked first
+  bool returning = false;                 // it takes a copy itself before it gives anything
+  bool twin = false;                      // it says that somebody else comes to it under our identity
+  Hlc own_checked = 0;                    // the newest version of ours there, as it was last found here
+  std::deque<std::uint64_t> instances;    // runs of its worker that greeted us lately
+  std::uint64_t instance = 0;             // the last of them
   std::uint32_t returns = 0;  // how often one spoke again after another had spoken: two that run at once do so for ever
   std::uint64_t returned_ms = 0;
   std::string last_error;
