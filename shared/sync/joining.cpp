@@ -19,6 +19,9 @@ constexpr std::uint64_t look_again_ms = 1000;
 // an entry before the log was read.
 Base Node::Impl::look_for_base() {
   if (core.state.joined || core.state.returning || core.state.came_back_without) return Base::filled;
+  // Symptom: a new server that was killed in the middle of its first copy streamed, and lacked rows. Mechanism: the
+  // rows that had come counted as rows of before. Mend: a copy that has begun (Core::rebase) is taken until it is done.
+  if (core.state.rebased != 0) return Base::empty;
   StoreTransaction transaction(core.store, TransactionKind::read);
   Base found = base_of_rows();
   if (found == Base::filled) {
@@ -78,7 +81,8 @@ void Node::Impl::join_others() {
   if (*source->base <= *base) return;
   if (source->first_copies_failed == 0)
     core.log('i', "this database is new: it takes what server '" + source->config.name + "' has");
-  add_copy(0, *source, true, "", CopyMode::fail);
+  // What came of a copy that was not done may have been deleted there since.
+  add_copy(0, *source, true, "", core.state.rebased != 0 ? CopyMode::source : CopyMode::fail);
   copies.back().first = true;
 }
 

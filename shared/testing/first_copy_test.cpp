@@ -200,6 +200,19 @@ TEST_F(FirstCopy, ATransactionThatWasOpenBeforeHoldsNothingUp) {
   for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "alone v, later v, open v, ") << at;
 }
 
+// Node::Impl::look_for_base.
+TEST_F(FirstCopy, IsTakenToItsEndAfterACrash) {
+  start();
+  std::int64_t to_2 = mesh.add_server(0, 2, "secret");
+  mesh.stores[0]->change_server(to_2, [](ServerConfig& config) { config.options.batch_rows = 1; });
+  mesh.add_server(2, 0, "secret");
+  while (rows(2).empty()) mesh.run_for(1);
+  mesh.restart(2);
+  remove(0, "edited");
+  mesh.run_for(200000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "removed v, ") << at;
+}
+
 // It is killed in the middle of it.
 TEST_F(FirstCopy, IsTakenAfterACrash) {
   start();
