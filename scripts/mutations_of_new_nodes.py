@@ -57,4 +57,6 @@ NEW_NODES = [
     Mutation("copy-forgotten-alone", "shared/sync/copying_settled.cpp",
              [("in_transaction([&] { core.state.forgotten_alone(header.prune_horizon); });", "{}")],
              "NewNode.ARowOfTheCopyThatIsUnsettledAtTheSourceIsSoHere"),
+    Mutation("first-copy-to-its-end", "shared/sync/joining.cpp", [("  if (core.state.rebased != 0) return Base::empty;\n", "")],
+             "FirstCopy.IsTakenToItsEndAfterACrash"),
 ]

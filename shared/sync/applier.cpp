@@ -96,8 +96,10 @@ void Applier::once(const std::function<void()>& breathe) {
   // member that has said nothing so far. A copy speaks of later moments than the one that its taker will stand at: the
   // position at which it began.
   if (header_.kind == DocumentKind::changes)
-    for (auto& [origin, meta] : header_.metas)
+    for (auto& [origin, meta] : header_.metas) {
+      state_.hears_of(origin, meta);
       if (meta.position == 0 || header_.to.contains(origin)) state_.take_meta(origin, meta);
+    }
   state_.take_members(header_.members, header_.metas);
   park_what_the_sender_lacks();
   apply_truncates();

@@ -80,7 +80,7 @@ bool Core::cut(bool force) {
   if (given_.size() > kept_given) given_.erase(given_.begin());
   // A server that was never met confirmed nothing, and is not among the members yet.
   // While the changes of a table wait, nothing more is confirmed: what it lacks must not be forgotten anywhere.
-  if (!hold_prune && !takes_copy && !lacks_changes() && !state.awaits_what_was_closed())
+  if (!hold_prune && !takes_copy && !lacks_changes() && !state.awaits_what_was_closed() && !state.hears_two_histories())
     meta.horizon = std::max(meta.horizon, std::min(state.horizon(watermark), horizon_limit));
   meta.received = received();
   // Who has not handed on yet what it has of an earlier incarnation has not heard of the one that followed.

@@ -87,6 +87,8 @@ struct NodeState {
   std::vector<AskedCopy> asked_copies;
   // Of our earlier incarnations: the newest change that a server has and we lost.
   std::map<Origin, Hlc> missing;
+  // Of these, two histories were heard of under one name (hears_of); kept until another incarnation follows.
+  std::set<Origin> two_histories;
   std::map<TableId, Version> truncates;     // T
   std::map<TableId, Hlc> late_truncates;    // of those that came when G was past them: kept until G is here
   std::map<Origin, PositionNumber> pruned;  // per origin: the log up to here is gone
@@ -129,6 +131,10 @@ struct NodeState {
   // Of one that another incarnation of its node has followed: G has not gone on since without that one, and not before
   // all that the first one did was here (awaits_what_was_closed). Unless it was past both when they were met.
   bool came_with_another(Origin closed) const;
+  // What somebody says of an origin, whether or not it is newer than what is known here: is it of the same history?
+  void hears_of(Origin origin, const OriginMeta& meta);
+  // While there is one, nothing is confirmed or forgotten: who has all of the one history may lack the other.
+  bool hears_two_histories() const;
   // Takes over what a document or hello says of an origin if it is newer. A member that left and goes on writing is
   // back.
   void take_meta(Origin origin, const OriginMeta& meta);

@@ -117,6 +117,32 @@ TEST(NodeStateTest, AnIncarnationThatWasFollowedStaysClosed) {
   EXPECT_FALSE(state.members[2].left) << "nobody followed it: it is back";
 }
 
+// NodeState::hears_of.
+TEST(NodeStateTest, NothingIsForgottenWhileTwoHistoriesAreHeard) {
+  NodeState state = three_members();
+  OriginMeta known = state.metas[2];
+  known.position += 5, known.watermark += 50, known.newest = known.watermark - 10;
+  state.take_meta(2, known);
+  OriginMeta other = known;
+  other.position += 5, other.watermark += 5, other.newest -= 10;
+  state.hears_of(2, {known.position - 1, known.watermark - 20, 0, {}, known.newest - 20});
+  EXPECT_FALSE(state.hears_two_histories()) << "it was heard late";
+  state.hears_of(2, {other.position, known.newest - 1, 0, {}, other.newest});
+  EXPECT_FALSE(state.hears_two_histories()) << "it has not read its log again after a crash";
+  state.hears_of(2, other);
+  EXPECT_TRUE(state.hears_two_histories());
+  state.take_meta(2, other);
+  EXPECT_EQ(state.metas[2].newest, known.newest) << "which is asked for";
+  for (auto& [origin, meta] : state.metas) {
+    meta.horizon = 1000;
+    for (auto& [of, received] : meta.received) received = 1000;
+  }
+  NodeState read = NodeState::decode(state.encode(0));
+  EXPECT_FALSE(read.advance_prune_horizon());
+  read.members[2].left = true;
+  EXPECT_TRUE(read.advance_prune_horizon());
+}
+
 // Changes that a restored node had lost were forgotten by the others before they had come back, or were on some nodes
 // only: the others hand on again what they have of the old incarnation, and who has spoken of the new one has done so.
 TEST(NodeStateTest, NothingIsConfirmedBeforeAllHaveSpokenOfANewIncarnation) {

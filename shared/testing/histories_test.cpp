@@ -89,6 +89,34 @@ TEST_F(Histories, NoneIsHiddenByTheOther) {
   }
 }
 
+// NodeState::hears_of.
+TEST_F(Histories, NothingIsForgottenOnTheWordOfTheOther) {
+  for (std::size_t at : {0u, 1u, 2u})
+    for (std::size_t to : {0u, 1u, 2u})
+      if (at != to) mesh.add_server(at, to, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  auto put_back = mesh.stores[0]->backup();
+  mesh.network.cut(0, 2, true);  // which still comes to 0, so 0 confirms what it gives
+  mesh.write(0, "lost", "v");
+  mesh.run_for(9000);
+  ASSERT_EQ(keys(1), "lost ");
+  cut(0, 1), mesh.network.cut(0, 2, false);
+  restart(0, put_back);
+  mesh.run_for(9000);
+  EXPECT_EQ(keys(2), "");
+  EXPECT_NE(mesh.nodes[1]->status().unsettled, 0u);
+  mesh.network.heal();
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
+  mesh.stores[0]->request("new_identity", "restored");
+  mesh.run_for(60000);
+  for (std::size_t at : {0u, 1u, 2u}) {
+    EXPECT_EQ(keys(at), "lost ") << at;
+    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+  }
+}
+
 // Symptom: a row was there twice after a restore. Mechanism: the backup was made when the row was in the log, and had
 // not been read from it yet; and as nobody had confirmed anything by then, the history's end in it was an earlier
 // start's, so what was read first now counted as written since. Mend: what any start reads first may be in the other
