@@ -59,4 +59,6 @@ NEW_NODES = [
              "NewNode.ARowOfTheCopyThatIsUnsettledAtTheSourceIsSoHere"),
     Mutation("first-copy-to-its-end", "shared/sync/joining.cpp", [("  if (core.state.rebased != 0) return Base::empty;\n", "")],
              "FirstCopy.IsTakenToItsEndAfterACrash"),
+    Mutation("rows-of-before", "shared/sync/greeting.cpp", [("  note_rows_of_before(peer);\n", "")],
+             "FirstCopy.WhereBothHaveRowsTheStatusSaysThatTheyWereNotCompared"),
 ]

@@ -307,6 +307,7 @@ void Node::Impl::end_copy(const std::string& failure) {
         if (failure.empty() && !copy.given_up.empty()) takes_changes_again(copy, copied);
         if (failure.empty() && had_peer && !copy.pull)
           for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
+        if (all_taken) core.state.not_compared.erase(copy.peer);
         if (copy.request != 0) core.store.finish_request(copy.request);
         if (copy.asked) std::erase(core.state.asked_copies, *copy.asked);
         if (failure.empty() && copy.pull && copy.everything && !copy.checks()) {

@@ -52,6 +52,7 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
     response.headers["x-rowmesh-last"] = bytes_to_hex(last);
     response.body = made.body;
     peer.rows_sent += made.rows;
+    core.state.not_compared.erase(peer.config.id);
     peer.copied = {core.state.own_meta().newest, core.state.self};
     peer.needs_copy = false;  // judged anew when it has said where it stands
     peer.met = false;

@@ -332,7 +332,9 @@ void Core::load_history() {
   bool elsewhere = !store.place_trouble().empty();
   just_started_ = true;
   bool just_found = !state.found || (elsewhere && !state.found->copy);
-  if (just_found) state.found = {state.applied[state.self], state.own_meta().watermark, newest_at_start, 0, elsewhere};
+  if (just_found)
+    state.found = {state.applied[state.self], state.own_meta().watermark, newest_at_start, 0, elsewhere,
+                   state.own_meta().newest};
   start_ = {state.self, state.applied[state.self], state.own_meta()};
   // Another identity was given to the database while no worker ran: it was made from a template, or by pg_upgrade.
   if (state.self != identity.origin) {

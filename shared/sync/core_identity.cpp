@@ -139,7 +139,7 @@ void Core::close_origin(NodeState& next, Renewal& renewal) {
     renewal.reached = reached.number;
     meta.position = reached.number;
     meta.watermark = std::min(meta.watermark, next.found->watermark);
-    meta.newest = next.prune_horizon;
+    meta.newest = next.found->told;
     for (const Batch& batch : window.batches())
       if (batch.ends.size() == 1 && batch.ends[0].first == renewal.before && batch.ends[0].second <= reached.number)
         meta.newest = std::max(meta.newest, batch.newest);

@@ -140,6 +140,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   // What it forgot while it was alone may be newer than our watermark, and a transaction that stays open from now on
   // would keep ours there: a cut now notes the time of meeting, and the next one may announce it.
   if (server.origin != hello.origin) force = true;
+  note_rows_of_before(peer);
   server.node = hello.node;
   note_former(hello.node, hello.former);
   becomes(peer, hello.origin);

@@ -102,6 +102,14 @@ std::optional<Base> Node::Impl::told_base() {
   }
 }
 
+// Symptom: two databases that both had rows differed for ever, and all that was told of it was that they stream.
+// Mechanism: nothing of what was there before comes as a change. Mend: until they were compared the status says so. (A
+// new one says that it is in its greeting, and copies.)
+void Node::Impl::note_rows_of_before(const Peer& peer) {
+  if (known(peer).origin == 0 && !core.state.joined && base == Base::filled)
+    core.state.not_compared.insert(peer.config.id);
+}
+
 // Nor are its changes taken before: who had some would not be new any more.
 bool Node::Impl::awaits_first_copy(const Peer& peer) {
   return awaits_servers || (is_new() && may_give_first_copy(peer) && !peer.base);

@@ -407,6 +407,9 @@ NodeStatus Node::Impl::status() {
     } else if (server.progress.empty()) {
       server.progress = peer.checked;
     }
+    if (server.progress.empty() && core.state.not_compared.contains(id))
+      server.progress = "both had rows when they met, and these were not compared: call verify('" + peer.config.name +
+                        "'), or copy('" + peer.config.name + "', on_existing => 'newer')";
     status.servers.push_back(std::move(server));
   }
   return status;

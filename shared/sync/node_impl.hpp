@@ -209,6 +209,7 @@ class Node::Impl {
   bool is_new();
   void join_others();
   std::optional<Base> told_base();
+  void note_rows_of_before(const Peer& peer);
   bool awaits_first_copy(const Peer& peer);
   bool source_is_new_itself(const Copy& copy, Peer& peer, const HttpResponse& response);
   Copy* first_copy_from(std::int64_t server, CopyMode wanted);

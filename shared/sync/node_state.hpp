@@ -39,6 +39,7 @@ struct HistoryEnd {
   Hlc newest = 0;     // of our own versions in it
   Hlc unread = 0;     // and in what any start since read first: it may have been in the log already, or be younger
   bool copy = false;  // it was found elsewhere than where it was made
+  Hlc told = 0;       // its newest version, as others were told with its last position (OriginMeta::newest)
 };
 
 // Has one gone of the servers that were announced?
@@ -87,6 +88,9 @@ struct NodeState {
   std::vector<AskedCopy> asked_copies;
   // Of our earlier incarnations: the newest change that a server has and we lost.
   std::map<Origin, Hlc> missing;
+  // Servers (KnownServer) that had rows when they were met, as we had: nothing has told what differs. Until a copy,
+  // verify or repair.
+  std::set<std::int64_t> not_compared;
   // Of these, two histories were heard of under one name (hears_of); kept until another incarnation follows.
   std::set<Origin> two_histories;
   std::map<TableId, Version> truncates;     // T

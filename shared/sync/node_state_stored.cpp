@@ -157,6 +157,9 @@ std::string NodeState::encode(Hlc promised) const {
   out.fixed64(copied_up_to);
   out.number(two_histories.size());
   for (Origin origin : two_histories) out.fixed64(origin);
+  out.fixed64(found ? found->told : 0);
+  out.number(not_compared.size());
+  for (std::int64_t server : not_compared) out.number(static_cast<std::uint64_t>(server));
   return out.take();
 }
 
@@ -252,6 +255,9 @@ NodeState NodeState::decode(const std::string& bytes) {
   if (!in.done()) state.copied_up_to = in.fixed64();
   for (std::uint64_t origins = in.done() ? 0 : in.number(); origins > 0; origins--)
     state.two_histories.insert(in.fixed64());
+  if (Hlc told = in.done() ? 0 : in.fixed64(); state.found) state.found->told = told;
+  for (std::uint64_t servers_left = in.done() ? 0 : in.number(); servers_left > 0; servers_left--)
+    state.not_compared.insert(static_cast<std::int64_t>(in.number()));
   return state;
 }
 

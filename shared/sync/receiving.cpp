@@ -206,6 +206,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
           RefusedFor::document, 409, "same_node",
           "two databases come here with the identity of '" + peer->config.name + "': one is a copy of the other");
     if (origin != 0 && !core.state.closed(origin)) {
+      note_rows_of_before(*peer);
       becomes(*peer, origin);
       if (request.query.ends_with("&partial=1")) core.state.partial.insert(origin);
       met(known(*peer).node, "", origin, peer->takes(), origins_of(request, "servers"));
@@ -239,7 +240,10 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
   hello.instance = instance;
   hello.closed = core.state.closed(origin);
   hello.returning = core.state.returning || core.state.came_back_without;
-  if (request.query.find("&new=1") != std::string::npos) hello.base = told_base();
+  if (request.query.find("&new=1") != std::string::npos) {
+    if (peer) core.state.not_compared.erase(peer->config.id);
+    hello.base = told_base();
+  }
   if (peer) {
     hello.needs_copy = peer->needs_copy;
     hello.needs_copy_as_of = judged_as_of(*peer);

@@ -101,6 +101,25 @@ TEST_F(FirstCopy, WhoHasRowsOfBeforeTakesNone) {
   EXPECT_EQ(mesh.status(2).state, "streaming");
 }
 
+// Node::Impl::note_rows_of_before.
+TEST_F(FirstCopy, WhereBothHaveRowsTheStatusSaysThatTheyWereNotCompared) {
+  mesh.write(2, "old", "of 2");
+  start();
+  mesh.run_for(10000);
+  mesh.link(0, 2), mesh.link(0, 3);
+  mesh.run_for(10000);
+  EXPECT_TRUE(mesh.status(2).progress.starts_with("both had rows")) << mesh.status(2).progress;
+  EXPECT_EQ(mesh.status(3).progress, "copied: 2 rows") << "a new one has copied";
+  for (auto& server : mesh.nodes[0]->status().servers) EXPECT_EQ(server.progress, "") << "it had met others before";
+  mesh.restart(2);
+  mesh.run_for(10000);
+  EXPECT_TRUE(mesh.status(2).progress.starts_with("both had rows")) << mesh.status(2).progress;
+  mesh.stores[2]->request("verify", R"({"server":"node0","on_existing":"verify"})");
+  mesh.run_for(60000);
+  EXPECT_EQ(mesh.status(2).progress,
+            "verified: 2 rows compared, 0 differ, 2 only there, 1 only here; see conflicts for them");
+}
+
 TEST_F(FirstCopy, NobodyTakesOneWhoIsNotToOrOfWhoHasNothing) {
   start();
   mesh.link(2, 3);
