@@ -137,6 +137,12 @@ bool ReplayGuard::first_time(const std::string& nonce, std::uint64_t now_ms) {
   return true;
 }
 
+std::uint64_t signed_at_ms(const HttpRequest& head) {
+  const std::string* time = find(head.headers, time_header);
+  std::uint64_t ms = 0;
+  return time && parse_number(*time, ms) ? ms : 0;
+}
+
 bool signed_with(const HttpRequest& head, const std::string& secret) {
   const std::string* signature = find(head.headers, signature_header);
   if (!signature || secret.empty()) return false;

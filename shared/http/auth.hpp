@@ -23,6 +23,9 @@ void sign_request(HttpRequest& request, const std::string& node, const std::stri
 enum class AuthResult { ok, missing, bad_signature, too_old, replayed };
 const char* to_string(AuthResult result);
 
+// By its signer's clock. 0: it does not say.
+std::uint64_t signed_at_ms(const HttpRequest& head);
+
 // Remembers nonces for the signature window, at most limits::nonces of them.
 class ReplayGuard {
  public:

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "shared/model/version.hpp"
+
 namespace rowmesh {
 
 // The value of `name`; none: the query does not have it.
@@ -13,6 +15,12 @@ inline std::optional<std::string> query_value(std::string_view query, const std:
   if (begin == std::string::npos) return {};
   begin += wanted.size();
   return whole.substr(begin, whole.find('&', begin) - begin);
+}
+
+// HEX of "name=HEX" in a query; 0 if it is not there.
+inline std::uint64_t query_number(std::string_view query, const std::string& name) {
+  auto value = query_value(query, name);
+  return value ? from_hex(*value) : 0;
 }
 
 }  // namespace rowmesh

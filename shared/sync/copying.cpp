@@ -17,6 +17,14 @@ constexpr std::uint64_t piece_timeout_ms = 120000;
 constexpr std::uint64_t copy_again_ms = 5000;  // a node that comes back tries again, and one that is new
 constexpr std::uint32_t most_doublings = 3;    // of that
 
+Refusal refusal_of(const HttpResponse& response) {
+  Refusal refusal;
+  Progress progress;
+  std::string body = response.status == 409 && response.body ? response.body->text(limits::control_body_bytes) : "";
+  error_from_json(body, &refusal.error, &refusal.text, &progress);
+  return refusal;
+}
+
 }  // namespace
 
 CopyMode copy_mode_of(const std::string& name) {
@@ -149,7 +157,8 @@ void Node::Impl::go_on_copying() {
   }
   request.method = "GET";
   request.path = "/rowmesh/v1/rows";
-  request.query = "table=" + bytes_to_hex(copy.tables.front()) + "&after=" + bytes_to_hex(copy.after);
+  request.query =
+      "table=" + bytes_to_hex(copy.tables.front()) + "&after=" + bytes_to_hex(copy.after) + told_in_greeting(peer);
   request.bytes_per_second = peer.config.options.rate_limit;
   peer.in_flight = true;
   peer.asked_ms = core.now_ms();
@@ -162,6 +171,8 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
   Copy& copy = copies.front();
   if (response.status != 200) {
     if (source_is_new_itself(copy, peer, response)) copies.pop_front();
+    if (Refusal refused = refusal_of(response); refused.error == "clock")
+      return guard_copy(copy, peer, [&] { throw refused; });
     return failed(peer, response);  // and again from the same row, when it is back
   }
   auto encoding = response.headers.find("content-encoding");

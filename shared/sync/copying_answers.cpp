@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "shared/http/auth.hpp"
 #include "shared/http/query.hpp"
 #include "shared/model/hex.hpp"
 #include "shared/model/limits.hpp"
@@ -32,6 +33,8 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
     return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");
   if (core.unwritten() >= limits::unwritten_positions)
     return refuse(RefusedFor::other, 503, "busy", "the history cannot be written here now; ask again");
+  if (would_be_refused(request, peer))
+    return refuse(RefusedFor::other, 409, "clock", "the clock of this server is ahead of yours; set both by NTP");
   in_store = true;
   HttpResponse response;
   try {
@@ -63,6 +66,21 @@ HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   }
   in_store = false;
   return response;
+}
+
+// Symptom: a row stood under two numbers after a clock had been set right. Mechanism: a server had taken pieces of a
+// copy when the clock was not ahead; that it had refused others, or must have, was judged by the clock of afterwards,
+// so those counted as refused as well, and what they had brought was given anew. Mend: what would be refused is not
+// given, so what was given may have been taken.
+bool Node::Impl::would_be_refused(const HttpRequest& request, Peer& peer) {
+  std::uint64_t clock_there_ms = signed_at_ms(request);
+  peer.waits_for_clock = hlc_to_ms(core.store.clock().now()) > clock_there_ms + limits::clock_ahead_ms;
+  // Who takes a copy asks for no changes, and its last answer to such a question is not known to have come.
+  if (peer.waits_for_clock && !peer.greets() && query_number(request.query, "yours") == core.state.self) {
+    peer.has_of_ours = Version{query_number(request.query, "newest"), core.state.self};
+    peer.untold = false;
+  }
+  return peer.waits_for_clock;
 }
 
 HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {

@@ -89,27 +89,24 @@ void Node::Impl::judge_identity(Peer& peer, const Hello& hello) {
 }
 
 bool Node::Impl::told_what_it_has(const Peer& peer) const {
-  return peer.received && peer.has_of_ours && peer.has_of_ours->origin == core.state.self;
+  return (peer.received || !peer.reachable()) && peer.has_of_ours && peer.has_of_ours->origin == core.state.self;
 }
 
 // How far others have of us, judged by versions: of a position that was shipped and whose record a crash lost it is not
 // known any more here what was in it. Of a server whose last answer may be lost nobody knows what it has; but it takes
 // nothing from further ahead than a minute.
 // Symptom: after a clock had been set right a row was there twice. Mechanism: a new node had got it with a piece of its
-// copy, and says what it has of whom only when that is done. Mend: what such pieces brought counts as taken; unless
-// they were refused, for they came from too far ahead.
+// copy, and says what it has of whom only when that is done. Mend: what such pieces brought counts as taken; none is
+// given that would be refused (Node::Impl::would_be_refused).
 Hlc Node::Impl::perhaps_taken() {
   Hlc taken = 0, refused_above = ms_to_hlc(core.now_ms() + 2 * limits::clock_ahead_ms);
   if (core.state.removed_has != 0)
     taken = core.state.removed_has <= refused_above ? core.state.removed_has : core.newest_own_up_to(refused_above);
   // Symptom: a row stood under two numbers after a crash. Mechanism: a server had copied it, and says so only when its
   // copy is done; that it had got it was in memory. Mend: it is on disk before a piece is given.
-  if (core.copied_before != 0)
-    taken = std::max(taken,
-                     core.copied_before <= refused_above ? core.copied_before : core.newest_own_up_to(refused_above));
+  taken = std::max(taken, core.copied_before);
   for (auto& [id, peer] : peers) {
-    if (peer.copied.origin == core.state.self && peer.copied.hlc <= refused_above)
-      taken = std::max(taken, peer.copied.hlc);
+    if (peer.copied.origin == core.state.self) taken = std::max(taken, peer.copied.hlc);
     if (known(peer).origin == 0) continue;
     bool told = told_what_it_has(peer) && (!peer.untold || peer.sent_hlc > refused_above);
     taken = std::max(taken, told ? peer.has_of_ours->hlc : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms));
@@ -177,6 +174,7 @@ void Node::Impl::judge_clock(const Progress& progress) {
   renewal.horizon = horizon;
   core.renew(std::move(renewal), core.identity, 0);
   for (auto& [id, peer] : peers) {
+    peer.waits_for_clock = false;
     peer.received_as_of = peer.asked_at = 0;  // G may be lower than it was then
     peer.ready = nullptr;                     // it has the versions that were taken back
   }
@@ -184,9 +182,12 @@ void Node::Impl::judge_clock(const Progress& progress) {
 }
 
 // Where all servers come to us nobody is greeted: what they said when they asked for changes is as good.
+// Symptom: a new server got no copy for as long as its source's clock had been ahead. Mechanism: who takes a copy asks
+// for no changes. Mend: what it said in its greeting is as good, too.
 void Node::Impl::judge_clock_unasked() {
   for (auto& [id, peer] : peers)
-    if (!peer.greets() && peer.asked_for_changes && told_what_it_has(peer)) return judge_clock({});
+    if (!peer.greets() && (peer.asked_for_changes || peer.waits_for_clock) && told_what_it_has(peer))
+      return judge_clock({});
 }
 
 void Node::Impl::new_identity(const Request& request) {

@@ -244,6 +244,7 @@ class Node::Impl {
   void takes_changes_again(const Copy& copy, Batch& batch);
 
   HttpResponse answer_rows(const HttpRequest& request, Peer& peer);
+  bool would_be_refused(const HttpRequest& request, Peer& peer);
   HttpResponse answer_copy(const HttpRequest& request, Peer& peer);
 
   std::map<std::string, std::uint64_t> waits_for_gone_since_ms;  // tables

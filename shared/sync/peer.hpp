@@ -76,9 +76,10 @@ struct Peer {
   Hlc asked_at = 0;  // our G when the request in flight was sent
   // The newest version that it has of this origin of ours, when it last greeted us or answered our greeting.
   std::optional<Version> has_of_ours;
-  bool untold = false;  // a document was sent since, and no answer or new question says whether it was taken
-  Hlc sent_hlc = 0;     // of the last document
-  Version copied;       // the newest version of ours that pieces of a copy may have brought it, of this origin
+  bool untold = false;           // a document was sent since, and no answer or new question says whether it was taken
+  Hlc sent_hlc = 0;              // of the last document
+  Version copied;                // the newest version of ours that pieces of a copy may have brought it, of this origin
+  bool waits_for_clock = false;  // asked for a piece, and got none since our clock is ahead
   std::map<std::string, ParkedTable> parked;  // tables whose changes wait there
   std::uint64_t parked_told_ms = 0;           // when it said so
   // The shape of a table of ours that does not fit there, when it was last sent. It is sent again after a while all the

@@ -22,10 +22,8 @@ std::string header_of(const HttpRequest& request, const char* name) {
   return at == request.headers.end() ? "" : at->second;
 }
 
-// HEX of "name=HEX" in a query; 0 if it is not there.
 std::uint64_t number_of(const HttpRequest& request, const std::string& name) {
-  auto value = query_value(request.query, name);
-  return value ? from_hex(*value) : 0;
+  return query_number(request.query, name);
 }
 
 // HEX.HEX of "name=HEX.HEX" in a query; none: it does not say.

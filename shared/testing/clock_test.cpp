@@ -223,6 +223,73 @@ TEST(ClockTest, WhatAPieceOfACopyBroughtIsNotGivenAnew) {
   }
 }
 
+// Node::Impl::would_be_refused: a piece was taken when the clock was right, the next one is asked for when it is ahead;
+// or it is set back then, and what is there looks as if it had come from too far ahead.
+TEST(ClockTest, WhatAPieceBroughtBeforeTheClockWasWrongIsNotGivenAnew) {
+  constexpr std::int64_t not_listened_to_ms = 180'000;
+  for (bool ahead : {true, false}) {
+    Lab lab;
+    Table more;
+    more.wire_name = "more";
+    more.columns = {{"id", ColumnType::text, "text", true, false}};
+    more.key = {0};
+    lab.add(uuid_a, 0xa).create_table(more);
+    lab.add(uuid_b, 0xb).create_table(more);
+    lab.link(0, 1);
+    lab.link(1, 0);
+    lab.insert(0, "written");
+    lab.start(0);
+    lab.start(1);
+    bool copies = true;
+    Between at_b(lab, 1, [&](const HttpRequest& head) { return copies && head.path == "/rowmesh/v1/changes"; });
+    bool one_piece = true;
+    Between at_a(lab, 0, [&](const HttpRequest& head) {
+      return one_piece && head.query.find(bytes_to_hex("more")) != std::string::npos;
+    });
+    lab.node(1).store->request("copy", R"({"server":"to 0","direction":"pull","on_existing":"newer"})");
+    while (lab.rows(1) < 1) lab.run_for(1);
+    if (ahead) {
+      lab.set_clock(0, not_listened_to_ms);
+      lab.insert(0, "written ahead");
+      one_piece = false;
+      lab.run_for(20'000);
+    }
+    lab.set_clock(0, ahead ? 0 : -not_listened_to_ms);
+    lab.run_for(20'000);
+    lab.set_clock(0, 0);
+    one_piece = copies = false;
+    lab.run_for(240'000);
+    for (std::size_t i : {0, 1}) {
+      EXPECT_EQ(lab.rows(i), ahead ? 2u : 1u) << i;
+      EXPECT_EQ(lab.status(i).side_rows, 0u) << i << ": two lives of one row, ahead: " << ahead;
+    }
+  }
+}
+
+// Node::Impl::judge_clock_unasked: who takes a copy asks for no changes.
+TEST(ClockTest, ANewServerThatComesToItsSourceGetsItsCopyWhenTheClockIsRight) {
+  constexpr std::int64_t not_listened_to_ms = 250'000;
+  Lab lab;
+  lab.add(uuid_a, 0xa);
+  lab.add(uuid_b, 0xb);
+  lab.link(0, 1, true);
+  lab.link(1, 0);
+  lab.insert(0, "written");
+  lab.start(0);
+  lab.start(1);
+  Between at_a(lab, 0, [](const HttpRequest& head) { return head.path == "/rowmesh/v1/changes"; });
+  lab.run_for(5000);
+  ASSERT_EQ(lab.rows(1), 0u);
+  lab.set_clock(0, not_listened_to_ms);
+  lab.insert(0, "written ahead");
+  lab.run_for(1000);
+  lab.node(1).store->request("copy", R"({"server":"to 0","direction":"pull","on_existing":"newer"})");
+  lab.run_for(10'000);
+  lab.set_clock(0, 0);
+  lab.run_for(20'000);
+  EXPECT_EQ(lab.rows(1), 2u);
+}
+
 // Symptom: a row that was written between the two calls of add_server never came to the second server, once a clock had
 // been set right as well. Mechanism: the second one, alone until then, had taken all up to its own time of day for
 // settled. What came late of a server was told from what had been forgotten as long as that one was the same

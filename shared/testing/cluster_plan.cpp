@@ -44,7 +44,7 @@ Plan Plan::random(std::uint64_t seed) {
   // (What fails with these as well: shared/testing/README.md, "Open".)
   plan.copies = random.chance(50) && !plan.clones && !plan.joins && !plan.late;
   plan.marked = random.chance(200) && plan.uniques && plan.integer_keys && !plan.hold;
-  plan.first_copies = random.chance(200) && !plan.clones && !plan.clocks;
+  plan.first_copies = random.chance(200) && !plan.clones;
   return plan;
 }
 
@@ -70,7 +70,7 @@ Plan Plan::small(std::uint64_t seed) {
   plan.clones = random.chance(30);
   plan.copies = random.chance(100) && !plan.clones && !plan.joins;
   plan.marked = random.chance(200) && plan.integer_keys && !plan.hold;
-  plan.first_copies = random.chance(200) && !plan.clones && !plan.clocks;
+  plan.first_copies = random.chance(200) && !plan.clones;
   return plan;
 }
 

@@ -57,8 +57,8 @@ class Lab {
     nodes_[i]->node.reset();
     nodes_[i]->store->crash();
   }
-  void set_clock(std::size_t i, std::uint64_t ahead_ms) {
-    nodes_[i]->wall.skew_ms = static_cast<std::int64_t>(ahead_ms);
+  void set_clock(std::size_t i, std::int64_t ahead_ms) {
+    nodes_[i]->wall.skew_ms = ahead_ms;
     nodes_[i]->wake_ms = 0;
   }
   void attach(std::size_t i, HttpHandler& instead) { network_.attach(i, &instead); }

@@ -449,5 +449,13 @@ TEST(KeptSeeds, WhatAServerCalledSettledIsOneRowAtANewNode) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A new server got no copy, or rows differed, for as long as its source's clock had been ahead: an answer with changes
+// was lost before, so the source did not know what the new one has (Node::Impl::would_be_refused).
+TEST(KeptSeeds, WhoWaitsForACopyUntilTheClockIsRightSaysWhatItHas) {
+  Plan plan = Plan::small(730090066);
+  plan.clocks = plan.first_copies = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
