@@ -13,6 +13,8 @@ NEW_NODES = [
              "Membership.ANewNodeGetsFromItsSecondServerWhatTheFirstOneLacked"),
     Mutation("gone-is-told", "shared/sync/node_state.cpp", [("here->second.linked |= member.removed;", "(void)added;")],
              "Membership.ANewNodeWaitsForNobodyWhoIsGone"),
+    Mutation("met-is-linked", "shared/sync/node_state.cpp", [("member != members.end() && !member->second.left)\n      member->second.linked", "false)\n      member->second.linked")],
+             "Membership.WhoLeavesBeforeAllAreMetIsGone"),
     Mutation("servers-in-hello", "shared/sync/greeting.cpp", [("if (meta.position == 0 && servers) meta.servers = servers;", "(void)servers, (void)meta;")],
              "Membership.ANewNodeWaitsForNobodyWhoIsGone"),
     Mutation("new-nodes-meet", "shared/sync/node_state.cpp", [("if (origin == self || meta.position != 0) continue;\n    meta.watermark = std::max(", "continue;\n    meta.watermark = std::max(")],
