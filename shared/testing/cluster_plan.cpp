@@ -43,7 +43,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.clones = random.chance(40);
   // (What fails with these as well: shared/testing/README.md, "Open".)
   plan.copies = random.chance(50) && !plan.clones && !plan.joins && !plan.late;
-  plan.marked = random.chance(200) && plan.uniques && plan.integer_keys && !plan.hold;
+  plan.marked = random.chance(200) && plan.uniques && plan.integer_keys;
   plan.first_copies = random.chance(200) && !plan.clones;
   return plan;
 }
@@ -69,7 +69,7 @@ Plan Plan::small(std::uint64_t seed) {
   plan.numbered = random.chance(300);
   plan.clones = random.chance(30);
   plan.copies = random.chance(100) && !plan.clones && !plan.joins;
-  plan.marked = random.chance(200) && plan.integer_keys && !plan.hold;
+  plan.marked = random.chance(200) && plan.integer_keys;
   plan.first_copies = random.chance(200) && !plan.clones;
   return plan;
 }

@@ -275,9 +275,9 @@ void ClusterRun::leave() {
   }
 }
 
-// What it had sent to nobody is gone with it.
+// What it had sent to nobody is gone with it, and what it alone had of those that left before.
 void ClusterRun::forgive_unsent(std::size_t leaver) {
-  std::set<std::string> got, listed;
+  std::set<std::string> got, listed, had;
   for (std::size_t i = 0; i < nodes_.size(); i++) {
     if (nodes_[i]->gone) continue;
     collect_present(i, got);
@@ -285,6 +285,9 @@ void ClusterRun::forgive_unsent(std::size_t leaver) {
   }
   got.insert(listed.begin(), listed.end());
   ledger_.forgive_unless("node " + std::to_string(leaver), got);
+  collect_present(leaver, had);
+  for (std::size_t i = 0; i < nodes_.size(); i++)
+    if (nodes_[i]->gone && i != leaver) ledger_.forgive_those("node " + std::to_string(i), had, got);
 }
 
 }  // namespace rowmesh::testing

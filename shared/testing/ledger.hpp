@@ -66,6 +66,13 @@ class Ledger {
     std::erase_if(written_, [&](auto& one) { return one.second.who == who && !got.count(one.first); });
   }
 
+  // And those of another one that left before which it had, and nobody else.
+  void forgive_those(const std::string& who, const std::set<std::string>& had, const std::set<std::string>& got) {
+    std::erase_if(written_, [&](auto& one) {
+      return one.second.who == who && had.contains(one.first) && !got.contains(one.first);
+    });
+  }
+
   void give_up(const std::string& value) { gone_.insert(value); }  // by a person who saw it
 
   // What was listed on the node that is put back goes with its list.

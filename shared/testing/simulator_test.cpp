@@ -457,5 +457,13 @@ TEST(KeptSeeds, WhoWaitsForACopyUntilTheClockIsRightSaysWhatItHas) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// Two left for good, the one that alone had what the first had written soon after it: that is gone with them
+// (ClusterRun::forgive_unsent).
+TEST(KeptSeeds, WhatOneWhoLeftAloneHadOfAnotherIsGoneWithIt) {
+  Plan plan = Plan::random(147);
+  plan.marked = plan.hold = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
