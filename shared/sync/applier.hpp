@@ -170,6 +170,7 @@ class Applier {
   void end_life(const Table& table, Entry& entry, Life& life, Version ended);
   bool recognise(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming, RowView table_row);
   bool recognise(const Table& table, Life& life, const IncomingLife& there, RowView here);
+  void name_own_life(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming) const;
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
   void check_copied(std::size_t index, Entry* entry, const FoundRow& found);
   OwnedRow comparable(const Table& table, RowView there, RowView here);

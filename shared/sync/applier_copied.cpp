@@ -99,6 +99,24 @@ bool Applier::recognise(const Table& table, Life& life, const IncomingLife& ther
   return some;
 }
 
+// Symptom: a row stood under two numbers at a new server. Mechanism: its copy had ended early, and it had got changes
+// before the next; a row of its own had settled under a number that another row has elsewhere, which had settled before
+// it came, so it never heard of that. Its copy brought both, and the older counted as the one that was here. Mend: what
+// it inserted, and lives at the source, is the row that it has, for an insert proves that nothing was there.
+void Applier::name_own_life(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming) const {
+  if (!table.keeps_lives_apart() || incoming.size() < 2) return;
+  Life* settled = state.find(Version{});
+  if (!settled || !settled->in_table || settled->dead(state_.truncated(table.id))) return;
+  for (const IncomingLife& there : incoming) {
+    bool own = there.birth.origin == state_.self && !there.birth.settled() && there.birth.hlc <= state_.prune_horizon;
+    if (!own || there.dead() || state.find(there.birth)) continue;
+    settled->birth = there.birth;
+    std::sort(state.lives.begin(), state.lives.end(),
+              [](const Life& left, const Life& right) { return left.birth < right.birth; });
+    return;
+  }
+}
+
 // What the source knows nothing of has ended there, if it was here before the source's prune horizon.
 void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Version ended) {
   attempt([&] {

@@ -307,6 +307,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   std::vector<ColumnType> types;
   MergeContext rules = context(table);
   bool from_copy = copy_ && copy_->adopt && !item.own && !item.reconcile;
+  if (rules.copy && !item.own && !item.reconcile) name_own_life(table, state, item.lives);
   bool recognised = from_copy && state_.returning && recognise(table, state, item.lives, table_row.view());
   if (item.own) {
     rules.sender_horizon = state_.prune_horizon;

@@ -353,6 +353,32 @@ TEST_F(NewNode, WhatItHeardToBeRemovedDoesNotComeBackWithACopyOfWhoHasNotHeardOf
   expect_everywhere("then v, ");
 }
 
+// Applier::name_own_life.
+TEST(NewNodeWithNumbers, ItsSettledRowIsNotTakenForTheOneThatHadItsNumberBefore) {
+  NodePair pair;
+  for (auto& store : pair.stores) create_family(*store);
+  auto insert = [&](std::size_t at, const char* a) {
+    pair.stores[at]->begin_local();
+    pair.stores[at]->insert("parent", parent(1, a));
+    pair.stores[at]->commit_local();
+  };
+  pair.start();
+  insert(0, "before");
+  pair.run_for(10000);
+  pair.link(0, 1);
+  insert(1, "new");
+  pair.run_for(10000);
+  ASSERT_EQ(pair.nodes[1]->status().unsettled, 0u);
+  ASSERT_EQ(pair.stores[1]->rows("parent").size(), 1u) << "it has not heard of the other one";
+  pair.stores[1]->request("copy", R"({"server":"node0","direction":"pull"})");
+  pair.run_for(20000);
+  for (auto& store : pair.stores) {
+    std::string rows;
+    for (auto& [key, row] : store->rows("parent")) rows += key_to_text(key) + std::string(row.values[1].text) + " ";
+    EXPECT_EQ(rows, "1before 2new ");
+  }
+}
+
 // (requests.cpp, Node::Impl::in_transaction). Node 2 comes between 0 and 1, which part then; one of its commits
 // fails once the first rows are there.
 class NewNodeOfWhichACommitFails : public NewNode, public ::testing::WithParamInterface<int> {
