@@ -23,6 +23,8 @@ NEW_NODES = [
              "NewNodes.WhatIsWrittenBeforeTheCopyIsNewerThanIt"),
     Mutation("source-clock", "shared/sync/core_identity.cpp", [("  next.source_clock = std::max(next.source_clock, floor);\n", "")],
              "NewNodeClock.WhatItsSourceHasForgottenIsNoWrongTime"),
+    Mutation("of-the-gone", "shared/sync/node_state.cpp", [("  lowest = std::min(lowest, everybody_has_of_the_gone());\n", "")],
+             "Membership.WhatTheGoneOneWroteLastComesToAllThatRemain"),
     Mutation("own-settled-row", "shared/sync/applier_copied.cpp", [("    settled->birth = there.birth;\n", "")],
              "NewNodeWithNumbers.ItsSettledRowIsNotTakenForTheOneThatHadItsNumberBefore"),
     Mutation("keeps-to-itself", "shared/sync/copying.cpp", [("if (core.state.joined || core.state.own_meta().newest == 0) return false;", "if (true) return false;")],

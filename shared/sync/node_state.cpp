@@ -63,9 +63,33 @@ bool NodeState::advance_prune_horizon() {
       lowest = std::min(lowest, received->second);
     }
   }
+  lowest = std::min(lowest, everybody_has_of_the_gone());
   if (members.empty() || lowest <= prune_horizon) return false;
   prune_horizon = lowest;
   return true;
+}
+
+// Symptom: a row was on one server alone after another one had left for good; or a server "needs copy" since then.
+// Mechanism: what the gone one had written last had come to some only, and nobody asks any more whether it has
+// confirmed anything; so those forgot it before they had handed it on. Mend: they keep it until all that remain have as
+// much of it as anybody has.
+Hlc NodeState::everybody_has_of_the_gone() const {
+  Hlc lowest = ~Hlc{0};
+  for (auto& [gone, member] : members) {
+    if (!member.removed || gone == self || closed(gone) || !partial.empty()) continue;
+    auto own = metas.find(gone);
+    Hlc most = own == metas.end() || own->second.position == 0 ? 0 : own->second.watermark;
+    Hlc least = most;
+    for (auto& [origin, remaining] : members) {
+      auto meta = metas.find(origin);
+      if ((remaining.away() && origin != self) || meta == metas.end()) continue;
+      auto received = meta->second.received.find(gone);
+      Hlc has = received == meta->second.received.end() ? 0 : received->second;
+      most = std::max(most, has), least = std::min(least, has);
+    }
+    if (least < most) lowest = std::min(lowest, least);
+  }
+  return lowest;
 }
 
 // Symptom: nobody took what two new nodes wrote, for ever. Mechanism: they had met before they had their copies, each

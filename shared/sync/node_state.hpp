@@ -125,6 +125,7 @@ struct NodeState {
   Hlc confirmed_here() const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.
   bool advance_prune_horizon();
+  Hlc everybody_has_of_the_gone() const;
   // G is taken over from a server that is copied from.
   void settle_up_to(Hlc horizon);
   // G goes back: what was forgotten above that no other member had.

@@ -44,6 +44,18 @@ TEST(NodeStateTest, AHorizonFromBeforeAMemberWasMetDoesNotCoverIt) {
   EXPECT_EQ(state.prune_horizon, 40u);
 }
 
+// What one that is gone had written up to 100 came to 2, and up to 40 to this one.
+TEST(NodeStateTest, WhatTheGoneOneWroteIsKeptUntilAllThatRemainHaveIt) {
+  NodeState state = three_members();
+  state.members[3].removed = true;
+  state.metas[1].received[3] = 40;
+  EXPECT_TRUE(state.advance_prune_horizon());
+  EXPECT_EQ(state.prune_horizon, 40u);
+  state.metas[1].received[3] = 100;
+  EXPECT_TRUE(state.advance_prune_horizon());
+  EXPECT_EQ(state.prune_horizon, 80u);
+}
+
 // Two that run under one identity: the one had removed the row before the other one edited it.
 TEST(NodeStateTest, NobodyHasSeenWhatItsOriginWroteLater) {
   NodeState state = three_members();

@@ -45,6 +45,36 @@ TEST_F(Membership, WhoIsRemovedEverywhereHoldsNothingBack) {
   EXPECT_EQ(unsettled(2), 0u);
 }
 
+// NodeState::everybody_has_of_the_gone.
+TEST_F(Membership, WhatTheGoneOneWroteLastComesToAllThatRemain) {
+  constexpr std::size_t nobody = 9;
+  link_all();
+  WithoutDocuments deaf(mesh, 1, nobody);
+  mesh.handlers[1] = &deaf;
+  mesh.start();
+  mesh.run_for(5000);
+  mesh.write(2, "first", "v");
+  mesh.run_for(5000);
+  ASSERT_EQ(mesh.rows(1), 1u);
+  deaf.unheard = 2;
+  mesh.write(2, "last", "v");
+  while (mesh.rows(0) < 2) mesh.run_for(10);
+  mesh.cut(2, 0), mesh.cut(2, 1);
+  unlink(0, 2);
+  mesh.run_for(2000);
+  unlink(1, 2);
+  mesh.write(0, "then", "v");
+  while (mesh.rows(1) < 2) mesh.run_for(10);
+  deaf.unheard = 0;
+  mesh.run_for(5000);
+  deaf.unheard = nobody;
+  mesh.run_for(20000);
+  EXPECT_EQ(mesh.rows(1), 3u);
+  EXPECT_EQ(mesh.status(0, 0).state, "streaming");
+  EXPECT_EQ(unsettled(0), 0u);
+  EXPECT_EQ(unsettled(1), 0u);
+}
+
 // Symptom: what a new node wrote was refused for ever as made before what had been forgotten, and nothing was forgotten
 // any more. Mechanism: it had been told of a member that was gone before it came, and waited to hear from it; and the
 // others could not tell who was gone until it had announced its servers. Mend: who is gone is told with the members,

@@ -465,5 +465,14 @@ TEST(KeptSeeds, WhatOneWhoLeftAloneHadOfAnotherIsGoneWithIt) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A reference of a server that had left named another row: what that server had written was forgotten before its heir
+// had it (NodeState::everybody_has_of_the_gone).
+TEST(KeptSeeds, WhatTheGoneOneReferredToIsKnownToItsHeir) {
+  Plan plan = Plan::small(9928538).without({&Plan::hold, &Plan::copies, &Plan::clocks, &Plan::first_copies});
+  plan.nodes = 3;
+  plan.joins = plan.leaves = plan.integer_keys = plan.numbered = plan.marked = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
