@@ -25,6 +25,8 @@ NEW_NODES = [
              "NewNodeClock.WhatItsSourceHasForgottenIsNoWrongTime"),
     Mutation("of-the-gone", "shared/sync/node_state.cpp", [("  lowest = std::min(lowest, everybody_has_of_the_gone());\n", "")],
              "Membership.WhatTheGoneOneWroteLastComesToAllThatRemain"),
+    Mutation("met-and-removed", "shared/sync/retention.cpp", [("member->second.linked = true;", "(void)member;")],
+             "Membership.WhoIsRemovedBeforeTheOthersAreMetHoldsNothingBack"),
     Mutation("own-settled-row", "shared/sync/applier_copied.cpp", [("    settled->birth = there.birth;\n", "")],
              "NewNodeWithNumbers.ItsSettledRowIsNotTakenForTheOneThatHadItsNumberBefore"),
     Mutation("keeps-to-itself", "shared/sync/copying.cpp", [("if (core.state.joined || core.state.own_meta().newest == 0) return false;", "if (true) return false;")],

@@ -286,6 +286,7 @@ class Node::Impl {
   std::uint64_t look_for_base_at_ms = 0;
   bool awaits_servers = false;
   std::uint64_t come_back_at_ms = 0;  // not before: the last copy failed
+  std::optional<std::set<Origin>> met_servers;  // when members were last judged
   std::set<Origin> away;              // members that hold nothing back, as last looked at
 };
 

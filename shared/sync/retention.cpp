@@ -99,6 +99,13 @@ void Node::Impl::judge_members() {
   // Mechanism: its server had crashed before it was on its disk that they had met, and named the others that it had met
   // again. Mend: who has not met all of its servers does not say whom it has.
   std::optional<std::set<Origin>> servers;
+  // Symptom: nothing was forgotten any more, and heartbeats went on for ever. Mechanism: a server that had been met was
+  // removed before another one was met for the first time, so it had never been announced as a server of ours. Mend:
+  // whom we have met ourselves was linked, whether that is told or not.
+  for (Origin origin : met)
+    if (auto member = core.state.members.find(origin); member != core.state.members.end()) member->second.linked = true;
+  if (fewer(met_servers, met)) core.state.fewer_since = core.store.clock().now();
+  met_servers = met;
   if (core.state.all_met) servers = std::move(met);
   if (auto& announced = core.state.own_meta().servers; announced != servers) {
     if (fewer(announced, servers)) core.state.fewer_since = core.store.clock().now();

@@ -156,6 +156,26 @@ TEST_F(Membership, WhoIsRemovedAsSoonAsItIsMetHoldsNothingBack) {
   EXPECT_EQ(unsettled(2), 0u);
 }
 
+// Node::Impl::judge_members.
+TEST_F(Membership, WhoIsRemovedBeforeTheOthersAreMetHoldsNothingBack) {
+  link_all();
+  mesh.cut(0, 1), mesh.cut(0, 2);
+  mesh.start();
+  mesh.write(1, "k", "v");
+  mesh.run_for(5000);
+  ASSERT_EQ(mesh.rows(2), 1u);
+  mesh.network.attach(1, nullptr);
+  unlink(0, 1), unlink(2, 1);
+  mesh.run_for(1000);
+  mesh.cut(0, 2, false);
+  mesh.write(0, "l", "v");
+  mesh.run_for(40000);
+  for (std::size_t at : {0u, 2u}) {
+    EXPECT_EQ(mesh.rows(at), 2u) << at;
+    EXPECT_EQ(unsettled(at), 0u) << at;
+  }
+}
+
 // Takes no documents from anybody, so it confirms nothing.
 class WithoutAnyDocuments : public WithoutDocuments {
  public:
