@@ -111,7 +111,7 @@ class AnyWork(ClusterTest):
         """Nobody uses it any more; what it has is elsewhere; all forget it."""
         self.stop_working(node.name)
         self.nemesis.nodes.remove(node)
-        self.wait_for(lambda: node.call("wait", timeout_ms=1000), lambda answer: answer in (True, 1, [(1,)], [(True,)]), f"what {node.name} has is elsewhere", 120)
+        self.wait_for(lambda: node.call("wait", timeout_ms=15000), lambda answer: answer in (True, 1, [(1,)], [(True,)]), f"what {node.name} has is elsewhere", 120)
         self.left = [*self.listed(node)], [*self.contested(node)]   # what it has listed, nobody else has
         for other in others:
             other.call("remove_server", node.name)
