@@ -187,7 +187,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     }
     if (copy.start.empty()) copy.begun_elsewhere = !core.state.joined && !foreign_entries().empty();
     if (copy.start.empty()) give_anew_what_nobody_has(copy, applier.header());
-    settle_as_source(copy, applier.header().prune_horizon);
+    settle_as_source(copy, applier.header());
     if (copy.start.empty()) {
       if (comes_back_with(copy)) {
         core.rebase(applier.header().hlc);

@@ -16,7 +16,12 @@ void Node::Impl::give_anew_what_nobody_has(const Copy& copy, const DocumentHeade
   // up to its own time of day, so a row of the copy that is unsettled at the source settled at once, and what came of
   // another life was taken for that row. Mend: what it forgot alone is in nobody's place; its G is the source's.
   if (!core.state.joined && header.prune_horizon < core.state.prune_horizon)
-    in_transaction([&] { core.state.forgotten_alone(header.prune_horizon); });
+    in_transaction([&] {
+      core.state.forgotten_alone(header.prune_horizon);
+      // Others will tell of it, and it must be here, or below that.
+      Hlc& newest = core.state.own_meta().newest;
+      newest = std::min(newest, std::max(core.newest_own_up_to(~Hlc{0}), core.state.prune_horizon));
+    });
   bool first = !core.state.joined && core.state.rebased == 0;
   if (!first && header.prune_horizon <= core.state.prune_horizon) return;
   core.rebase(header.hlc, core.state.joined ? perhaps_taken() : 0);
@@ -25,10 +30,11 @@ void Node::Impl::give_anew_what_nobody_has(const Copy& copy, const DocumentHeade
 // What has settled at the source comes without versions, so it has to count as settled here as well: a life that
 // somebody still names by its birth is the row that is here already. Who has no less than what all members have
 // confirmed may say so at any time; who has nothing but the copy, as of its begin.
-void Node::Impl::settle_as_source(const Copy& copy, Hlc horizon) {
+void Node::Impl::settle_as_source(const Copy& copy, const DocumentHeader& header) {
+  Hlc horizon = header.prune_horizon;
   if (copy.adopt || horizon <= core.state.prune_horizon) return;
   bool confirmed = core.state.horizon(core.watermark) >= horizon;
-  bool from_copy = copy.everything && !copy.checks();
+  bool from_copy = copy.everything && !copy.checks() && (!core.state.joined || has_our_members(header));
   if (!confirmed && !from_copy) return;
   // It keeps what its new member lacks, unless it has given that one up.
   if (!confirmed && !copy.start.empty())
@@ -41,6 +47,16 @@ void Node::Impl::settle_as_source(const Copy& copy, Hlc horizon) {
         core.state.settle_up_to(horizon);
       },
       &kept);
+}
+
+// Symptom: two servers called each other's documents stale for ever. Mechanism: the one had copied from a third, which
+// had been alone until then and so had forgotten all up to its own time of day, and took that over; the other one had
+// not confirmed as much, and what was missing for that was refused as stale. Mend: what somebody has not confirmed whom
+// the source has not met has not settled here.
+bool Node::Impl::has_our_members(const DocumentHeader& header) const {
+  return std::all_of(core.state.members.begin(), core.state.members.end(), [&](auto& one) {
+    return one.first == core.state.self || one.second.away() || header.members.contains(one.first);
+  });
 }
 
 // Symptom: a row stayed at a new node. Mechanism: one of its servers may have got the row before its copy, so it could

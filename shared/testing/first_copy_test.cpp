@@ -219,6 +219,23 @@ TEST_F(FirstCopy, ATransactionThatWasOpenBeforeHoldsNothingUp) {
   for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "alone v, later v, open v, ") << at;
 }
 
+// Symptom: a new server stood still, as if it had been put back to an older state. Mechanism: it had written and
+// deleted something and had forgotten both, alone; then its copy took it back to what the others had forgotten, and
+// what it called its newest was nowhere any more. Mend: that goes back as well (Node::Impl::give_anew_what_nobody_has).
+TEST_F(FirstCopy, WhatWasWrittenAndForgottenAloneIsNotMissed) {
+  start();
+  mesh.write(2, "gone", "v");
+  remove(2, "gone");
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.nodes[2]->status().unsettled, 0u);
+  mesh.link(0, 2);
+  mesh.run_for(10000);
+  EXPECT_EQ(mesh.nodes[2]->status().identity, "");
+  mesh.write(2, "new", "v");
+  mesh.run_for(10000);
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "edited v, new v, removed v, ") << at;
+}
+
 // Node::Impl::look_for_base.
 TEST_F(FirstCopy, IsTakenToItsEndAfterACrash) {
   start();

@@ -449,6 +449,14 @@ TEST(KeptSeeds, WhatAServerCalledSettledIsOneRowAtANewNode) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// Two servers called each other's documents stale for ever: the one had copied from a third, which had been alone until
+// then, and took over what that had forgotten alone (Node::Impl::has_our_members).
+TEST(KeptSeeds, WhoCopiesFromOneThatWasAlone) {
+  Plan plan = Plan::random(707000195);
+  plan.copies = plan.late = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 // A new server got no copy, or rows differed, for as long as its source's clock had been ahead: an answer with changes
 // was lost before, so the source did not know what the new one has (Node::Impl::would_be_refused).
 TEST(KeptSeeds, WhoWaitsForACopyUntilTheClockIsRightSaysWhatItHas) {
