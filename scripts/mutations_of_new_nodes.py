@@ -13,8 +13,6 @@ NEW_NODES = [
              "Membership.ANewNodeGetsFromItsSecondServerWhatTheFirstOneLacked"),
     Mutation("gone-is-told", "shared/sync/node_state.cpp", [("here->second.linked |= member.removed;", "(void)added;")],
              "Membership.ANewNodeWaitsForNobodyWhoIsGone"),
-    Mutation("met-is-linked", "shared/sync/node_state.cpp", [("member != members.end() && !member->second.left)\n      member->second.linked", "false)\n      member->second.linked")],
-             "Membership.WhoLeavesBeforeAllAreMetIsGone"),
     Mutation("copied-alone", "shared/sync/copying_settled.cpp", [("(!core.state.joined || has_our_members(header))", "(!core.state.joined || true)")],
              "CopyOfOneThatWasAlone.DoesNotSettleWhatOthersHaveNotConfirmed"),
     Mutation("newest-alone", "shared/sync/copying_settled.cpp", [("newest = std::min(newest, std::max(core.newest_own_up_to(~Hlc{0}), core.state.prune_horizon));", "(void)newest;")],

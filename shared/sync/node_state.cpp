@@ -220,10 +220,6 @@ bool fewer(const std::optional<std::set<Origin>>& before, const std::optional<st
 }
 
 void NodeState::judge_members() {
-  // (Also as long as others have not been met, and we announce no servers.)
-  for (auto& [id, server] : servers)
-    if (auto member = members.find(server.origin); member != members.end() && !member->second.left)
-      member->second.linked = true;
   bool sure = all_met;
   std::set<Origin> reached;
   std::vector<Origin> next = {self};

@@ -260,24 +260,6 @@ TEST_F(Membership, ANewIncarnationTakesNobodyOut) {
     EXPECT_NE(greeting.find(to_hex(Origin{102})), greeting.npos) << greeting;
 }
 
-// Symptom: nothing was forgotten any more, and rows under a number of two waited for ever, since a server had left for
-// good. Mechanism: it was removed before the one that remained had met its other server; until then that had announced
-// no servers at all, so nobody ever knew the one that left as linked. Mend: who was met as a server was linked.
-TEST_F(Membership, WhoLeavesBeforeAllAreMetIsGone) {
-  link_all();
-  for (std::size_t other : {0u, 2u}) mesh.network.cut(1, other, true), mesh.network.cut(other, 1, true);
-  mesh.start();
-  mesh.write(2, "k", "v");
-  mesh.run_for(5000);
-  ASSERT_EQ(mesh.rows(0), 1u);
-  mesh.network.attach(2, nullptr);
-  unlink(0, 2), unlink(1, 2);
-  mesh.network.heal();
-  mesh.run_for(40000);
-  for (std::size_t at : {0u, 1u}) EXPECT_EQ(mesh.rows(at), 1u) << at;
-  for (std::size_t at : {0u, 1u}) EXPECT_EQ(unsettled(at), 0u) << at;
-}
-
 // Symptom: a row that was deleted stayed at a new node, or a row under a number of two did. Mechanism: what has settled
 // at the source is copied without versions, and the new node took the same life for another one when somebody who had
 // not forgotten yet named it by its birth. Mend: what has settled at the source has settled at its new member.
