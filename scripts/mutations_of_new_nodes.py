@@ -71,4 +71,6 @@ NEW_NODES = [
              "FirstCopy.IsTakenToItsEndAfterACrash"),
     Mutation("rows-of-before", "shared/sync/greeting.cpp", [("  note_rows_of_before(peer);\n", "")],
              "FirstCopy.WhereBothHaveRowsTheStatusSaysThatTheyWereNotCompared"),
+    Mutation("forgotten-alone-once", "shared/sync/copying_settled.cpp", [("!core.state.joined && core.state.rebased == 0 && header", "!core.state.joined && header")],
+             "FirstCopy.IsTakenToItsEndWithAnotherThatForgetsLater"),
 ]

@@ -15,7 +15,7 @@ void Node::Impl::give_anew_what_nobody_has(const Copy& copy, const DocumentHeade
   // Symptom: a row had two lives on all servers but a new one. Mechanism: alone until then it counted all as forgotten
   // up to its own time of day, so a row of the copy that is unsettled at the source settled at once, and what came of
   // another life was taken for that row. Mend: what it forgot alone is in nobody's place; its G is the source's.
-  if (!core.state.joined && header.prune_horizon < core.state.prune_horizon)
+  if (!core.state.joined && core.state.rebased == 0 && header.prune_horizon < core.state.prune_horizon)
     in_transaction([&] {
       core.state.forgotten_alone(header.prune_horizon);
       // Others will tell of it, and it must be here, or below that.
