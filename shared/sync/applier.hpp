@@ -225,7 +225,7 @@ class Applier {
   void leave_table(const Table& table, Entry& entry, const Life* next);
   // applier_references.cpp
   bool of_one_who_is_gone(Origin origin) const;
-  const Life* life_seen(const RowState& state, Version written) const;
+  const Life* life_seen(const RowState& state, Version written, bool stands) const;
   void find_late_references();
   // A row that is made anew under another key, while what it refers to waits under its new number.
   struct Awaiting {

@@ -42,11 +42,16 @@ bool Applier::of_one_who_is_gone(Origin origin) const {
 // Symptom: a reference followed a row that its writer had not meant. Mechanism: its writer had inserted the row that it
 // meant under a number that another one had as well, which waited; that one was older, and its heir took it for the one
 // that showed. Mend: what somebody inserts shows, until it is moved: an insert proves that nothing showed before.
-const Life* Applier::life_seen(const RowState& state, Version written) const {
+// `stands`: the reference is there as it was written.
+// Symptom: as above. Mechanism: a row waited for a UNIQUE value while its own node inserted another one over its
+// number; what referred to the first was renumbered then, and later than that insert. Mend: a row that the writer has
+// moved itself was not meant, for then the reference would have gone along.
+const Life* Applier::life_seen(const RowState& state, Version written, bool stands) const {
   auto before = [&](Version version) { return version.hlc <= written.hlc && state_.had_seen(written, version); };
   const Life* seen = nullptr;
   for (const Life& life : state.lives) {
-    bool ended = (!life.removed.settled() && before(life.removed)) || (life.moved && before(life.moved->version));
+    bool left = life.moved && (before(life.moved->version) || (stands && life.moved->version.origin == written.origin));
+    bool ended = (!life.removed.settled() && before(life.removed)) || left;
     if (!before(life.birth) || ended) continue;
     if (!seen || life.birth.origin == written.origin) seen = &life;
   }
@@ -109,7 +114,7 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     Key key = encode_key(key_values);
     const Entry* at = core_.window.find(parent.id, key);
     const Life* meant = !at    ? nullptr
-                        : gone ? life_seen(at->state, written)
+                        : gone ? life_seen(at->state, written, true)
                                : life_at(at->state, written.origin, written.hlc, lost);
     if (!meant || meant->in_table) continue;
     // Of several deletes of a life the latest counts, so one that had long gone may look as if it had been there. It
@@ -128,7 +133,7 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
   std::int64_t number = decode_key(key)[0].integer;
   const Entry* at = core_.window.find(table.id, key);
   auto showed = [&](Version writing) {
-    const Life* seen = at ? life_seen(at->state, writing) : nullptr;
+    const Life* seen = at ? life_seen(at->state, writing, false) : nullptr;
     return seen && seen->birth == birth;
   };
   for (auto& [id, child] : core_.tables())
@@ -227,21 +232,25 @@ bool Applier::may_give_way(const Table& table, ColumnIndex column, const Value& 
 void Applier::keep_meant(const Table& table, const Item& item, const Entry* before, RowState& after,
                          RowView table_row) {
   if (table.merge != MergePolicy::row || item.own || !before) return;
-  for (const IncomingLife& incoming : item.lives) {
-    const Life* known = before->state.find(incoming.birth);
-    Life* life = after.find(incoming.birth);
-    if (!known || !life || life->dead(state_.truncated(table.id)) || !incoming.has_values) continue;
-    Row values = life_values(table, *known, known->in_table ? table_row : RowView());
+  for (const Life& known : before->state.lives) {
+    Life* life = after.find(known.birth);
+    if (!life || life->dead(state_.truncated(table.id))) continue;
+    Row values = life_values(table, known, known.in_table ? table_row : RowView());
     for (const Reference& reference : table.references) {
       ColumnIndex column = reference.column;
       const Table* parent = core_.table(reference.to);
-      Version written = life->columns.of(column), ours = known->columns.of(column);
+      Version written = life->columns.of(column), ours = known.columns.of(column);
       const Value& number = values[column];
       if (written == ours || number.kind != ValueKind::integer || !parent || !parent->keeps_lives_apart()) continue;
-      const Meant* note = known->meaning(column);
+      // Not by its birth, which may have settled on one of the two sides.
+      auto incoming = std::find_if(item.lives.begin(), item.lives.end(), [&](const IncomingLife& one) {
+        return one.has_values && one.columns.of(column) == written;
+      });
+      if (incoming == item.lives.end()) continue;
+      const Meant* note = known.meaning(column);
       Version meant = note ? note->birth : life_under(reference.to, number);
-      bool left_alone = speaks_for(table, *known, column) && had_seen(table, written, ours) &&
-                        same_value(number, incoming.values[column]);
+      bool left_alone = speaks_for(table, known, column) && had_seen(table, written, ours) &&
+                        same_value(number, incoming->values[column]);
       std::erase_if(life->meant, [&](const Meant& one) { return one.column == column; });
       if (!left_alone || meant.settled()) continue;
       Hlc since = std::max(core_.store.clock().tick(), written.hlc);

@@ -240,6 +240,58 @@ TEST(Holes, H12b_WhatTheGoneOneHadInsertedIsWhatItMeant) {
   }
 }
 
+// `parent.mark` must be unique; children have numbers, too.
+void create_marked(MemoryStore& store) {
+  create_family(store);
+  store.alter_table("parent", [](Table& table) {
+    table.columns.push_back({"mark", ColumnType::text, "text", false, false});
+    table.uniques = {{"parent_mark", {2}}};
+  });
+  store.alter_table("child", [](Table& table) {
+    table.columns = {{"id", ColumnType::integer, "integer", true, false},
+                     {"parent", ColumnType::integer, "integer", false, false},
+                     {"a", ColumnType::text, "text", false, false}};
+    table.integer_key = true;
+  });
+}
+
+// Applier::life_seen. A row waits for a UNIQUE value, and its node inserts another one over its number; then what
+// refers to the first gets another number, and then the second one, and their node is gone.
+TEST(Holes, H12b_WhatTheGoneOneHadMovedItselfIsNotWhatItMeant) {
+  constexpr std::size_t heir = 0, oldest = 1, gone = 2;
+  LooseNodes lab(3, create_marked);
+  auto parent = [](std::int64_t id, const char* a, const char* mark) {
+    return Row{Value::of_integer(id), Value::of_text(a), Value::of_text(mark)};
+  };
+  auto child = [](std::int64_t id, std::int64_t of, const char* a) {
+    return Row{Value::of_integer(id), Value::of_integer(of), Value::of_text(a)};
+  };
+  lab.insert(oldest, "parent", parent(5, "oldest", "red"));
+  auto with_the_parent = lab.make(oldest, gone);
+  lab.insert(oldest, "child", child(1, 5, "of the oldest"));
+  lab.pass(10);
+  lab.insert(gone, "parent", parent(1, "hidden", "red"));
+  lab.insert(gone, "child", child(1, 1, "of the hidden"));
+  lab.deliver(with_the_parent, gone);
+  lab.settle(gone);
+  ASSERT_EQ(lab.rows(gone, "parent"), "5=oldest,red");
+  lab.pass(10);
+  lab.insert(gone, "parent", parent(1, "inserted", "blue"));
+  lab.deliver(lab.make(oldest, gone), gone);
+  lab.settle(gone);
+  ASSERT_EQ(lab.rows(gone, "parent"), "5=oldest,red 6=inserted,blue");
+  ASSERT_EQ(lab.rows(gone, "child"), "1=5,of the oldest 2=1,of the hidden");
+  lab.ship(gone, heir);
+  lab.take_out(heir, gone);
+  Core& core = lab.core(heir);
+  core.window.for_each(lab.store(heir).table("child").id, [&](Entry& entry) {
+    core.late_references[&entry] = entry.state.newest().hlc;
+    core.unreconciled.insert(&entry);
+  });
+  lab.settle(heir);
+  EXPECT_EQ(lab.rows(heir, "child"), "1=5,of the oldest 2=1,of the hidden");
+}
+
 // Three rows under one number: two are moved, each by its origin, and to the same new number.
 TEST(Holes, H12d_TheNewNumberCollidesAgain) {
   LooseNodes lab(4, create_family);

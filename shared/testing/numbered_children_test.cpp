@@ -232,6 +232,27 @@ TEST_P(WholeRows, WhoEditsAnotherColumnDoesNotTakeTheReferenceAlong) {
   expect("1=0,older 2=0,younger", "1=1,of the older, edited");
 }
 
+// Symptom: a reference named another row than its writer meant. Mechanism: who edited its row had forgotten the birth
+// of that, so its writer did not find the row that it knew by its birth (Applier::keep_meant).
+TEST_P(WholeRows, WhoEditsARowThatHasSettledThereLeavesTheReferenceItsMeaning) {
+  lab.insert(2, "child", numbered(1, 7, "of nobody"));
+  for (auto [from, to] : {std::pair{2, 0}, {2, 1}, {0, 1}, {0, 2}, {1, 0}, {1, 2}, {2, 0}, {0, 2}}) {
+    lab.pass(10);
+    lab.ship(static_cast<std::size_t>(from), static_cast<std::size_t>(to));
+  }
+  lab.forget(0);
+  ASSERT_EQ(lab.core(0).window.size(), 0u);
+  ASSERT_GT(lab.core(1).window.size(), 0u) << "not settled there";
+  lab.insert(0, "parent", numbered(2, 0, "another older"));
+  lab.pass(10);
+  lab.insert(1, "parent", numbered(2, 0, "younger"));
+  lab.update(1, "child", numbered(1, 2, "of the younger"));
+  lab.ship(1, 0);
+  lab.pass(10);
+  lab.update(0, "child", numbered(1, 2, "of the younger, edited"));
+  expect("1=0,older 2=0,another older 3=0,younger", "1=3,of the younger, edited");
+}
+
 TEST_P(WholeRows, AReferenceThatIsWrittenAnewMeansWhatStandsThere) {
   lab.insert(1, "parent", numbered(1, 0, "younger"));
   lab.insert(1, "child", numbered(1, 7, "of nobody"));
