@@ -94,6 +94,10 @@ void fold_update(RowState& state, Version version, const ColumnSet& columns, std
   if (seen.nothing_else()) state.lives.emplace_back();
   Life* life = state.in_table();
   if (!life || columns.empty()) return;  // the insert that it belongs to follows; or as above
+  // Symptom: a reference did not follow the row that its writer meant. Mechanism: where the later edit of a row counts
+  // as a whole, one transaction edited another column of the row first, which left the reference its meaning as of
+  // then, and then the reference itself. Mend: what it meant before is forgotten with that.
+  std::erase_if(life->meant, [&](const Meant& one) { return columns.has(one.column) && one.since <= version.hlc; });
   if (whole_row || columns.is_all()) {
     for (Meant& one : life->meant)  // what was left as it was means what it meant
       if (!columns.has(one.column) && one.holds(life->columns)) one.since = std::max(one.since, version.hlc);

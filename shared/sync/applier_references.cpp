@@ -8,7 +8,12 @@
 namespace rowmesh {
 
 // The life that the table showed at that time of this node's clock; one that has moved since, if there was no other.
-static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lost) {
+// `left`: it is in the table no more only since this transaction.
+// Symptom: a reference followed a row that its writer had not meant, which had moved away long before. Mechanism: the
+// row that showed when it was written gave up its UNIQUE value before the log was read, and counted as one that waits.
+// Mend: what has waited only since then showed.
+static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lost,
+                           const std::function<bool(const Life&)>& left) {
   const Life* moved = nullptr;
   // What an earlier incarnation made and lost came here later than it was there.
   auto since = [&](const Life& life) {
@@ -25,7 +30,8 @@ static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lo
     if (since(life) > when || since(life) < free_at) continue;
     if (!life.removed.settled() && life.removed.hlc <= when) continue;
     if (life.moved && life.moved->version.origin == self && life.moved->version.hlc <= when) continue;
-    if (!lost && life.side && life.side->kind >= SideKind::hidden && !life.in_table) continue;
+    bool waits = life.side && life.side->kind >= SideKind::hidden && !life.in_table;
+    if (!lost && waits && life.side->since_ms <= hlc_to_ms(when) && !left(life)) continue;
     if (!life.moved) return &life;
     if (!moved || moved->moved->version < life.moved->version) moved = &life;
   }
@@ -113,9 +119,14 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     Row key_values = {number};
     Key key = encode_key(key_values);
     const Entry* at = core_.window.find(parent.id, key);
+    auto left = [&](const Life& one) {
+      return std::any_of(left_.begin(), left_.end(), [&](const Left& gone_now) {
+        return gone_now.table == parent.id && gone_now.key == key && gone_now.birth == one.birth;
+      });
+    };
     const Life* meant = !at    ? nullptr
                         : gone ? life_seen(at->state, written, true)
-                               : life_at(at->state, written.origin, written.hlc, lost);
+                               : life_at(at->state, written.origin, written.hlc, lost, left);
     if (!meant || meant->in_table) continue;
     // Of several deletes of a life the latest counts, so one that had long gone may look as if it had been there. It
     // was not, where another one's row was.

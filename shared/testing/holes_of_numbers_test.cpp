@@ -255,28 +255,29 @@ void create_marked(MemoryStore& store) {
   });
 }
 
+Row marked(std::int64_t id, const char* a, const char* mark) {
+  return Row{Value::of_integer(id), Value::of_text(a), Value::of_text(mark)};
+}
+Row child_of(std::int64_t id, std::int64_t parent, const char* a) {
+  return Row{Value::of_integer(id), Value::of_integer(parent), Value::of_text(a)};
+}
+
 // Applier::life_seen. A row waits for a UNIQUE value, and its node inserts another one over its number; then what
 // refers to the first gets another number, and then the second one, and their node is gone.
 TEST(Holes, H12b_WhatTheGoneOneHadMovedItselfIsNotWhatItMeant) {
   constexpr std::size_t heir = 0, oldest = 1, gone = 2;
   LooseNodes lab(3, create_marked);
-  auto parent = [](std::int64_t id, const char* a, const char* mark) {
-    return Row{Value::of_integer(id), Value::of_text(a), Value::of_text(mark)};
-  };
-  auto child = [](std::int64_t id, std::int64_t of, const char* a) {
-    return Row{Value::of_integer(id), Value::of_integer(of), Value::of_text(a)};
-  };
-  lab.insert(oldest, "parent", parent(5, "oldest", "red"));
+  lab.insert(oldest, "parent", marked(5, "oldest", "red"));
   auto with_the_parent = lab.make(oldest, gone);
-  lab.insert(oldest, "child", child(1, 5, "of the oldest"));
+  lab.insert(oldest, "child", child_of(1, 5, "of the oldest"));
   lab.pass(10);
-  lab.insert(gone, "parent", parent(1, "hidden", "red"));
-  lab.insert(gone, "child", child(1, 1, "of the hidden"));
+  lab.insert(gone, "parent", marked(1, "hidden", "red"));
+  lab.insert(gone, "child", child_of(1, 1, "of the hidden"));
   lab.deliver(with_the_parent, gone);
   lab.settle(gone);
   ASSERT_EQ(lab.rows(gone, "parent"), "5=oldest,red");
   lab.pass(10);
-  lab.insert(gone, "parent", parent(1, "inserted", "blue"));
+  lab.insert(gone, "parent", marked(1, "inserted", "blue"));
   lab.deliver(lab.make(oldest, gone), gone);
   lab.settle(gone);
   ASSERT_EQ(lab.rows(gone, "parent"), "5=oldest,red 6=inserted,blue");
@@ -290,6 +291,31 @@ TEST(Holes, H12b_WhatTheGoneOneHadMovedItselfIsNotWhatItMeant) {
   });
   lab.settle(heir);
   EXPECT_EQ(lab.rows(heir, "child"), "1=5,of the oldest 2=1,of the hidden");
+}
+
+// life_at. The row that a reference means gives up its UNIQUE value before the log is read that tells of the reference;
+// the row that had moved away from its number gets it.
+TEST(Holes, H12b_WhatWaitsOnlySinceThenWasMeant) {
+  LooseNodes lab(2, create_marked);
+  lab.insert(0, "parent", marked(2, "older", "red"));
+  lab.pass(10);
+  lab.insert(1, "parent", marked(2, "younger", "red"));
+  lab.ship(0, 1), lab.settle(1), lab.ship(1, 0);
+  ASSERT_EQ(lab.side(0), "hidden 1 3 ");
+  lab.pass(10);
+  lab.insert(0, "parent", marked(8, "another", "blue"));
+  lab.pass(10);
+  lab.insert(1, "parent", marked(8, "other", "green"));
+  lab.ship(0, 1), lab.settle(1);
+  auto numbers_change = lab.make(1, 0);
+  lab.pass(10);
+  lab.insert(0, "child", child_of(1, 2, "of the older"));
+  for (const char* mark : {"none", "red"}) lab.update(0, "parent", marked(2, "older", mark));
+  lab.pass(10);
+  lab.deliver(numbers_change, 0);
+  lab.settle(0);
+  EXPECT_EQ(lab.rows(0, "parent"), "3=younger,red 8=another,blue 9=other,green");
+  EXPECT_EQ(lab.rows(0, "child"), "1=2,of the older");
 }
 
 // Three rows under one number: two are moved, each by its origin, and to the same new number.

@@ -253,6 +253,18 @@ TEST_P(WholeRows, WhoEditsARowThatHasSettledThereLeavesTheReferenceItsMeaning) {
   expect("1=0,older 2=0,another older 3=0,younger", "1=3,of the younger, edited");
 }
 
+// fold_update.
+TEST_P(WholeRows, AReferenceThatIsWrittenBehindAnotherColumnInOneTransactionIsItsWriters) {
+  lab.insert(2, "child", numbered(1, 7, "of nobody"));
+  lab.ship(2, 1);
+  lab.insert(1, "parent", numbered(1, 0, "younger"));
+  lab.write(1, [](MemoryStore& store) {
+    store.update("child", Row{Value::of_integer(1)}, numbered(1, 7, "of the younger"));
+    store.update("child", Row{Value::of_integer(1)}, numbered(1, 1, "of the younger"));
+  });
+  expect("1=0,older 2=0,younger", "1=2,of the younger");
+}
+
 TEST_P(WholeRows, AReferenceThatIsWrittenAnewMeansWhatStandsThere) {
   lab.insert(1, "parent", numbered(1, 0, "younger"));
   lab.insert(1, "child", numbered(1, 7, "of nobody"));
