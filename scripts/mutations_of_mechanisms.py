@@ -14,6 +14,11 @@ AHEAD = """
 """
 
 MECHANISMS = [
+    Mutation("both-sides-wait", "shared/sync/shipping.cpp",
+             [("  bool given_up = mine != core.state.parked.end() && mine->second.given_up;\n",
+               "  bool given_up = mine != core.state.parked.end() && mine->second.given_up;\n"
+               "  if (mine != core.state.parked.end() && !mine->second.fits && !given_up) return false;\n")],
+             "WaitingOnBothSides.TablesAreTriedAgain"),
     Mutation("progress", "shared/sync/applier.cpp", [("  copy_ = copy;\n  Differences", "  copy_ = copy;" + AHEAD + "  Differences")],
              "Mechanisms.ProgressIsWrittenWithTheRows"),
     Mutation("life", "shared/merge/merge.cpp",

@@ -144,7 +144,6 @@ bool Node::Impl::can_catch_up(const Peer& peer, const std::string& name, const P
     return false;
   auto mine = core.state.parked.find(name);
   bool given_up = mine != core.state.parked.end() && mine->second.given_up;
-  if (mine != core.state.parked.end() && !mine->second.fits && !given_up) return false;
   for (auto& [origin, position] : core.state.applied) {
     if (origin == known(peer).origin || !core.state.hands_on(origin)) continue;
     PositionNumber here = position.number;
