@@ -34,7 +34,7 @@ void Node::Impl::settle_as_source(const Copy& copy, const DocumentHeader& header
   Hlc horizon = header.prune_horizon;
   if (copy.adopt || horizon <= core.state.prune_horizon) return;
   bool confirmed = core.state.horizon(core.watermark) >= horizon;
-  bool from_copy = copy.everything && !copy.checks() && (!core.state.joined || has_our_members(header));
+  bool from_copy = copy.everything && !copy.checks() && (!core.state.joined || confirmed_by_our_members(header));
   if (!confirmed && !from_copy) return;
   // It keeps what its new member lacks, unless it has given that one up.
   if (!confirmed && !copy.start.empty())
@@ -51,11 +51,13 @@ void Node::Impl::settle_as_source(const Copy& copy, const DocumentHeader& header
 
 // Symptom: two servers called each other's documents stale for ever. Mechanism: the one had copied from a third, which
 // had been alone until then and so had forgotten all up to its own time of day, and took that over; the other one had
-// not confirmed as much, and what was missing for that was refused as stale. Mend: what somebody has not confirmed whom
-// the source has not met has not settled here.
-bool Node::Impl::has_our_members(const DocumentHeader& header) const {
+// not confirmed as much, and what was missing for that was refused as stale. Mend: what one of our members has not
+// confirmed has not settled here.
+bool Node::Impl::confirmed_by_our_members(const DocumentHeader& header) const {
   return std::all_of(core.state.members.begin(), core.state.members.end(), [&](auto& one) {
-    return one.first == core.state.self || one.second.away() || header.members.contains(one.first);
+    if (one.first == core.state.self || one.first == header.sender || one.second.away()) return true;
+    auto told = header.metas.find(one.first);
+    return told != header.metas.end() && told->second.position != 0 && told->second.horizon >= header.prune_horizon;
   });
 }
 

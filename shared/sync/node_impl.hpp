@@ -221,7 +221,7 @@ class Node::Impl {
   // copying_settled.cpp
   void give_anew_what_nobody_has(const Copy& copy, const DocumentHeader& header);
   void settle_as_source(const Copy& copy, const DocumentHeader& header);
-  bool has_our_members(const DocumentHeader& header) const;
+  bool confirmed_by_our_members(const DocumentHeader& header) const;
   void keep_what_others_lack(Hlc horizon, bool confirmed, Batch& kept);
   void give_up_old_changes(Hlc horizon, Peer& peer);
   void forget_truncates(Hlc horizon);

@@ -42,7 +42,7 @@ Plan Plan::random(std::uint64_t seed) {
   plan.clocks = random.chance(100);
   plan.clones = random.chance(40);
   // (What fails with these as well: shared/testing/README.md, "Open".)
-  plan.copies = random.chance(50) && !plan.clones && !plan.joins && !plan.late;
+  plan.copies = random.chance(50) && !plan.clones && !plan.joins;
   plan.marked = random.chance(200) && plan.uniques && plan.integer_keys;
   plan.first_copies = random.chance(200) && !plan.clones;
   return plan;
