@@ -349,6 +349,8 @@ HOLES = [
              "Mechanisms.AKeyThatIsNamedOnceMoreIsNoRow"),
     Mutation("two-histories-confirmed", "shared/sync/core.cpp", [(" && !state.hears_two_histories())", ")")],
              "Histories.NothingIsForgottenOnTheWordOfTheOther"),
+    Mutation("once-heard", "shared/sync/shipping.cpp", [("  if (known(peer).heard.contains(origin)) return true;\n", "")],
+             "KeptSeeds.WhoIsPutBackToBeforeItHeardOfAServerIsNotTakenForANewOne"),
     Mutation("two-histories-forgotten", "shared/sync/node_state.cpp", [("  if (hears_two_histories()) return false;\n", "")],
              "NodeStateTest.NothingIsForgottenWhileTwoHistoriesAreHeard"),
     Mutation("next-origin", "shared/sync/identity.cpp", [("return room < least_room ?", "return (room < least_room || true) ?")],

@@ -120,10 +120,10 @@ void Applier::resolve_uniques_of(const Table& table, std::vector<Deferred> defer
 // The shown rows whose claims must not settle: a row that waits, hidden over another value or held under a number of
 // two, wants one of their values, too, and comes before them when its turn comes. A claim that has settled on some
 // nodes only would decide that otherwise there.
-// Symptom: of two rows that wanted one value one node showed the one, another node the other. Mechanism: a contested row
-// was removed, and inserted anew under its number with the same value, before the log was read; the mark was on the one
-// that had ended, so the key counted as marked, and the claim of the new one settled where it was made. Mend: the life
-// that shows bears the mark.
+// Symptom: of two rows that wanted one value one node showed the one, another node the other. Mechanism: a contested
+// row was removed, and inserted anew under its number with the same value, before the log was read; the mark was on the
+// one that had ended, so the key counted as marked, and the claim of the new one settled where it was made. Mend: the
+// life that shows bears the mark.
 void Applier::keep_contested_claims() {
   EntrySet aside(core_.sides()), contested;
   std::set<TableId> tables = recheck_;

@@ -141,6 +141,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   // would keep ours there: a cut now notes the time of meeting, and the next one may announce it.
   if (server.origin != hello.origin) force = true;
   note_rows_of_before(peer);
+  if (server.node != hello.node) server.heard.clear();
   server.node = hello.node;
   note_former(hello.node, hello.former);
   becomes(peer, hello.origin);
@@ -181,7 +182,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
 
 void Node::Impl::take_progress(Peer& peer, const Progress& progress) {
   observe_lag(peer, progress);
-  known(peer).applied = progress.applied;
+  known(peer).says(progress.applied);
   peer.parked = progress.parked;
   peer.parked_told_ms = core.now_ms();
   peer.direct = progress.direct;
@@ -233,7 +234,7 @@ void Node::Impl::failed(Peer& peer, const HttpResponse& response) {
   }
   if (!error.empty() && (response.status == 401 || response.status == 409)) peer.untold = false;
   if (!progress.applied.empty()) {
-    known(peer).applied = progress.applied;
+    known(peer).says(progress.applied);
     peer.parked = progress.parked;
     peer.parked_told_ms = core.now_ms();
     take_received(peer, progress);

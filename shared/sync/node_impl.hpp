@@ -286,9 +286,9 @@ class Node::Impl {
   std::optional<Base> base;  // as last looked at
   std::uint64_t look_for_base_at_ms = 0;
   bool awaits_servers = false;
-  std::uint64_t come_back_at_ms = 0;  // not before: the last copy failed
+  std::uint64_t come_back_at_ms = 0;            // not before: the last copy failed
   std::optional<std::set<Origin>> met_servers;  // when members were last judged
-  std::set<Origin> away;              // members that hold nothing back, as last looked at
+  std::set<Origin> away;                        // members that hold nothing back, as last looked at
 };
 
 }  // namespace rowmesh

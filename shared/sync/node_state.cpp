@@ -4,6 +4,11 @@
 
 namespace rowmesh {
 
+void KnownServer::says(const Vector& it_applied) {
+  applied = it_applied;
+  for (auto& [origin_of, position] : applied) heard.insert(origin_of);
+}
+
 std::set<std::int64_t> NodeState::met_servers() const {
   std::set<std::int64_t> met;
   for (auto& [id, server] : servers)

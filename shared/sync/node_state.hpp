@@ -12,11 +12,16 @@ namespace rowmesh {
 
 // A server of ours that we have met.
 struct KnownServer {
+  void says(const Vector& it_applied);
   std::string node;  // UUID
   Origin origin = 0;
   Vector applied;  // what it last said to have applied
   std::set<std::string>
       withheld;  // wire names of tables that it did not replicate when it should have got changes of them
+  // Of these it once said so. Symptom: rows were missing on a server whose backup had been put back, and all was well
+  // by its status. Mechanism: the backup was of before it had heard anything of us, so it said what a new one says, and
+  // got what was still here. Mend: that it had heard of us is known here.
+  std::set<Origin> heard = {};
 };
 
 // A table whose changes wait: documents that brought some were applied without them, since the table does not fit here,

@@ -160,6 +160,10 @@ std::string NodeState::encode(Hlc promised) const {
   out.fixed64(found ? found->told : 0);
   out.number(not_compared.size());
   for (std::int64_t server : not_compared) out.number(static_cast<std::uint64_t>(server));
+  for (auto& [id, server] : servers) {
+    out.number(server.heard.size());
+    for (Origin origin : server.heard) out.fixed64(origin);
+  }
   return out.take();
 }
 
@@ -258,6 +262,8 @@ NodeState NodeState::decode(const std::string& bytes) {
   if (Hlc told = in.done() ? 0 : in.fixed64(); state.found) state.found->told = told;
   for (std::uint64_t servers_left = in.done() ? 0 : in.number(); servers_left > 0; servers_left--)
     state.not_compared.insert(static_cast<std::int64_t>(in.number()));
+  for (auto& [id, server] : state.servers)
+    for (std::uint64_t origins = in.done() ? 0 : in.number(); origins > 0; origins--) server.heard.insert(in.fixed64());
   return state;
 }
 

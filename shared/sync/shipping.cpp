@@ -194,6 +194,7 @@ Node::Impl::Reach Node::Impl::reaches(const Peer& peer, Origin origin) {
 
 // It does not know the origin. Did it, in an earlier state? Then that was put back to one from before they met.
 bool Node::Impl::once_heard(const Peer& peer, Origin origin) {
+  if (known(peer).heard.contains(origin)) return true;
   return std::any_of(core.state.members.begin(), core.state.members.end(), [&](auto& one) {
     auto meta = core.state.metas.find(one.first);
     if (one.second.node != known(peer).node || meta == core.state.metas.end()) return false;

@@ -486,5 +486,11 @@ TEST(KeptSeeds, WhatTheGoneOneReferredToIsKnownToItsHeir) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// Rows were missing after a backup had been put back that was of before the node had heard anything of the other one
+// (KnownServer::heard).
+TEST(KeptSeeds, WhoIsPutBackToBeforeItHeardOfAServerIsNotTakenForANewOne) {
+  EXPECT_EQ(run_plan(Plan::small(731212288)).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
