@@ -408,8 +408,8 @@ NodeStatus Node::Impl::status() {
       server.progress = peer.checked;
     }
     if (server.progress.empty() && core.state.not_compared.contains(id))
-      server.progress = "both had rows when they met, and these were not compared: call verify('" + peer.config.name +
-                        "'), or copy('" + peer.config.name + "', on_existing => 'newer')";
+      server.progress =
+          "both had rows when they met, and these were not compared: call verify('" + peer.config.name + "'), or copy";
     status.servers.push_back(std::move(server));
   }
   return status;
