@@ -71,7 +71,7 @@ NEW_NODES = [
              "NewNode.ARowOfTheCopyThatIsUnsettledAtTheSourceIsSoHere"),
     Mutation("first-copy-to-its-end", "shared/sync/joining.cpp", [("  if (core.state.rebased != 0) return Base::empty;\n", "")],
              "FirstCopy.IsTakenToItsEndAfterACrash"),
-    Mutation("rows-of-before", "shared/sync/greeting.cpp", [("  note_rows_of_before(peer);\n", "")],
+    Mutation("rows-of-before", "shared/sync/joining.cpp", [("    core.state.not_compared.insert(peer.config.id);\n", "    return;\n")],
              "FirstCopy.WhereBothHaveRowsTheStatusSaysThatTheyWereNotCompared"),
     Mutation("forgotten-alone-once", "shared/sync/copying_settled.cpp", [("!core.state.joined && core.state.rebased == 0 && header", "!core.state.joined && header")],
              "FirstCopy.IsTakenToItsEndWithAnotherThatForgetsLater"),
