@@ -12,7 +12,6 @@ namespace rowmesh {
 
 // A server of ours that we have met.
 struct KnownServer {
-  void says(const Vector& it_applied);
   std::string node;  // UUID
   Origin origin = 0;
   Vector applied;  // what it last said to have applied
@@ -22,6 +21,8 @@ struct KnownServer {
   // by its status. Mechanism: the backup was of before it had heard anything of us, so it said what a new one says, and
   // got what was still here. Mend: that it had heard of us is known here.
   std::set<Origin> heard = {};
+
+  void says(const Vector& it_applied);  // sets both
 };
 
 // A table whose changes wait: documents that brought some were applied without them, since the table does not fit here,
@@ -130,6 +131,8 @@ struct NodeState {
   Hlc confirmed_here() const;
   // G: min of the horizons that all members reported; never goes back. True if it moved.
   bool advance_prune_horizon();
+  // Up to which version all that remain have what members wrote that are gone for good; the highest one if they have
+  // all.
   Hlc everybody_has_of_the_gone() const;
   // G is taken over from a server that is copied from.
   void settle_up_to(Hlc horizon);

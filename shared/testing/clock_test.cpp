@@ -183,19 +183,24 @@ TEST(ClockTest, WhatWasForgottenAloneStaysForgottenAfterACrash) {
   EXPECT_EQ(birth("kept"), kept);
 }
 
+// So a copy takes more than one piece.
+void add_two_with_two_tables(Lab& lab) {
+  Table more;
+  more.wire_name = "more";
+  more.columns = {{"id", ColumnType::text, "text", true, false}};
+  more.key = {0};
+  lab.add(uuid_a, 0xa).create_table(more);
+  lab.add(uuid_b, 0xb).create_table(more);
+  lab.link(0, 1);
+  lab.link(1, 0);
+}
+
 // Node::Impl::perhaps_taken, of what came with a copy that is not done yet; also where a crash lost that it was given.
 TEST(ClockTest, WhatAPieceOfACopyBroughtIsNotGivenAnew) {
   constexpr std::uint64_t listened_to_ms = 50'000;
   for (bool crashes : {false, true}) {
     Lab lab;
-    Table more;
-    more.wire_name = "more";
-    more.columns = {{"id", ColumnType::text, "text", true, false}};
-    more.key = {0};
-    lab.add(uuid_a, 0xa).create_table(more);
-    lab.add(uuid_b, 0xb).create_table(more);
-    lab.link(0, 1);
-    lab.link(1, 0);
+    add_two_with_two_tables(lab);
     lab.start(0);
     lab.start(1);
     lab.run_for(5000);
@@ -229,14 +234,7 @@ TEST(ClockTest, WhatAPieceBroughtBeforeTheClockWasWrongIsNotGivenAnew) {
   constexpr std::int64_t not_listened_to_ms = 180'000;
   for (bool ahead : {true, false}) {
     Lab lab;
-    Table more;
-    more.wire_name = "more";
-    more.columns = {{"id", ColumnType::text, "text", true, false}};
-    more.key = {0};
-    lab.add(uuid_a, 0xa).create_table(more);
-    lab.add(uuid_b, 0xb).create_table(more);
-    lab.link(0, 1);
-    lab.link(1, 0);
+    add_two_with_two_tables(lab);
     lab.insert(0, "written");
     lab.start(0);
     lab.start(1);

@@ -31,6 +31,26 @@ class Histories : public ::testing::Test {
     for (auto& [key, row] : mesh.stores[at]->rows("items")) text += std::string(row.values[0].text) + " ";
     return text;
   }
+  std::function<void()> backup_of_one_of_three() {
+    for (std::size_t at : {0u, 1u, 2u})
+      for (std::size_t to : {0u, 1u, 2u})
+        if (at != to) mesh.add_server(at, to, "secret");
+    mesh.start();
+    mesh.run_for(8000);
+    return mesh.stores[0]->backup();
+  }
+  // Of 0, of which the others know better; all meet again.
+  void expect_after_a_new_identity(const std::string& on_all) {
+    mesh.network.heal();
+    mesh.run_for(10000);
+    ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
+    mesh.stores[0]->request("new_identity", "restored");
+    mesh.run_for(40000);
+    for (std::size_t at : {0u, 1u, 2u}) {
+      EXPECT_EQ(keys(at), on_all) << at;
+      EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+    }
+  }
   NodePair mesh{3};
 };
 
@@ -63,12 +83,7 @@ TEST_F(Histories, TwoRunsFromOneStateCountApart) {
 // the restored node wrote, under the same origin and later positions, and so counted as having the former. Mend:
 // whoever hears that an incarnation was followed names what it has of it once more (Node::Impl::hand_on_again).
 TEST_F(Histories, NoneIsHiddenByTheOther) {
-  for (std::size_t at : {0u, 1u, 2u})
-    for (std::size_t to : {0u, 1u, 2u})
-      if (at != to) mesh.add_server(at, to, "secret");
-  mesh.start();
-  mesh.run_for(8000);
-  auto put_back = mesh.stores[0]->backup();
+  auto put_back = backup_of_one_of_three();
   cut(0, 2), cut(1, 2);
   mesh.write(0, "lost", "v");
   mesh.run_for(3000);
@@ -78,25 +93,12 @@ TEST_F(Histories, NoneIsHiddenByTheOther) {
   mesh.write(0, "since", "v");
   mesh.run_for(3000);
   ASSERT_EQ(keys(2), "since ");
-  mesh.network.heal();
-  mesh.run_for(10000);
-  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
-  mesh.stores[0]->request("new_identity", "restored");
-  mesh.run_for(40000);
-  for (std::size_t at : {0u, 1u, 2u}) {
-    EXPECT_EQ(keys(at), "lost since ") << at;
-    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
-  }
+  expect_after_a_new_identity("lost since ");
 }
 
 // NodeState::hears_of.
 TEST_F(Histories, NothingIsForgottenOnTheWordOfTheOther) {
-  for (std::size_t at : {0u, 1u, 2u})
-    for (std::size_t to : {0u, 1u, 2u})
-      if (at != to) mesh.add_server(at, to, "secret");
-  mesh.start();
-  mesh.run_for(8000);
-  auto put_back = mesh.stores[0]->backup();
+  auto put_back = backup_of_one_of_three();
   mesh.network.cut(0, 2, true);  // which still comes to 0, so 0 confirms what it gives
   mesh.write(0, "lost", "v");
   mesh.run_for(9000);
@@ -106,15 +108,7 @@ TEST_F(Histories, NothingIsForgottenOnTheWordOfTheOther) {
   mesh.run_for(9000);
   EXPECT_EQ(keys(2), "");
   EXPECT_NE(mesh.nodes[1]->status().unsettled, 0u);
-  mesh.network.heal();
-  mesh.run_for(10000);
-  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
-  mesh.stores[0]->request("new_identity", "restored");
-  mesh.run_for(60000);
-  for (std::size_t at : {0u, 1u, 2u}) {
-    EXPECT_EQ(keys(at), "lost ") << at;
-    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
-  }
+  expect_after_a_new_identity("lost ");
 }
 
 // Symptom: a row was there twice after a restore. Mechanism: the backup was made when the row was in the log, and had
