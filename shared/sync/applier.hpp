@@ -262,6 +262,7 @@ class Applier {
   void vacate(const Table& table, Candidate& candidate);
   void show(const Table& table, Candidate& candidate);
   void hide(const Table& table, Candidate& candidate);
+  void give_way(const Table& table, Candidate& candidate);
   void finish();
   MergeContext context(const Table& table);
   bool sender_has(const Table& table, Version version) const;  // all that somebody else wrote up to it

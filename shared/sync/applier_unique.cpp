@@ -18,6 +18,15 @@ std::optional<Key> unique_values(const UniqueIndex& index, RowView row) {
   return values.empty() ? std::nullopt : std::optional(encode_key(values));
 }
 
+using UniqueValue = std::pair<std::size_t, Key>;  // which index, and the values
+
+std::vector<UniqueValue> unique_values(const Table& table, RowView row) {
+  std::vector<UniqueValue> values;
+  for (std::size_t index = 0; index < table.uniques.size(); index++)
+    if (auto of_index = unique_values(table.uniques[index], row)) values.emplace_back(index, std::move(*of_index));
+  return values;
+}
+
 }  // namespace
 
 void Applier::resolve_uniques() {
@@ -67,7 +76,9 @@ std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vec
   };
   for (Deferred& row : deferred)
     add(row.entry, *row.entry->key, std::move(row.desired), core_.row_of(table, *row.entry->key), std::move(row.types));
-  for (Entry* entry : core_.sides()) {
+  EntrySet waiting(core_.sides());
+  waiting.insert(core_.dirty_sides().begin(), core_.dirty_sides().end());
+  for (Entry* entry : waiting) {
     const Life* shown = entry->table == table.id
                             ? shown_life(entry->state, table.keeps_lives_apart(), state_.truncated(table.id))
                             : nullptr;
@@ -77,7 +88,9 @@ std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vec
     std::size_t before = all.size();
     add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), here.view())), {},
         shown->side->types);
-    if (all.size() > before) all.back().refused = shown->side->kind == SideKind::quarantined;
+    if (all.size() == before || shown->side->kind != SideKind::quarantined) continue;
+    all.back().refused = true;
+    all.back().table_row = std::move(here);
   }
   for (std::size_t i = 0; i < all.size(); i++)  // grows while it runs: closure over collisions
     for (std::size_t index = 0; index < table.uniques.size(); index++) {
@@ -96,14 +109,19 @@ void Applier::resolve_uniques_of(const Table& table, std::vector<Deferred> defer
   std::sort(all.begin(), all.end(), [](const Candidate& left, const Candidate& right) {
     return left.claim != right.claim ? left.claim < right.claim : left.key < right.key;
   });
-  std::set<std::pair<std::size_t, Key>> taken;
+  std::set<UniqueValue> taken, placed;  // placed: here, not only where nothing refuses the row
   for (Candidate& candidate : all) {
-    std::vector<std::pair<std::size_t, Key>> wanted;
-    for (std::size_t index = 0; index < table.uniques.size(); index++)
-      if (auto values = unique_values(table.uniques[index], candidate.desired.view()))
-        wanted.emplace_back(index, std::move(*values));
+    std::vector<UniqueValue> wanted = unique_values(table, candidate.desired.view());
     candidate.shown = std::none_of(wanted.begin(), wanted.end(), [&](auto& value) { return taken.contains(value); });
-    if (candidate.shown) taken.insert(wanted.begin(), wanted.end());
+    if (!candidate.shown) continue;
+    taken.insert(wanted.begin(), wanted.end());
+    if (!candidate.refused) placed.insert(wanted.begin(), wanted.end());
+  }
+  for (Candidate& candidate : all) {
+    if (!candidate.refused || candidate.table_row.empty()) continue;
+    std::vector<UniqueValue> held = unique_values(table, candidate.table_row.view());
+    if (std::any_of(held.begin(), held.end(), [&](auto& value) { return placed.contains(value); }))
+      give_way(table, candidate);
   }
   std::erase_if(all, [](const Candidate& candidate) { return candidate.refused; });
   // Vacate first, then put, so that values may change hands among rows without a violation in passing.
@@ -166,6 +184,26 @@ void Applier::add_contested(const Table& table, const Entry& waiting, EntrySet& 
         contested.insert(entry);
     }
   }
+}
+
+// An older image of a row whose update is refused here still has a UNIQUE value that the update gave up, and that
+// another row has taken. That one did nothing wrong, so the older image goes, and the row waits as a whole.
+// Symptom: a row was missing on one node, and was not tried again when nothing refused it any more. Mechanism: the
+// other row had taken the value in the same document as the refused update, which was taken for a row that loses the
+// value, and became hidden; had it been refused in an earlier one, the other row was put into quarantine in its place.
+// Mend: it stays in quarantine, without an older image.
+void Applier::give_way(const Table& table, Candidate& candidate) {
+  KeyView key = candidate.key;
+  core_.store.find_rows(table, {&key, 1}, found_);
+  if (!found_[0].exists || found_[0].newer_than_log) throw Raced{};
+  remove_row(table, key, found_[0].handle);
+  Entry& entry = core_.window.edit(table.id, candidate.key);
+  touched_.push_back(&entry);
+  Life* shown = shown_life(entry.state, table.keeps_lives_apart(), state_.truncated(table.id));
+  shown->side->values = OwnedRow(life_values(table, *shown, shown->in_table ? candidate.table_row.view() : RowView()));
+  shown->side->columns = ColumnSet::all();
+  leave_table(table, entry, nullptr);
+  core_.mark_side(entry);
 }
 
 // Unless it is to be in the table, and is there as it should be.
