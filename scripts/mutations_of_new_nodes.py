@@ -55,6 +55,8 @@ NEW_NODES = [
     Mutation("first-copy-awaited", "shared/sync/joining.cpp",
              [("awaits_servers |= gives || (!peer.base && peer.failures == 0);", "awaits_servers |= gives;")],
              "FirstCopy.OfTwoNewOnesThatMeetEachOtherFirstBothTakeOne"),
+    Mutation("first-copy-horizon", "shared/sync/document_maker.cpp", [("core.state.prune_horizon});", "Hlc{0}});")],
+             "FirstCopy.OfTwoNewOnesThatHadMetBeforeBothAreHeard"),
     Mutation("first-copy-of-rows", "shared/sync/joining.cpp", [("found = captured ? Base::captured : Base::filled;", "found = Base::captured;")],
              "FirstCopy.WhoHasRowsOfBeforeTakesNone"),
     Mutation("first-copy-once", "shared/sync/joining.cpp", [("return first == copies.end() ? nullptr : &*first;", "(void)first;\n  return nullptr;")],

@@ -17,7 +17,9 @@ DocumentHeader make_header(const Core& core) {
   // Not below what this node announced before it met its newest member: the receiver may have forgotten up to that.
   auto own = core.state.metas.find(core.state.self);
   // And not held down by an own transaction that is open: what it will have written is in nobody's place.
-  header.horizon = std::max(core.state.horizon(~Hlc{0}), own == core.state.metas.end() ? 0 : own->second.horizon);
+  // Nor below what is forgotten here: that may have been taken over with a copy, whose rows are of no earlier moment.
+  Hlc announced = own == core.state.metas.end() ? 0 : own->second.horizon;
+  header.horizon = std::max({core.state.horizon(~Hlc{0}), announced, core.state.prune_horizon});
   header.metas = core.state.metas;
   header.members = core.state.members;
   // Who hands nothing on speaks of itself alone: nobody shall wait to hear from a server whose changes never come.

@@ -145,6 +145,23 @@ TEST_F(FirstCopy, OfTwoNewOnesThatMeetEachOtherFirstBothTakeOne) {
   for (std::size_t at : {0, 1, 2, 3}) EXPECT_EQ(rows(at), "edited v, of 2 v, of 3 v, removed v, ") << at;
 }
 
+// Symptom: nobody took what two new servers wrote, for ever. Mechanism: they had met each other before they had
+// anything, and then each took over what their source had forgotten, which was newer than what they had heard of each
+// other; so the documents of both were stale, and what each would have heard of the other came in them. Mend: what is
+// forgotten up to there came with the copy, so a document is not of before it (make_header).
+TEST_F(FirstCopy, OfTwoNewOnesThatHadMetBeforeBothAreHeard) {
+  start();
+  mesh.link(2, 3);
+  mesh.run_for(10000);
+  mesh.write(0, "later", "v");
+  mesh.run_for(10000);
+  mesh.link(0, 2), mesh.link(0, 3);
+  mesh.run_for(1000);
+  mesh.write(2, "of 2", "v"), mesh.write(3, "of 3", "v");
+  mesh.run_for(60000);
+  for (std::size_t at : {0, 1, 2, 3}) EXPECT_EQ(rows(at), "edited v, later v, of 2 v, of 3 v, removed v, ") << at;
+}
+
 // A set-up that asks for what happens anyway does not have it done twice.
 TEST_F(FirstCopy, IsTheOneThatAPersonAsksFor) {
   start();
