@@ -16,6 +16,7 @@ using nlohmann::json;
 constexpr std::uint64_t piece_timeout_ms = 120000;
 constexpr std::uint64_t copy_again_ms = 5000;  // a node that comes back tries again, and one that is new
 constexpr std::uint32_t most_doublings = 3;    // of that
+constexpr int most_garbled = 10;               // answers in a row that are no piece, before a copy ends
 
 Refusal refusal_of(const HttpResponse& response) {
   Refusal refusal;
@@ -208,6 +209,7 @@ void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
     in_store = true;
     applier.run(core.services.breathe, &copy.session);
     in_store = false;
+    copy.garbled = 0;
     if (!copy.session.compares_first() && !copy.checks()) copy.rows += applier.rows();
     peer.rows_received += applier.rows();
     auto last = response.headers.find("x-rowmesh-last");
@@ -232,6 +234,7 @@ void Node::Impl::guard_copy(Copy& copy, Peer& peer, const std::function<void()>&
     in_store = false;
     core.store.rollback();
     core.window.undo_changes();
+    if (garbled(copy, peer, error)) return;
     if (error.kind() != ErrorKind::transient) return end_copy(error.what());
     core.log('i', std::string("copying: ") + error.what());
   } catch (const OtherHistory& other) {
@@ -252,6 +255,18 @@ bool Node::Impl::put_off(Copy& copy, Peer& peer, const Refusal& refusal) {
     core.log('w', "copy with server '" + peer.config.name + "' waits: " + refusal.text);
   peer.last_error = refusal.text;
   copy.pause_until_ms = core.now_ms() + copy_again_ms;
+  return true;
+}
+
+// Symptom: a copy that people had asked for ended, and rows were missing. Mechanism: a proxy had given half an answer,
+// or a page of its own with status 200, and what does not decode counted as the source's last word. Mend: the piece is
+// asked for again, as after any answer that is not one of rowmesh, unless it is never one.
+bool Node::Impl::garbled(Copy& copy, Peer& peer, const Error& error) {
+  if (error.kind() != ErrorKind::protocol || ++copy.garbled > most_garbled) return false;
+  HttpResponse none;
+  none.status = 200;
+  failed(peer, none);
+  core.log('i', std::string("copying: ") + error.what());
   return true;
 }
 

@@ -176,6 +176,7 @@ class Node::Impl {
     Hlc source_horizon = 0;  // its G then
     Differences found;       // of the tables that are done
     int readings = 0;        // of the current table
+    int garbled = 0;         // answers in a row that are no piece of it
     std::uint64_t pause_until_ms = 0;
 
     bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
@@ -197,6 +198,7 @@ class Node::Impl {
   void end_copied_table(Copy& copy);
   void judge_extra_rows(Copy& copy, const Table& table);
   bool put_off(Copy& copy, Peer& peer, const Refusal& refusal);
+  bool garbled(Copy& copy, Peer& peer, const Error& error);
   void end_table(Copy& copy);
   void remove_here(const Table& table, std::vector<Key> extra);
   void ship_anew(const Table& table, const std::vector<Key>& extra);

@@ -236,5 +236,52 @@ TEST_F(CopyAgain, DoesNotWaitForWhatIsForgotten) {
   EXPECT_EQ(nodes.status(1).state, "streaming") << nodes.status(1).last_error;
 }
 
+// A proxy that gives half of what is asked for, as often as it is told.
+class HalfAnswers : public WithoutDocuments {
+ public:
+  HalfAnswers(NodePair& all, std::size_t here) : WithoutDocuments(all, here, all.nodes.size()) {}
+  HttpResponse handle(const HttpRequest& request) override { return halved(request, nodes.nodes[at]->handle(request)); }
+  HttpResponse later(const HttpRequest& request) override { return halved(request, nodes.nodes[at]->later(request)); }
+
+  int left = 0;
+
+ private:
+  HttpResponse halved(const HttpRequest& request, HttpResponse response) {
+    if (request.path != "/rowmesh/v1/rows" || response.status != 200 || !response.body || left == 0) return response;
+    left--;
+    std::string half = response.body->text(1u << 20);
+    half.resize(half.size() / 2);
+    response.body = std::make_shared<Body>(std::move(half));
+    return response;
+  }
+};
+
+// Symptom: a copy that people had asked for ended with the first answer that had been cut short, and its rows were
+// missing. Mend: Node::Impl::garbled.
+TEST_F(CopyAgain, GoesOnAfterHalfAnAnswer) {
+  settle("a");
+  HalfAnswers proxy(nodes, 0);
+  nodes.network.attach(0, &proxy);
+  proxy.left = 3;
+  copy("source");
+  nodes.run_for(30000);
+  EXPECT_EQ(proxy.left, 0);
+  EXPECT_EQ(nodes.status(1).state, "streaming");
+  EXPECT_TRUE(nodes.stores[1]->requests().empty());
+  EXPECT_EQ(nodes.status(1).last_error, "");
+}
+
+// But not for ever: changes wait while it is taken.
+TEST_F(CopyAgain, EndsWhenEveryAnswerIsHalf) {
+  settle("a");
+  HalfAnswers proxy(nodes, 0);
+  nodes.network.attach(0, &proxy);
+  proxy.left = 1000;
+  copy("source");
+  nodes.run_for(1800000);
+  EXPECT_TRUE(nodes.stores[1]->requests().empty());
+  EXPECT_NE(nodes.status(1).last_error.find("copy: "), std::string::npos) << nodes.status(1).last_error;
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
