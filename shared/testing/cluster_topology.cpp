@@ -105,9 +105,11 @@ void ClusterRun::finish_one() {
 
 void ClusterRun::change_topology() {
   for (std::size_t i : members()) look_at_copy(i);
-  if (!unfinished_.empty()) return plan_.first_copies ? finish_one() : finish_topology();
-  // A backup of before would bring other servers back than the ones that know this node.
+  // A backup of before would bring other servers back than the ones that know this node, also of before the second side
+  // was told: who is not told of a server any more waits for a person
+  // (Histories.WhoIsPutBackToBeforeAServerWasAdded...).
   if (!backup_.used) backup_ = {};
+  if (!unfinished_.empty()) return plan_.first_copies ? finish_one() : finish_topology();
   std::uint64_t what = random_.below(100);
   if (what < 35)
     link_two();

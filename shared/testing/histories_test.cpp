@@ -96,6 +96,35 @@ TEST_F(Histories, NoneIsHiddenByTheOther) {
   expect_after_a_new_identity("lost since ");
 }
 
+// What a person does about a server that the backup does not know: it says so where it is still one.
+TEST_F(Histories, WhoIsPutBackToBeforeAServerWasAddedGetsItAddedOnceMore) {
+  mesh.link(0, 1), mesh.link(1, 2);
+  mesh.start();
+  mesh.run_for(8000);
+  auto put_back = mesh.stores[0]->backup();
+  mesh.link(0, 2);
+  mesh.run_for(3000);
+  mesh.write(0, "lost", "v"), mesh.write(2, "of 2", "v");
+  mesh.run_for(3000);
+  restart(0, put_back);
+  mesh.write(0, "since", "v");
+  mesh.run_for(10000);
+  ASSERT_EQ(mesh.nodes[0]->status().identity, "restored");
+  mesh.stores[0]->request("new_identity", "restored");
+  mesh.run_for(40000);
+  for (std::size_t at : {0u, 1u, 2u}) EXPECT_EQ(keys(at), "lost of 2 since ") << at;
+  EXPECT_NE(mesh.status(2, 1).last_error.find("call add_server there"), std::string::npos) << mesh.status(2, 1).state;
+  mesh.add_server(0, 2, "02");
+  mesh.run_for(40000);
+  EXPECT_EQ(mesh.status(2, 1).state, "streaming");
+  mesh.write(0, "later", "v");
+  mesh.run_for(10000);
+  for (std::size_t at : {0u, 1u, 2u}) {
+    EXPECT_EQ(keys(at), "lost of 2 later since ") << at;
+    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
+  }
+}
+
 // NodeState::hears_of.
 TEST_F(Histories, NothingIsForgottenOnTheWordOfTheOther) {
   auto put_back = backup_of_one_of_three();
