@@ -45,6 +45,8 @@ MECHANISMS = [
              "Bounds.PositionsThatCannotBeWrittenDoNotGather"),
     Mutation("wanted-rows", "shared/sync/wanted_rows.hpp", [("if (rows_.size() < limits::wanted_rows)", "if (rows_.size() != ~std::size_t{0})")],
              "Bounds.RowsThatMustComeWholeAreNotAllNamed"),
+    Mutation("H6-alone", "shared/merge/fold.cpp", [("bool alone = integer_key || (here && !here->side);", "bool alone = integer_key;\n  (void)here;")],
+             "Holes.H6_WhatIsInsertedAndRemovedTakesNoWaitingRowWithIt"),
     Mutation("H7-way", "shared/sync/applier_unique.cpp", [("      give_way(table, candidate);", "      (void)candidate;")],
              "Holes.H7_WhatIsRefusedGivesWayToWhoTookItsValue"),
     Mutation("room-aside", "shared/sync/applier_writes.cpp", [("core_.sides().size() + ++put_aside_", "core_.sides().size() + 1 + 0 * ++put_aside_")],

@@ -57,9 +57,15 @@ class SeenOnly {
 };
 
 // What the table showed is gone. Integer keys: that one life; natural keys: all that were merged into it.
+// Symptom: a value was lost without a trace. Mechanism: a row waited beside the table, for one of its UNIQUE values was
+// another's; somebody inserted a row under its natural key and removed that one before the log was read, and the one
+// that waited, which he had not seen, went with it. Mend: a row that has not been merged with others yet, as one that
+// was inserted just now, goes alone.
 void bury_shown(RowState& state, Version version, bool integer_key, Version truncated) {
+  const Life* here = state.in_table();
+  bool alone = integer_key || (here && !here->side);
   for (Life& life : state.lives) {
-    if (!life.in_table && (integer_key || life.dead(truncated))) continue;
+    if (!life.in_table && (alone || life.dead(truncated))) continue;
     life.removed = std::max(life.removed, version);
     life.side = nullptr;
     life.in_table = false;

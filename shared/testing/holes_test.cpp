@@ -378,6 +378,24 @@ TEST(Holes, H11_PositionsOfAnotherHistoryAreRefused) {
   EXPECT_EQ(before.deliver(after.make_since(0, after.applied(0)), 1), Taken::history);
 }
 
+// Symptom: a row that waited for its turn was gone for good. Mechanism: another one was inserted under its key and
+// removed before the log was read, by somebody who had not seen the one that waited. Mend: bury_shown.
+TEST(Holes, H6_WhatIsInsertedAndRemovedTakesNoWaitingRowWithIt) {
+  Lab lab(2);
+  lab.insert(1, "rows", row("other", "1", "u"));
+  lab.pass(10);
+  lab.insert(0, "rows", row("waits", "1", "u"));
+  lab.exchange_all();
+  ASSERT_EQ(lab.rows(1), "other=1,u");
+  lab.insert(1, "rows", row("waits", "mine"));
+  lab.remove(1, "rows", key("waits"));
+  lab.exchange_all();
+  lab.pass(10);
+  lab.remove(1, "rows", key("other"));
+  lab.exchange_all();
+  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "waits=1,u") << i;
+}
+
 // A clock far ahead is refused, and what is refused is not adopted.
 TEST(Holes, H13_AClockThatIsRefusedIsNotAdopted) {
   Lab lab(2);
