@@ -63,6 +63,8 @@ NEW_NODES = [
              "FirstCopy.IsTheOneThatAPersonAsksFor"),
     Mutation("begun-elsewhere", "shared/sync/copying.cpp", [("if (failure.empty() && copy.begun_elsewhere)", "if (false && copy.begun_elsewhere)")],
              "FirstCopy.WhatCameOfAServerThatIsGoneSinceComesToAll"),
+    Mutation("gone-copied", "shared/sync/identity.cpp", [("else if (member.removed)", "else if (member.removed && false)")],
+             "FirstCopy.WhatCameAfterItsBeginOfAServerThatIsGoneComesToAll"),
     Mutation("late-versions", "shared/sync/core_fold.cpp",
              [("late_versions_.first <= late_versions_.second;", "late_versions_.first <= 0 && late_versions_.second;")],
              "NewNode.APreparedReferenceMeansTheRowOfBeforeTheCopy"),

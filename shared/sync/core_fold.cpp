@@ -34,6 +34,7 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   Version version{given_anew(log_entry.hlc), state.self};
   batch.newest = std::max(batch.newest, version.hlc);
   counters.captured++;
+  batch.late |= log_entry.op == LogOp::update && log_entry.columns.empty();  // a key that is handed on once more
   if (log_entry.op == LogOp::truncate) {
     fold_truncate(*table, version);
     return;

@@ -279,23 +279,35 @@ bool Node::Impl::cannot_come_back(const Peer& peer) {
 // an older state, and what it shipped afterwards, before it met anybody who knew better. The positions of the one hide
 // those of the other. So whoever has any of it names it in its own log once more, and it is on all nodes in the end,
 // whatever they count as applied of that origin.
+// Symptom: a row differed on a new server after the one that it had copied from had left for good. Mechanism: a piece
+// of the copy brought a change that its source had made after the copy began, and shipped to nobody else any more; what
+// is handed on of the source ends where the copy began. Mend: so it is done with what is here of one that is gone and
+// that none of its positions covers.
 void Node::Impl::hand_on_again() {
-  std::set<Origin> closed;
-  for (auto& [origin, member] : core.state.members)
-    if (!core.handed_on_again.contains(origin) && core.state.closed(origin)) closed.insert(origin);
-  if (closed.empty()) return;
+  std::set<Origin> closed, gone;
+  for (auto& [origin, member] : core.state.members) {
+    if (core.handed_on_again.contains(origin)) continue;
+    if (core.state.closed(origin))
+      closed.insert(origin);
+    else if (member.removed)
+      gone.insert(origin);
+  }
+  if (closed.empty() && gone.empty()) return;
   in_transaction([&] {
     for (auto& [id, table] : core.tables())
       core.window.for_each(id, [&, &table = table](Entry& entry) {
         bool some = false;
         for (const Life& life : entry.state.lives)
           life.for_each_version([&](Version version) {
-            some |= closed.contains(version.origin) && version.hlc > core.state.prune_horizon;
+            bool beyond = closed.contains(version.origin) ||
+                          (gone.contains(version.origin) && version.hlc > core.state.metas[version.origin].watermark);
+            some |= beyond && version.hlc > core.state.prune_horizon;
           });
         if (some) core.store.note_local(table, LogOp::update, *entry.key, {});
       });
   });
   core.handed_on_again.insert(closed.begin(), closed.end());
+  core.handed_on_again.insert(gone.begin(), gone.end());
   force = true;
 }
 

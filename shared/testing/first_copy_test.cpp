@@ -253,6 +253,34 @@ TEST_F(FirstCopy, WhatWasWrittenAndForgottenAloneIsNotMissed) {
   for (std::size_t at : {0, 1, 2}) EXPECT_EQ(rows(at), "edited v, new v, removed v, ") << at;
 }
 
+// Node::Impl::hand_on_again: nobody else has what its source wrote after the copy had begun, and which a piece brought.
+TEST_F(FirstCopy, WhatCameAfterItsBeginOfAServerThatIsGoneComesToAll) {
+  start();
+  mesh.link(1, 2);
+  cut(1, 2);
+  std::int64_t to_2 = mesh.add_server(0, 2, "secret");
+  mesh.stores[0]->change_server(to_2, [](ServerConfig& config) { config.options.batch_rows = 1; });
+  WithoutDocuments deaf(mesh, 2, 0);
+  mesh.network.attach(2, &deaf);
+  std::int64_t to_0 = mesh.add_server(2, 0, "secret");
+  while (rows(2).empty()) mesh.run_for(1);
+  WithoutDocuments no_pieces(mesh, 0, 2, "/rowmesh/v1/rows");
+  mesh.network.attach(0, &no_pieces);
+  mesh.run_for(3000);  // 1 gets all up to where the copy began
+  cut(0, 1);
+  change(0, "removed", "of 0");
+  mesh.network.attach(0, mesh.nodes[0].get());
+  while (rows(2) != "edited v, removed of 0, ") mesh.run_for(1);
+  mesh.run_for(100);
+  cut(0, 2);
+  mesh.stores[2]->remove_server(to_0);
+  mesh.stores[1]->remove_server(mesh.stores[1]->servers().front().id);
+  cut(1, 2, false);
+  mesh.run_for(20000);
+  EXPECT_EQ(rows(1), "edited v, removed of 0, ");
+  EXPECT_EQ(mesh.nodes[2]->status().unsettled, 0u);
+}
+
 // Node::Impl::look_for_base.
 TEST_F(FirstCopy, IsTakenToItsEndAfterACrash) {
   start();
