@@ -48,7 +48,10 @@ void json(std::string_view input) {
     case 2: {
       std::string error, sentence;
       Progress progress;
-      attempt([&] { error_from_json(text, &error, &sentence, &progress); });
+      CopyWaits waits;
+      attempt([&] { error_from_json(text, &error, &sentence, &progress, nullptr, &waits); });
+      waits.keep_to_own();
+      waits.gives_to(waits.self);
       break;
     }
     case 3: attempt([&] { parse_server_options(text); }); break;

@@ -28,6 +28,7 @@ inline constexpr std::size_t listed_differences = 1000;         // rows that ver
 inline constexpr std::size_t side_rows = 100000;  // quarantined and hidden rows; beyond it documents are refused
 inline constexpr std::size_t wanted_rows = 1000;  // rows that a document must have whole; with more, all are
 inline constexpr std::size_t copies = 64;         // that servers may ask for at once; more are answered with 503
+inline constexpr std::size_t copy_waits = 256;    // numbers in what is said of a ring of copies; a longer one stands
 // Positions whose record could not be written yet: with more, the log is not read on for shipping.
 inline constexpr std::size_t unwritten_positions = 100;
 inline constexpr std::size_t inline_apply_bytes = 256u

@@ -18,16 +18,10 @@ using nlohmann::json;
 
 HttpResponse Node::Impl::answer_rows(const HttpRequest& request, Peer& peer) {
   if (in_store) return refuse(RefusedFor::other, 503, "busy", "a long document is being applied here; ask again");
-  // What is not here yet would be in no copy from here, nor follow as a change. (Two that copy from each other do not
-  // wait for each other.)
-  bool waits = !copies.empty() && copies.front().read;
-  if (!waits && std::any_of(copies.begin(), copies.end(), [&](const Copy& copy) {
-        return copy.everything && copy.pull && !copy.checks() && copy.peer != peer.config.id;
-      }))
-    return refuse(RefusedFor::other, 503, "copying", "a copy is being taken in here; copy when it is done");
+  if (gives_none(request, peer)) return refuse_piece("a copy is being taken in here; copy when it is done");
   if (core.state.returning)
-    return refuse(RefusedFor::other, 503, "copying",
-                  "this database was put back or copied and has not taken its own copy yet; copy when that is done");
+    return refuse_piece(
+        "this database was put back or copied and has not taken its own copy yet; copy when that is done");
   const Table* table = core.table_by_wire_name(bytes_from_hex(query_value(request.query, "table").value_or("")));
   if (!table)
     return refuse(RefusedFor::other, 409, "schema", "the table is not replicated on the source; call add_table there");

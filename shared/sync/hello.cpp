@@ -202,16 +202,17 @@ WantedRows wanted_from_json(const std::string& text) {
 }
 
 std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress,
-                          const WantedRows& wanted) {
+                          const WantedRows& wanted, const CopyWaits* waits) {
   json out = progress ? to_json(*progress) : json::object();
   if (wanted.any()) out["wanted"] = rows_to_json(wanted);
+  if (waits) out["waits"] = copy_waits_to_json(*waits);
   out["error"] = error;
   out["text"] = text;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);  // the text may name what came from outside
 }
 
 void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress,
-                     WantedRows* wanted) {
+                     WantedRows* wanted, CopyWaits* waits) {
   json from = json::parse(body, nullptr, false);
   if (!from.is_object()) return;
   try {
@@ -219,6 +220,7 @@ void error_from_json(const std::string& body, std::string* error, std::string* t
     *text = from.value("text", "");
     if (from.contains("applied")) *progress = progress_of(from);
     if (wanted && from.contains("wanted")) *wanted = rows_of(from["wanted"]);
+    if (waits && from.contains("waits")) *waits = copy_waits_of(from["waits"]);
   } catch (const std::exception&) {
     // Half of an answer of ours is none.
     error->clear();

@@ -3,6 +3,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "shared/sync/copy_waits.hpp"
 #include "shared/sync/core.hpp"
 #include "shared/sync/peer.hpp"
 #include "shared/sync/wanted_rows.hpp"
@@ -56,14 +57,14 @@ struct Hello {
 std::string progress_to_json(const Progress& progress, std::uint64_t rows, std::uint64_t conflicts);
 std::string hello_to_json(const Hello& hello);
 std::string error_to_json(const std::string& error, const std::string& text, const Progress* progress,
-                          const WantedRows& wanted = {});
+                          const WantedRows& wanted = {}, const CopyWaits* waits = nullptr);
 std::string wanted_to_json(const WantedRows& wanted);
 // Throw Error(protocol) on anything else.
 Progress progress_from_json(const std::string& text, std::uint64_t* rows, std::uint64_t* conflicts);
 Hello hello_from_json(const std::string& text);
 // `error` and `text` of an error answer; empty strings if it is none of ours (a proxy's page, say).
 void error_from_json(const std::string& body, std::string* error, std::string* text, Progress* progress,
-                     WantedRows* wanted = nullptr);
+                     WantedRows* wanted = nullptr, CopyWaits* waits = nullptr);
 WantedRows wanted_from_json(const std::string& text);  // on anything else: all rows
 
 // Why a table of ours does not fit theirs, as a sentence; empty: it fits.

@@ -178,7 +178,10 @@ class Node::Impl {
     int readings = 0;        // of the current table
     int garbled = 0;         // answers in a row that are no piece of it
     std::uint64_t pause_until_ms = 0;
+    std::uint64_t number = 0;  // random; 0: not asked for yet (copying_rings.cpp)
+    CopyWaits source_waits;    // what its source said when it refused a piece last, for it takes a copy itself
 
+    bool is_whole() const { return everything && pull && !checks(); }
     bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
   };
   bool taking_copy() const {
@@ -215,6 +218,13 @@ class Node::Impl {
   bool awaits_first_copy(const Peer& peer);
   bool source_is_new_itself(const Copy& copy, Peer& peer, const HttpResponse& response);
   Copy* first_copy_from(std::int64_t server, CopyMode wanted);
+  // copying_rings.cpp
+  std::uint64_t waits_as(bool numbers);
+  CopyWaits copy_waits();
+  bool gives_none(const HttpRequest& request, const Peer& asker);
+  HttpResponse refuse_piece(const std::string& text);
+  bool source_refused(const HttpResponse& response);
+  void let_others_go_first();
   // copying_answers.cpp
   void take_up_asked_copies();
   // copying_checks.cpp
@@ -277,6 +287,7 @@ class Node::Impl {
   std::map<std::int64_t, Queued> queued;     // long documents, at most one a server
   std::map<std::int64_t, Refusal> refusals;  // of such documents: told when the sender comes again
   std::deque<Copy> copies;                   // one after the other
+  std::uint64_t copies_refused = 0;          // CopyWaits::Said::count
   PositionNumber copied_at = 0;  // ours when the last copy was taken in: who judged before that whether we need one
                                  // does not know of it
   std::int64_t applying = 0;     // the server whose long document is being applied

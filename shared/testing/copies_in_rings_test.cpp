@@ -1,0 +1,144 @@
+// Several copies at once, among servers that copy from each other in a ring too, in virtual time.
+#include <gtest/gtest.h>
+
+#include "shared/sync/copy_waits.hpp"
+#include "shared/testing/node_pair.hpp"
+
+namespace rowmesh::testing {
+namespace {
+
+constexpr std::uint64_t long_enough_ms = 40000;
+
+class SeveralCopies : public ::testing::Test {
+ protected:
+  // Each has rows of before they met.
+  void meet(std::size_t count) {
+    nodes = std::make_unique<NodePair>(count);
+    nodes->start();
+    for (std::size_t at = 0; at < count; at++) nodes->write(at, "of " + std::to_string(at), "x");
+    nodes->run_for(5000);
+    for (std::size_t one = 0; one < count; one++)
+      for (std::size_t other = 0; other < one; other++) nodes->link(one, other);
+    nodes->run_for(5000);
+    for (std::size_t at = 0; at < count; at++) ASSERT_EQ(nodes->rows(at), 1u);
+  }
+  void copy(std::size_t to, std::size_t from, const std::string& mode = "newer") {
+    nodes->stores[to]->request(
+        "copy", R"({"server":"node)" + std::to_string(from) + R"(","direction":"pull","on_existing":")" + mode + "\"}");
+  }
+  void expect_all_have(std::size_t rows) {
+    for (std::size_t at = 0; at < nodes->stores.size(); at++) {
+      EXPECT_EQ(nodes->rows(at), rows) << at << " has " << nodes->text_of_rows(at);
+      EXPECT_TRUE(nodes->stores[at]->requests().empty()) << at << " waits: " << nodes->status(at).last_error;
+    }
+  }
+  std::unique_ptr<NodePair> nodes;
+};
+
+// Symptom: a row was on two of three servers, for ever. Mechanism: the second copy took the table for empty, since what
+// the first had brought was known still, and so it compared nothing. Mend: what came as settled is a row of before.
+TEST_F(SeveralCopies, TheSecondShipsWhatTheFirstHasJustBrought) {
+  meet(3);
+  copy(0, 2), copy(0, 1);
+  nodes->run_for(long_enough_ms);
+  for (std::size_t at : {0, 1}) EXPECT_EQ(nodes->text_of_rows(at), "of 0 x, of 1 x, of 2 x, ") << at;
+}
+
+using CopiesInRings = SeveralCopies;
+
+// Symptom: three servers that were asked to copy from each other in a ring waited for ever. Mechanism: who takes a copy
+// gives none. Mend: they tell each other for whom they wait, and one of a ring gives all the same.
+TEST_F(CopiesInRings, OneOfThreeGivesAllTheSame) {
+  meet(3);
+  copy(0, 1), copy(1, 2), copy(2, 0);
+  nodes->run_for(long_enough_ms);
+  expect_all_have(3);
+}
+
+TEST_F(CopiesInRings, OneOfFiveGivesAllTheSame) {
+  meet(5);
+  for (std::size_t at = 0; at < 5; at++) copy(at, (at + 1) % 5);
+  nodes->run_for(long_enough_ms);
+  expect_all_have(5);
+}
+
+// Two of them have another copy to take, so they give each other none either.
+TEST_F(CopiesInRings, EachOfThreeCopiesFromBothOthers) {
+  meet(3);
+  for (std::size_t at = 0; at < 3; at++) copy(at, (at + 1) % 3), copy(at, (at + 2) % 3);
+  nodes->run_for(long_enough_ms);
+  expect_all_have(3);
+}
+
+TEST_F(CopiesInRings, EachOfFourCopiesFromAllOthers) {
+  meet(4);
+  for (std::size_t at = 0; at < 4; at++)
+    for (std::size_t i = 1; i < 4; i++) copy(at, (at + i) % 4);
+  nodes->run_for(long_enough_ms);
+  expect_all_have(4);
+}
+
+// What comes from outside of the ring must be there before one of it gives: nobody in it compares with that one.
+TEST_F(CopiesInRings, WhatOneOfThemTakesFromAFourthComesToAll) {
+  for (std::size_t with : {0, 1, 2}) {
+    meet(5);
+    nodes->cut(3, 4);
+    copy(3, 4);
+    copy(0, 1), copy(1, 2), copy(2, 0), copy(with, 3);
+    nodes->run_for(long_enough_ms);
+    nodes->cut(3, 4, false);
+    nodes->run_for(5 * long_enough_ms);
+    for (std::size_t at : {0, 1, 2})
+      EXPECT_EQ(nodes->text_of_rows(at), "of 0 x, of 1 x, of 2 x, of 3 x, of 4 x, ") << at << with;
+  }
+}
+
+CopyWaits waits(std::uint64_t self, const std::map<std::uint64_t, std::set<std::uint64_t>>& all) {
+  CopyWaits made;
+  made.self = self;
+  for (auto& [number, whose] : all) made.all[number] = {1, whose};
+  return made;
+}
+
+TEST(CopyWaits, TheLowestOfARingGivesToAllOfIt) {
+  EXPECT_TRUE(waits(1, {{1, {2}}, {2, {3}}, {3, {1}}}).gives_to(3));
+  EXPECT_FALSE(waits(2, {{1, {2}}, {2, {3}}, {3, {1}}}).gives_to(1));
+  EXPECT_FALSE(waits(1, {{1, {2}}, {2, {3}}, {3, {1}}}).gives_to(4)) << "it waits outside";
+}
+
+TEST(CopyWaits, WhoWaitsForSomebodyOutsideIsInNoRing) {
+  EXPECT_FALSE(waits(1, {{1, {2}}, {2, {1, 4}}}).gives_to(2)) << "of 4 it is not known that it waits";
+  EXPECT_FALSE(waits(1, {{1, {2}}, {2, {1, 4}}, {4, {5}}, {5, {4}}}).gives_to(2)) << "4 and 5 are first";
+  EXPECT_TRUE(waits(4, {{4, {5}}, {5, {4}}}).gives_to(5));
+}
+
+TEST(CopyWaits, WhoHasNothingGivesLastAndWhoWasPutBackNever) {
+  std::uint64_t has = copy_number(GivesInRing::first, ~0ull), is_new = copy_number(GivesInRing::last, 5),
+                comes_back = copy_number(GivesInRing::never, 3);
+  EXPECT_LT(has, is_new);
+  EXPECT_LT(is_new, comes_back);
+  EXPECT_TRUE(waits(has, {{has, {is_new}}, {is_new, {has}}}).gives_to(is_new));
+  EXPECT_FALSE(
+      waits(comes_back, {{comes_back, {comes_back + 2}}, {comes_back + 2, {comes_back}}}).gives_to(comes_back + 2));
+}
+
+TEST(CopyWaits, TheLaterWordCounts) {
+  CopyWaits known = waits(1, {{2, {3}}}), said = waits(2, {{2, {4}}});
+  known.take(said);
+  EXPECT_TRUE(known.all[2].whose.contains(3)) << "as often said";
+  said.all[2].count = 2;
+  known.take(said);
+  EXPECT_TRUE(known.all[2].whose.contains(4));
+}
+
+TEST(CopyWaits, WhatDoesNotMatterIsNotHandedOnNorIsTooMuch) {
+  CopyWaits some = waits(1, {{1, {2}}, {2, {1}}, {7, {8}}});
+  some.keep_to_own();
+  EXPECT_EQ(some.all.size(), 2u);
+  for (std::uint64_t i = 1; i < 1000; i++) some.all[i] = {1, {i + 1}};
+  some.keep_to_own();
+  EXPECT_TRUE(some.all.empty());
+}
+
+}  // namespace
+}  // namespace rowmesh::testing
