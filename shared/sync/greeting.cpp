@@ -161,6 +161,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   for (auto& [id, table] : core.tables()) peer.misfits[table.wire_name] = table_misfit(table, hello);
   leave_out_by_setting(peer);
   peer.ask = hello.ask_me;
+  peer.instance_there = hello.instance;
   peer.zstd = hello.zstd;
   peer.returning = hello.returning;
   peer.base = hello.base;

@@ -56,6 +56,8 @@ json to_json(const Progress& progress) {
     for (auto& [origin, hlc] : *progress.received) received[to_hex(origin)] = hlc;
     out["received"] = received;
   }
+  if (auto& question = progress.question)
+    out["question"] = {to_hex(question->to), to_hex(question->by), question->count};
   for (auto& [name, parked] : progress.parked)
     out["parked"][name] = {{"reason", parked.reason},
                            {"covered", vector_to_json(parked.covered)},
@@ -73,6 +75,10 @@ Progress progress_of(const json& from) {
   if (from.contains("received"))
     for (auto& [origin, hlc] : from.at("received").items())
       (progress.received ? *progress.received : progress.received.emplace())[from_hex(origin)] = hlc.get<Hlc>();
+  if (from.contains("question"))
+    progress.question = {from_hex(from["question"].at(0).get<std::string>()),
+                         from_hex(from["question"].at(1).get<std::string>()),
+                         from["question"].at(2).get<std::uint64_t>()};
   if (from.contains("parked"))
     for (auto& [name, parked] : from.at("parked").items()) {
       ParkedTable& here = progress.parked[name];

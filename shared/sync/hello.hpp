@@ -10,6 +10,11 @@
 
 namespace rowmesh {
 
+// Which question for changes this is: to which run of the worker, from which, and the how-manieth of that.
+struct Question {
+  std::uint64_t to = 0, by = 0, count = 0;
+};
+
 struct Progress {  // in hello and in every answer to a document
   Vector applied;
   std::map<std::string, ParkedTable> parked;  // by wire name
@@ -19,6 +24,7 @@ struct Progress {  // in hello and in every answer to a document
   std::optional<std::map<Origin, Hlc>> received;
   bool accepts_unknown = true;
   bool busy = false;
+  std::optional<Question> question;  // where changes are asked for
 };
 
 struct Hello {

@@ -44,6 +44,9 @@ struct Peer {
   Hlc own_checked = 0;                    // the newest version of ours there, as it was last found here
   std::deque<std::uint64_t> instances;    // runs of its worker that greeted us lately
   std::uint64_t instance = 0;             // the last of them
+  std::uint64_t instance_there = 0;       // its run, when it last answered our greeting
+  std::uint64_t questions = 0;            // for changes, that we have put to it
+  std::uint64_t asked_by = 0, asked_count = 0;  // its last one: of which run, and which
   std::uint32_t returns = 0;  // how often one spoke again after another had spoken: two that run at once do so for ever
   std::uint64_t returned_ms = 0;
   std::string last_error;

@@ -54,7 +54,9 @@ void Node::Impl::ask(Peer& peer) {
   HttpRequest request;
   request.method = "GET";
   request.path = "/rowmesh/v1/changes";
-  request.query = std::string(part) + bytes_to_hex(progress_to_json(progress(), 0, 0));
+  Progress told = progress();
+  told.question = {peer.instance_there, instance, ++peer.questions};
+  request.query = std::string(part) + bytes_to_hex(progress_to_json(told, 0, 0));
   if (peer.wanted_of_it.any()) {
     std::string wanted = wanted_to_json(peer.wanted_of_it);
     request.query += std::string(whole_part) + bytes_to_hex(wanted.size() <= wanted_bytes ? wanted : "\"all\"");
@@ -116,6 +118,20 @@ void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
 
 // ---- who is asked ----
 
+// Symptom: a server was said to need a copy, though it lacked nothing. Mechanism: a question of before a crash had been
+// delivered twice, and came the second time when its nonce had been forgotten in the crash; so what it told counted as
+// of now. Mend: a question says to which run it is put, and which one it is. (Its time says nothing: a clock may have
+// been set back. An older server does not say it.)
+bool Node::Impl::is_late(const Progress& told, Peer& peer) const {
+  if (!told.question) return false;
+  auto [to, by, count] = *told.question;
+  bool of_this_run = to == instance && (peer.instance == 0 || by == peer.instance);
+  if (!of_this_run || (by == peer.asked_by && count <= peer.asked_count)) return true;
+  peer.asked_by = by;
+  peer.asked_count = count;
+  return false;
+}
+
 HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
   if (peer.reachable() || !peer.may_ship())
     return refuse(
@@ -132,8 +148,12 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
   if (!query.starts_with(part))
     return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
   std::uint64_t rows = 0, conflicts = 0;
+  Progress told = progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts);
+  if (is_late(told, peer))
+    return refuse(RefusedFor::other, 503, "late",
+                  "this question is older than what was heard since; greet and ask again");
   peer.ask_again = false;
-  take_progress(peer, progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts));
+  take_progress(peer, told);
   peer.untold = false;
   peer.last_received_ms = core.now_ms();
   peer.asked_for_changes = true;
