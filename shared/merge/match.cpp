@@ -16,6 +16,17 @@ bool follows_another(const IncomingLife& life, std::span<const IncomingLife> all
   return std::any_of(all.begin(), all.end(), [&](const IncomingLife& other) { return other.birth < life.birth; });
 }
 
+// Symptom: a key had two lives on all nodes but one. Mechanism: a new server with a slow clock had inserted under it
+// before its copy; what came of that late was older than the row that had settled here, and was taken for that one, as
+// the row itself was. Mend: where the document names one that is not late, that is the one that settled.
+bool another_settled(const RowState& state, const IncomingLife& life, std::span<const IncomingLife> all,
+                     const MergeContext& context) {
+  return std::any_of(all.begin(), all.end(), [&](const IncomingLife& other) {
+    return &other != &life && context.forgotten(other.birth) && !(other.birth < context.sender_truncated) &&
+           !state.find(other.birth);
+  });
+}
+
 // Of several old lives that a document names, the one that goes on is what settled here. That another one ended is
 // settled as well, though the document tells of a later end of it, by somebody who had not heard of the first.
 bool ended_before_another(const IncomingLife& life, std::span<const IncomingLife> all, const RowState& state,
@@ -136,7 +147,8 @@ std::optional<Version> match_life(const RowState& state, const IncomingLife& lif
   bool late = context.comes_late(life.birth);
   if (ended_before_another(life, all, state, context)) return std::nullopt;
   bool came = !never_came(state, life, all, context);
-  if (state.find(Version{}) && came && !(late && follows_another(life, all))) return Version{};
+  bool another = late && (follows_another(life, all) || another_settled(state, life, all, context));
+  if (state.find(Version{}) && came && !another) return Version{};
   bool never_was_here = life.dead() && state.lives.empty();
   *added = late || !came || never_was_here;
   if (*added) return life.birth;

@@ -275,6 +275,21 @@ TEST(MergeLate, AnEndThatIsHeardOfAgainHitsNotTheRowThatCameAfterIt) {
   EXPECT_TRUE(losses.empty());
 }
 
+// Symptom: a key had two lives on all nodes but one. Mechanism: a new server with a slow clock had inserted under it
+// before its copy; what came of that late was older than the row that had settled here, so it was taken for that one, as
+// the row itself was. Mend: where the document names one that is not late, that is the one that settled (match.cpp,
+// another_settled).
+TEST(MergeLate, WhatIsOlderThanTheRowThatSettledIsNotThatRow) {
+  Table table = rowmesh::table(false);
+  const std::map<Origin, Hlc> late = {{1, 10}};
+  MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 0};
+  context.late = &late;
+  context.had_seen = [](Version, Version) { return true; };
+  RowState state = merge_into_settled(context, {50, 1}, {}, {70, 2}).state;
+  ASSERT_EQ(state.lives.size(), 2u);
+  EXPECT_TRUE(state.find(Version{50, 1}));
+}
+
 // (merge.cpp, Merger::merge)
 TEST(MergeAdopted, ARowThatIsNewerHereIsCalledAsThere) {
   Table table = rowmesh::table(false);
