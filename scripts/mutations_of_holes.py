@@ -91,6 +91,8 @@ HOLES = [
     Mutation("shown-again", "shared/sync/core_history.cpp",
              [("life.in_table && !before->in_table ? applied_at : before->shown_at", "0")],
              "KeptSeeds.WhatHadWaitedWhenItWasShownIsKnownAfterARestart"),
+    Mutation("told-settled", "shared/merge/match.cpp", [("if (!found && context.sender_settled >", "if (false && context.sender_settled >")],
+             "MergeSettled.WhatASenderWasToldToBeSettledIsTheRowThatIsHere"),
     Mutation("late-is-older", "shared/merge/match.cpp", [("follows_another(life, all) || another_settled(state, life, all, context)", "follows_another(life, all) || (false && another_settled(state, life, all, context))")],
              "MergeLate.WhatIsOlderThanTheRowThatSettledIsNotThatRow"),
     Mutation("late-former-end", "shared/merge/match.cpp",

@@ -67,6 +67,7 @@ struct DocumentHeader {
   Hlc newest =
       0;  // no version among the changes from `from` to `to` is newer, those that no row tells of any more included
   Hlc awaited = 0;  // something is kept here, or was said to be kept elsewhere, until G has passed this; 0: nothing is
+  Hlc settled = 0;  // what it calls settled may be as late as that, though its G is not: it was told so; 0: it is not
   Vector from, to;  // copy: `to` is the sender's vector at the snapshot, `from` empty
   std::map<Origin, OriginMeta> metas;
   std::map<Origin, Member> members;

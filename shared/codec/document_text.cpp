@@ -108,6 +108,7 @@ DocumentHeader header_from(const Json& json) {
   header.prune_horizon = number(json, "prune_horizon");
   header.newest = number(json, "newest");
   header.awaited = json.contains("awaited") ? number(json, "awaited") : 0;
+  header.settled = json.contains("settled") ? number(json, "settled") : 0;
   header.horizon = number(json, "horizon");
   header.from = vector_from(object(json, "from"));
   header.to = vector_from(object(json, "to"));
@@ -192,6 +193,7 @@ std::string header_line(const DocumentHeader& header) {
                {"members", members},
                {"truncates", truncates}};
   if (header.awaited != 0) json["awaited"] = header.awaited;
+  if (header.settled != 0) json["settled"] = header.settled;
   if (header.partial) json["partial"] = true;
   for (const auto& [table, span] : header.behind)
     json["behind"][table] = {{"from", to_json(span.from)}, {"to", to_json(span.to)}};

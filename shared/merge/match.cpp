@@ -84,16 +84,24 @@ std::optional<Version> match_settled(const RowState& state, const IncomingLife& 
   // source had given the younger another one since, and had forgotten that there had been two. Mend: what it has under
   // the number is the older one, which keeps it. (Elsewhere nobody forgets as long as somebody has both.)
   bool of_two = context.table.keeps_lives_apart() && !context.adopted.settled();
-  const Life* found = nullptr;
-  for (const Life& mine : state.lives) {
-    bool settled_there = mine.birth.settled() || mine.birth.hlc <= context.sender_horizon;
-    bool named_there = !mine.birth.settled() && named(all, mine.birth);
-    bool buried_there = !mine.death().settled() && mine.death().hlc <= context.sender_horizon;
-    bool truncated_there = mine.birth < context.truncated && context.truncated.hlc <= context.sender_horizon;
-    if (settled_there && !named_there && !buried_there && !truncated_there &&
-        !(of_two && found && !found->dead(context.truncated)))
-      found = &mine;
-  }
+  auto settled_up_to = [&](Hlc horizon) {
+    const Life* found = nullptr;
+    for (const Life& mine : state.lives) {
+      bool settled_there = mine.birth.settled() || mine.birth.hlc <= horizon;
+      bool named_there = !mine.birth.settled() && named(all, mine.birth);
+      bool buried_there = !mine.death().settled() && mine.death().hlc <= horizon;
+      bool truncated_there = mine.birth < context.truncated && context.truncated.hlc <= horizon;
+      if (settled_there && !named_there && !buried_there && !truncated_there &&
+          !(of_two && found && !found->dead(context.truncated)))
+        found = &mine;
+    }
+    return found;
+  };
+  const Life* found = settled_up_to(context.sender_horizon);
+  // Symptom: a row had one more life on one node, and what was removed elsewhere stayed there. Mechanism: a new server
+  // that had taken no copy yet had been told of the row as settled, and handed it on so; by its own horizon it could
+  // not mean the row that is here, whose birth was still known. Mend: it says how far those had forgotten who told it.
+  if (!found && context.sender_settled > context.sender_horizon) found = settled_up_to(context.sender_settled);
   if (found) return found->birth;
   bool comes = (context.copy || context.take_unknown) && !life.dead() && life.has_values;
   // That a row has ended is kept, also if it never was here: it may still come from somebody who has not heard of it,

@@ -39,6 +39,7 @@ struct MergeContext {
   const Table& table;
   Hlc prune_horizon = 0;          // G, mine
   Hlc sender_horizon = 0;         // G of the sender
+  Hlc sender_settled = 0;         // and how far those had forgotten who told it of rows when it had not come as far
   Version truncated = {};         // T of the table, mine, the document's already taken in
   Version sender_truncated = {};  // T of the table as the document says
   bool copy = false;              // rows of a copy are taken in although nothing is known of them

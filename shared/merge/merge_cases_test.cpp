@@ -290,6 +290,26 @@ TEST(MergeLate, WhatIsOlderThanTheRowThatSettledIsNotThatRow) {
   EXPECT_TRUE(state.find(Version{50, 1}));
 }
 
+// Symptom: a row had one more life on one node, and stayed there when it was removed elsewhere. Mechanism: a new server
+// that had taken no copy yet had been told of it as settled, and handed it on so with somebody's edit; by that one's own
+// horizon it could not be the row that is here, whose birth a restart had brought back. Mend: the document says how far
+// those had forgotten who told its sender (match.cpp, match_settled).
+TEST(MergeSettled, WhatASenderWasToldToBeSettledIsTheRowThatIsHere) {
+  Table table = rowmesh::table(true);
+  MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 0, .sender_settled = 60};
+  context.take_unknown = true;
+  context.had_seen = [](Version, Version) { return true; };
+  Row here(columns, Value::of_text("here"));
+  RowState state;
+  state.lives.emplace_back(Version{50, 1});
+  state.lives[0].in_table = true;
+  std::vector<IncomingLife> lives = settled_with(here);
+  std::vector<Loss> losses;
+  std::optional<OwnedRow> desired;
+  merge_lives(state, lives, here, context, losses, desired);
+  EXPECT_EQ(state.lives.size(), 1u);
+}
+
 // (merge.cpp, Merger::merge)
 TEST(MergeAdopted, ARowThatIsNewerHereIsCalledAsThere) {
   Table table = rowmesh::table(false);

@@ -89,8 +89,9 @@ void Applier::once(const std::function<void()>& breathe) {
   core_.window.begin_changes();
   Hlc confirmed = std::max(core_.state.horizon(core_.watermark), core_.state.own_meta().horizon);
   behind_ = header_.prune_horizon > confirmed;
-  if (behind_ && header_.kind == DocumentKind::changes)
-    state_.settled_elsewhere = std::max(state_.settled_elsewhere, header_.prune_horizon);
+  Hlc settled_there = std::max(header_.prune_horizon, header_.settled);
+  if (settled_there > confirmed && header_.kind == DocumentKind::changes)
+    state_.settled_elsewhere = std::max(state_.settled_elsewhere, settled_there);
   // What an origin says of itself holds for those who have its changes up to that position, so only for the origins
   // that the document brings: taken from elsewhere it would settle changes that are not here yet. Position 0 is a
   // member that has said nothing so far. A copy speaks of later moments than the one that its taker will stand at: the

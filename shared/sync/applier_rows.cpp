@@ -152,6 +152,7 @@ MergeContext Applier::context(const Table& table) {
       .table = table,
       .prune_horizon = state_.prune_horizon,
       .sender_horizon = header_.prune_horizon,
+      .sender_settled = header_.settled,
       .truncated = state_.truncated(table.id),
       .copy = header_.kind == DocumentKind::copy,
       .had_seen = [this, &table](Version winner, Version loser) { return had_seen(table, winner, loser); },

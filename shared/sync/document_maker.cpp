@@ -13,6 +13,7 @@ DocumentHeader make_header(const Core& core) {
   header.node = core.identity.node;
   header.hlc = core.store.clock().now();
   header.prune_horizon = core.state.prune_horizon;
+  if (core.state.settled_elsewhere > header.prune_horizon) header.settled = core.state.settled_elsewhere;
   header.awaited = core.awaited();
   // Not below what this node announced before it met its newest member: the receiver may have forgotten up to that.
   auto own = core.state.metas.find(core.state.self);
