@@ -141,23 +141,33 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
     return taken;
   }
 
+  // One transaction or some, before the log is read.
   void change(LooseNodes& real, LooseNodes& oracle, std::size_t at, SeededRandom& random) {
-    Change change = choose(real, at, random);
+    std::uint64_t transactions = random.chance(300) ? 1 + random.below(3) : 1;
+    for (; transactions > 0; transactions--) transact(real, oracle, at, random);
+    real.settle(at), oracle.settle(at);
+  }
+
+  void transact(LooseNodes& real, LooseNodes& oracle, std::size_t at, SeededRandom& random) {
+    for (LooseNodes* nodes : {&real, &oracle}) nodes->store(at).begin_local();
+    try {
+      for (std::uint64_t changes = random.chance(300) ? 1 + random.below(3) : 1; changes > 0; changes--) {
+        Change change = choose(real, at, random);
+        tell(at, change, real.now_ms());
+        for (LooseNodes* nodes : {&real, &oracle}) carry_out(nodes->store(at), change);
+      }
+      for (LooseNodes* nodes : {&real, &oracle}) nodes->store(at).commit_local();
+    } catch (const Error&) {  // a UNIQUE value is taken: in both
+      story_.back() += ", and gives up";
+      for (LooseNodes* nodes : {&real, &oracle}) nodes->store(at).abort_local();
+    }
+  }
+
+  void tell(std::size_t at, const Change& change, std::uint64_t now_ms) {
     constexpr const char* names[] = {"inserts", "updates", "removes", "truncates", "swaps"};
     story_.push_back(std::to_string(at) + " " + names[change.what] + " " + key_to_text(encode_key(change.key)) + " " +
                      std::to_string(change.column) + " " + change.value.substr(0, 8) + " at " +
-                     std::to_string(real.now_ms() - 1'700'000'000'000));
-    for (LooseNodes* nodes : {&real, &oracle}) {
-      MemoryStore& store = nodes->store(at);
-      store.begin_local();
-      try {
-        carry_out(store, change);
-        store.commit_local();
-      } catch (const Error&) {
-        store.abort_local();  // a UNIQUE value is taken: in both
-      }
-      nodes->settle(at);
-    }
+                     std::to_string(now_ms - 1'700'000'000'000));
   }
 
   Change choose(LooseNodes& nodes, std::size_t at, SeededRandom& random) {
