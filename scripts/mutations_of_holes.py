@@ -186,6 +186,7 @@ HOLES = [
     Mutation("H12-two-heirs", "shared/merge/merge.cpp",
              [("(!life.moved || incoming.moved->version > life.moved->version)", "!life.moved")],
              "Holes.H12_TwoMovesEndInOne"),
+    Mutation("H12-twice", "shared/sync/applier_keys.cpp", [("  join_moved_twice();\n", "")], "MovedTwice.EndsInOneRow"),
     Mutation("H13", "shared/sync/applier.cpp", [("if (hlc_to_ms(header_.hlc) > now_ms + limits::clock_ahead_ms)", "if (false)")],
              "Holes.H13_AClockThatIsRefusedIsNotAdopted"),
     Mutation("H14", "shared/merge/merge.cpp", [("if (another || !context_.had_seen(theirs, ours)) lost_mine", "(void)another;\n        lost_mine")],

@@ -192,6 +192,7 @@ void Applier::begin_attempt() {
   awaiting_.clear();
   waiting_referring_.clear();
   moved_.clear();
+  moved_twice_.clear();
   awaited_.clear();
   arrived_.clear();
   moved_rows_.clear();

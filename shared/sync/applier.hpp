@@ -213,6 +213,10 @@ class Applier {
   bool settle_keys();
   void note_moves(const Table& table, const Item& item, const Entry* before, const RowState& after, RowView table_row);
   void move_younger(const Table& table, Entry& entry);
+  // applier_moved_twice.cpp
+  void note_moved_twice(const Table& table, const Item& item, const Life* known, const Life& life);
+  AwaitedRow end_of_moves(AwaitedRow row) const;
+  void join_moved_twice();
   void follow(const Moved& moved);
   void carry(const Table& table, const Life& from, const Moved& moved, const Key& to, const Life& target);
   void list_buried(const Table& table, const Key& key, const Life& life, bool never_seen);
@@ -308,7 +312,8 @@ class Applier {
   std::vector<Awaiting> awaiting_;  // in this round
   // Of this round, as soon as it was asked for: by table and column, then by number.
   std::map<std::pair<TableId, ColumnIndex>, std::map<std::int64_t, LivesOfEntries>> waiting_referring_;
-  std::vector<Moved> moved_;  // lives that were found moved in this transaction
+  std::vector<Moved> moved_;                                    // lives that were found moved in this transaction
+  std::vector<std::pair<AwaitedRow, AwaitedRow>> moved_twice_;  // where two moves of one life go
   struct Left {
     TableId table;
     Key key;

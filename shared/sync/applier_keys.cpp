@@ -83,6 +83,7 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
     }
     if (!life.moved) continue;
     moved_rows_[{table.id, life.moved->to_key}].insert(item.key);
+    note_moved_twice(table, item, known, life);
     if (known && known->moved) continue;
     keys_changed_ = true;
     Row values = known ? life_values(table, *known, known->in_table ? table_row : RowView()) : Row();
@@ -95,6 +96,7 @@ void Applier::note_moves(const Table& table, const Item& item, const Entry* befo
 bool Applier::settle_keys() {
   waiting_referring_.clear();
   find_late_references();
+  join_moved_twice();
   EntrySet collided;
   for (; keys_settled_ < touched_.size(); keys_settled_++)
     if (touched_[keys_settled_]->state.lives.size() > 1) collided.insert(touched_[keys_settled_]);
@@ -125,6 +127,10 @@ bool Applier::settle_keys() {
 void Applier::move_younger(const Table& table, Entry& entry) {
   Version truncated = state_.truncated(table.id);
   const Life* oldest = shown_life(entry.state, true, truncated);
+  // What goes to where its other move has gone leaves the number (join_moved_twice): then it is looked at once more.
+  if (std::any_of(entry.state.lives.begin(), entry.state.lives.end(),
+                  [&](const Life& life) { return is_moving(table.id, *entry.key, life.birth); }))
+    return;
   for (const Life& life : entry.state.lives) {
     if (&life == oldest || life.dead(truncated) || !mine(life.birth.origin) || !life.side) continue;
     // Whoever made it and is gone had not seen the other row: it would have moved its own. So its references mean it.
