@@ -124,7 +124,8 @@ std::set<std::string> ClusterRun::contested_rows() const {
       if (contested.contains(from)) contested.insert(to);
   }
   add_those_of_other_numbers(contested);
-  // Which row a line means that it wrote in the life it lost, nobody knows any more.
+  // Which row a line means that it wrote in the life it lost nobody knows any more; nor, if that row had got another
+  // number in that life, what it means in a line that it wrote before it came back (105517).
   if (backup_.used && !plan_.numbered)
     for (auto& [key, row] : nodes_[members().front()]->store->rows("parts"))
       if (backup_.lost_parts.contains(std::string(decode_key(key)[0].text)))

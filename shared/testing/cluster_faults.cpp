@@ -194,6 +194,7 @@ void ClusterRun::obey() {
     bool copy = i == clone_.node && i != 0 && !clone_.added;
     // A copy that it was asked to take before waits for that.
     if (status.identity == "restored" && !copy) {
+      if (i == backup_.node) backup_.lost_parts = here.workload.parts_written();
       tell(std::to_string(i) + " gets a new identity");
       here.store->request("new_identity", "restored");
       here.wake_ms = now_ms_;

@@ -153,7 +153,7 @@ class ClusterRun {
     std::function<void()> put_back;  // empty: none was made yet
     std::uint64_t ledger = 0;
     bool used = false;
-    std::set<std::string> lost_parts;  // what the node had written by then
+    std::set<std::string> lost_parts;  // what the node had written when it was put back, and until it came back
   };
   Backup backup_;
   struct Clone {
