@@ -49,3 +49,24 @@ class Quarantine(ClusterTest):
         receiver.call("discard", entry["id"])
         self.wait_equal([sender, receiver])
         self.assertEqual(30, sender.one("SELECT age FROM person"))
+
+    def give_way(self, engine):
+        schema = "CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL, age INTEGER, desk TEXT UNIQUE{})"
+        sender, receiver = self.sqlite("sender", schema.format("")), self.node(engine, "receiver", schema.format(", CHECK (age >= 0)"))
+        self.join([sender, receiver], [(sender, receiver)])
+        sender.run("INSERT INTO person VALUES (1, 'Ada', 30, 'window'), (2, 'Ben', 40, 'door')")
+        self.wait_equal([sender, receiver])
+        sender.run("BEGIN; UPDATE person SET age = -3, desk = NULL WHERE id = 1; UPDATE person SET desk = 'window' WHERE id = 2; COMMIT")
+        self.wait_for(lambda: receiver.one("SELECT desk FROM person WHERE id = 2"), lambda desk: desk == "window", "the row that nothing refuses is there")
+        entry = self.wait_for(lambda: receiver.view("quarantine"), lambda rows: len(rows) == 1, "the refused one is in quarantine")[0]
+        self.assertIn("Ada", str(entry), "as a whole")
+        sender.run("UPDATE person SET age = 31 WHERE id = 1")
+        self.wait_equal([sender, receiver])
+        self.wait_for(lambda: receiver.view("quarantine"), lambda rows: rows == [], "the quarantine is empty")
+
+    # Applier::give_way: the older image of a refused update stood in the way of a row that had taken its UNIQUE value.
+    def test_a_refused_update_gives_way_to_who_took_its_value_in_postgresql(self):
+        self.give_way("postgresql")
+
+    def test_a_refused_update_gives_way_to_who_took_its_value_in_sqlite(self):
+        self.give_way("sqlite")
