@@ -43,7 +43,8 @@ void Node::Impl::settle_as_source(const Copy& copy, const DocumentHeader& header
   Batch kept;
   in_transaction(
       [&] {
-        keep_what_others_lack(horizon, confirmed, kept);
+        // A server that was never met has confirmed nothing.
+        keep_what_others_lack(horizon, confirmed && !core.hold_prune, kept);
         core.state.settle_up_to(horizon);
       },
       &kept);
