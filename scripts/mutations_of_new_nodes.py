@@ -9,7 +9,7 @@ NEW_NODES = [
              "NewNode.IsAskedToTakeACopyUntilItAnswers"),
     Mutation("ring", "shared/sync/copying_rings.cpp", [("!copy_waits().gives_to(number);", "copy_waits().self != 0;")],
              "CopiesInRings.OneOfThreeGivesAllTheSame"),
-    Mutation("ring-of-all", "shared/sync/copying_rings.cpp", [("  if (!front.start.empty()) return;\n", "  if (copies.size() > 0) return;\n")],
+    Mutation("ring-of-all", "shared/sync/copying_rings.cpp", [("  if (!front.start.empty() || ", "  if (copies.size() > 0 || ")],
              "CopiesInRings.EachOfThreeCopiesFromBothOthers"),
     Mutation("ring-and-others", "shared/sync/copy_waits.cpp", [("said->second.whose.empty()) return {};", "said->second.whose.empty()) continue;"),
                                                                ("return reached(*this, one).contains(self);", "return one != 0;")],

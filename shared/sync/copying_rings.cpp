@@ -85,10 +85,10 @@ bool Node::Impl::source_refused(const HttpResponse& response) {
 // order.)
 void Node::Impl::let_others_go_first() {
   Copy& front = copies.front();
-  if (!front.start.empty()) return;
+  auto of_another = [server = front.peer](const Copy& copy) { return copy.peer != server; };
+  if (!front.start.empty() || std::none_of(copies.begin(), copies.end(), of_another)) return;
   front.begun = false;
-  std::stable_partition(copies.begin(), copies.end(),
-                        [server = front.peer](const Copy& copy) { return copy.peer != server; });
+  std::stable_partition(copies.begin(), copies.end(), of_another);
 }
 
 }  // namespace rowmesh

@@ -449,6 +449,14 @@ TEST(KeptSeeds, WhatAServerCalledSettledIsOneRowAtANewNode) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A removed row stayed on one node: a new server handed it on as settled, with somebody's edit, and that made it one more
+// life where its birth was known still (match.cpp, DocumentHeader::settled).
+TEST(KeptSeeds, WhatANewServerCallsSettledIsTheRowThatIsHere) {
+  Plan plan = Plan::small(730426302).without({&Plan::clones, &Plan::leaves});
+  plan.copies = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 // Two servers called each other's documents stale for ever: the one had copied from a third, which had been alone until
 // then, and took over what that had forgotten alone (Node::Impl::confirmed_by_our_members).
 TEST(KeptSeeds, WhoCopiesFromOneThatWasAlone) {
