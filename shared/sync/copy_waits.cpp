@@ -18,7 +18,7 @@ std::set<std::uint64_t> reached(const CopyWaits& waits, std::uint64_t from) {
   std::set<std::uint64_t> found = {from}, next = {from};
   while (!next.empty()) {
     auto said = waits.all.find(next.extract(next.begin()).value());
-    if (said == waits.all.end() || said->second.whose.empty()) return {};
+    if (said == waits.all.end() || !said->second.all) return {};
     for (std::uint64_t one : said->second.whose)
       if (found.insert(one).second) next.insert(one);
   }
@@ -63,7 +63,7 @@ void CopyWaits::keep_to_own() {
 json copy_waits_to_json(const CopyWaits& waits) {
   json all = json::array();
   for (auto& [number, said] : waits.all) {
-    json one = {to_hex(number), said.count};
+    json one = {to_hex(number), said.count, said.all};
     for (std::uint64_t other : said.whose) one.push_back(to_hex(other));
     all.push_back(std::move(one));
   }
@@ -78,7 +78,8 @@ CopyWaits copy_waits_of(const json& from) {
     if ((numbers += one.size()) > 2 * limits::copy_waits) return {};
     CopyWaits::Said& said = waits.all[from_hex(one.at(0).get<std::string>())];
     said.count = one.at(1).get<std::uint64_t>();
-    for (std::size_t i = 2; i < one.size(); i++) said.whose.insert(from_hex(one[i].get<std::string>()));
+    said.all = one.at(2).get<bool>();
+    for (std::size_t i = 3; i < one.size(); i++) said.whose.insert(from_hex(one[i].get<std::string>()));
   }
   return waits;
 }

@@ -13,7 +13,8 @@ namespace rowmesh {
 struct CopyWaits {
   struct Said {
     std::uint64_t count = 0;        // grows with each change of what it says: the last counts, whichever way it came
-    std::set<std::uint64_t> whose;  // of whom it takes copies, all of whom have refused
+    bool all = false;               // all of whom it takes copies have refused; else one may still give
+    std::set<std::uint64_t> whose;  // of whom it takes copies, as far as they have
     bool operator==(const Said&) const = default;
   };
   std::uint64_t self = 0;  // who refuses; 0: an older server, which does not say

@@ -176,9 +176,9 @@ void Node::Impl::go_on_copying() {
 void Node::Impl::take_copied(Peer& peer, HttpResponse response) {
   if (copies.empty()) return;
   Copy& copy = copies.front();
-  copy.source_waits = {};
+  refused_by.erase(peer.config.id);
   if (response.status != 200) {
-    bool refused_for_copy = response.status == 503 && source_refused(response);
+    bool refused_for_copy = response.status == 503 && source_refused(peer, response);
     if (source_is_new_itself(copy, peer, response))
       copies.pop_front();
     else if (refused_for_copy)
@@ -294,6 +294,7 @@ void Node::Impl::end_table(Copy& copy) {
     copy.session.mode = CopyMode::none;
     return;
   }
+  copy.tables_done.push_back(std::move(copy.tables.front()));
   copy.tables.erase(copy.tables.begin());
   copy.begun = false;
 }

@@ -25,20 +25,21 @@ std::uint64_t Node::Impl::waits_as(bool numbers) {
   return all == 0 ? 0 : copy_number(when, all);
 }
 
-// For whom it waits is said when all of them have refused: before, one may still give.
 CopyWaits Node::Impl::copy_waits() {
   CopyWaits waits;
   waits.self = waits_as(true);
-  CopyWaits::Said said{copies_refused, {}};
-  bool all_refused = true;
+  CopyWaits::Said said{copies_refused, true, {}};
   for (const Copy& copy : copies) {
     if (!copy.is_whole()) continue;
-    all_refused &= copy.source_waits.self != 0;
-    said.whose.insert(copy.source_waits.self);
-    waits.take(copy.source_waits);
+    auto source = refused_by.find(copy.peer);
+    bool refused = source != refused_by.end() && source->second.self != 0;
+    said.all &= refused;
+    if (!refused) continue;
+    said.whose.insert(source->second.self);
+    waits.take(source->second);
   }
   waits.all.erase(waits.self);
-  if (all_refused && !said.whose.empty()) waits.all[waits.self] = std::move(said);
+  if (!said.whose.empty()) waits.all[waits.self] = std::move(said);
   waits.keep_to_own();
   return waits;
 }
@@ -68,25 +69,42 @@ HttpResponse Node::Impl::refuse_piece(const std::string& text) {
 }
 
 // True: the source takes a copy itself.
-bool Node::Impl::source_refused(const HttpResponse& response) {
+bool Node::Impl::source_refused(Peer& peer, const HttpResponse& response) {
   std::string error, text, body = response.body ? response.body->text(limits::control_body_bytes) : "";
   Progress progress;
   CopyWaits waits;
   error_from_json(body, &error, &text, &progress, nullptr, &waits);
   if (error != "copying") return false;
   waits_as(true);
-  copies.front().source_waits = std::move(waits);
+  refused_by[peer.config.id] = std::move(waits);
   copies_refused++;
   return true;
 }
 
-// What others have may be had meanwhile; nor is it known before all have refused that it waits in a ring. (Where pieces
-// have come already the copy would end with what others have brought between them. Those of one server keep their
-// order.)
+// As far as its source knows.
+bool Node::Impl::waits_for_itself(const Copy& copy) {
+  std::uint64_t self = waits_as(false);
+  const CopyWaits& known = refused_by[copy.peer];
+  return std::any_of(known.all.begin(), known.all.end(), [&](auto& one) { return one.second.whose.contains(self); });
+}
+
+// What others have may be had meanwhile; nor is it known before all have refused that it waits in a ring. Where pieces
+// have come already the copy is begun anew afterwards, as after a crash, or it would end with what others have brought
+// between them; so only if it waits in a ring. Those of one server keep their order.
 void Node::Impl::let_others_go_first() {
   Copy& front = copies.front();
   auto of_another = [server = front.peer](const Copy& copy) { return copy.peer != server; };
-  if (!front.start.empty() || std::none_of(copies.begin(), copies.end(), of_another)) return;
+  if (std::none_of(copies.begin(), copies.end(), of_another)) return;
+  if (!front.start.empty()) {
+    bool asked_for = (front.request != 0 || front.asked) && !front.first;
+    if (!asked_for || !waits_for_itself(front)) return;
+    front.tables.insert(front.tables.begin(), front.tables_done.begin(), front.tables_done.end());
+    Copy anew;
+    anew.request = front.request, anew.peer = front.peer, anew.mode = front.mode, anew.asked = front.asked;
+    anew.everything = front.everything, anew.number = front.number;
+    anew.tables = std::move(front.tables), anew.tables_in_all = anew.tables.size();
+    front = std::move(anew);
+  }
   front.begun = false;
   std::stable_partition(copies.begin(), copies.end(), of_another);
 }

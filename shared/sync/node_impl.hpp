@@ -155,6 +155,7 @@ class Node::Impl {
     CopyMode mode = CopyMode::fail;
     bool adopt = false;
     std::vector<std::string> tables;            // wire names still to come, the current one first
+    std::vector<std::string> tables_done;
     std::optional<NodeState::AskedCopy> asked;  // another server asked for it
     std::size_t tables_in_all = 0;
     Key after;
@@ -180,7 +181,6 @@ class Node::Impl {
     int garbled = 0;         // answers in a row that are no piece of it
     std::uint64_t pause_until_ms = 0;
     std::uint64_t number = 0;  // random; 0: not asked for yet (copying_rings.cpp)
-    CopyWaits source_waits;    // what its source said when it refused a piece last, for it takes a copy itself
 
     bool is_whole() const { return everything && pull && !checks(); }
     bool checks() const { return mode == CopyMode::verify || mode == CopyMode::repair; }
@@ -224,8 +224,9 @@ class Node::Impl {
   CopyWaits copy_waits();
   bool gives_none(const HttpRequest& request, const Peer& asker);
   HttpResponse refuse_piece(const std::string& text);
-  bool source_refused(const HttpResponse& response);
+  bool source_refused(Peer& peer, const HttpResponse& response);
   void let_others_go_first();
+  bool waits_for_itself(const Copy& copy);
   // copying_answers.cpp
   void take_up_asked_copies();
   // copying_checks.cpp
@@ -288,10 +289,12 @@ class Node::Impl {
   std::map<std::int64_t, Queued> queued;     // long documents, at most one a server
   std::map<std::int64_t, Refusal> refusals;  // of such documents: told when the sender comes again
   std::deque<Copy> copies;                   // one after the other
-  std::uint64_t copies_refused = 0;          // CopyWaits::Said::count
-  PositionNumber copied_at = 0;  // ours when the last copy was taken in: who judged before that whether we need one
-                                 // does not know of it
-  std::int64_t applying = 0;     // the server whose long document is being applied
+  std::map<std::int64_t, CopyWaits>
+      refused_by;                    // servers that take a copy themselves: what they said to the last piece
+  std::uint64_t copies_refused = 0;  // CopyWaits::Said::count
+  PositionNumber copied_at = 0;      // ours when the last copy was taken in: who judged before that whether we need one
+                                     // does not know of it
+  std::int64_t applying = 0;         // the server whose long document is being applied
   std::map<std::string, std::uint64_t> troubles_logged_ms;
   std::uint64_t next_flush_ms = 0, next_status_ms = 0, next_requests_ms = 0, next_retry_ms = 0, last_heartbeat_ms = 0,
                 forced_cuts = 0;

@@ -93,6 +93,7 @@ class ClusterRun {
   void join();
   void ask_for_copy(std::size_t i, const std::string& server);
   void copy(std::size_t i);
+  void copy(std::size_t i, std::size_t j);
   void read_log(std::size_t i, const std::string& line);
   void look_at_copy(std::size_t i);
   void leave();

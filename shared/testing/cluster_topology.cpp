@@ -223,11 +223,18 @@ void ClusterRun::look_at_copy(std::size_t i) {
   tell(std::to_string(i) + " has got its copy");
 }
 
-// A person has two servers copied though they have all: nothing may come of it.
+// A person has two servers copied though they have all, or each from all others: nothing may come of it.
 void ClusterRun::copy(std::size_t i) {
+  if (random_.chance(250)) {
+    for (auto [one, other] : edges_) copy(one, other), copy(other, one);
+    return;
+  }
   auto edge = edges_[random_.below(edges_.size())];
-  std::size_t j = edge.first == i ? edge.second : edge.first;
-  if ((edge.first != i && edge.second != i) || backup_.used) return;
+  if (edge.first == i || edge.second == i) copy(i, edge.first == i ? edge.second : edge.first);
+}
+
+void ClusterRun::copy(std::size_t i, std::size_t j) {
+  if (backup_.used) return;
   for (std::size_t one : {i, j})
     if (nodes_[one]->joining || nodes_[one]->gone || is_clone(one) || one == plan_.leaf()) return;
   std::string mode = std::vector{"fail", "source", "newer"}[random_.below(3)];

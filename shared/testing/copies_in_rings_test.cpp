@@ -78,6 +78,35 @@ TEST_F(CopiesInRings, EachOfFourCopiesFromAllOthers) {
   expect_all_have(4);
 }
 
+// Gives the first piece of a copy, and no other before it is told to.
+class GivesOnePiece : public WithoutDocuments {
+ public:
+  GivesOnePiece(NodePair& all, std::size_t here, std::size_t to) : WithoutDocuments(all, here, to, "") {}
+  HttpResponse handle(const HttpRequest& request) override {
+    HttpResponse answer = WithoutDocuments::handle(request);
+    if (request.path == "/rowmesh/v1/rows" && answer.status == 200 && !goes_on) path = request.path;
+    return answer;
+  }
+  void go_on() { goes_on = true, path.clear(); }
+  bool goes_on = false;
+};
+
+// Symptom: so did they where one had taken pieces already. Mechanism: it did not ask the next one before it had the
+// rest, so it did not know whether it waited for that one, too. Mend: it begins the copy anew afterwards.
+TEST_F(CopiesInRings, TwoHaveTakenPiecesWhenTheyAreAskedForMore) {
+  meet(3);
+  GivesOnePiece one(*nodes, 0, 1), other(*nodes, 1, 0);
+  nodes->network.attach(0, &one), nodes->network.attach(1, &other);
+  copy(0, 1), copy(1, 0);
+  nodes->run_for(3000);
+  ASSERT_FALSE(one.path.empty() || other.path.empty());
+  copy(0, 2), copy(1, 2);
+  nodes->run_for(3000);
+  one.go_on(), other.go_on();
+  nodes->run_for(long_enough_ms);
+  expect_all_have(3);
+}
+
 // What comes from outside of the ring must be there before one of it gives: nobody in it compares with that one.
 TEST_F(CopiesInRings, WhatOneOfThemTakesFromAFourthComesToAll) {
   for (std::size_t with : {0, 1, 2}) {
@@ -96,7 +125,7 @@ TEST_F(CopiesInRings, WhatOneOfThemTakesFromAFourthComesToAll) {
 CopyWaits waits(std::uint64_t self, const std::map<std::uint64_t, std::set<std::uint64_t>>& all) {
   CopyWaits made;
   made.self = self;
-  for (auto& [number, whose] : all) made.all[number] = {1, whose};
+  for (auto& [number, whose] : all) made.all[number] = {1, true, whose};
   return made;
 }
 
@@ -110,6 +139,13 @@ TEST(CopyWaits, WhoWaitsForSomebodyOutsideIsInNoRing) {
   EXPECT_FALSE(waits(1, {{1, {2}}, {2, {1, 4}}}).gives_to(2)) << "of 4 it is not known that it waits";
   EXPECT_FALSE(waits(1, {{1, {2}}, {2, {1, 4}}, {4, {5}}, {5, {4}}}).gives_to(2)) << "4 and 5 are first";
   EXPECT_TRUE(waits(4, {{4, {5}}, {5, {4}}}).gives_to(5));
+}
+
+TEST(CopyWaits, NorWhoMayStillBeGivenOne) {
+  CopyWaits some = waits(1, {{1, {2}}, {2, {1}}});
+  EXPECT_TRUE(some.gives_to(2));
+  some.all[2].all = false;
+  EXPECT_FALSE(some.gives_to(2));
 }
 
 TEST(CopyWaits, WhoHasNothingGivesLastAndWhoWasPutBackNever) {
@@ -135,7 +171,7 @@ TEST(CopyWaits, WhatDoesNotMatterIsNotHandedOnNorIsTooMuch) {
   CopyWaits some = waits(1, {{1, {2}}, {2, {1}}, {7, {8}}});
   some.keep_to_own();
   EXPECT_EQ(some.all.size(), 2u);
-  for (std::uint64_t i = 1; i < 1000; i++) some.all[i] = {1, {i + 1}};
+  for (std::uint64_t i = 1; i < 1000; i++) some.all[i] = {1, true, {i + 1}};
   some.keep_to_own();
   EXPECT_TRUE(some.all.empty());
 }
