@@ -1,12 +1,14 @@
 // Property tests of merging and forgetting (docs/model.md): whatever the order in which documents arrive, however they
 // are grouped, and however often each arrives, all nodes end equal; and forgetting changes nothing that anybody sees.
-// The oracle are the same nodes under the same transactions and the same documents that never forget.
+// And no value is lost without a trace (ledger.hpp). The oracle are the same nodes under the same transactions and the
+// same documents that never forget.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
 
 #include "shared/model/limits.hpp"
+#include "shared/testing/ledger.hpp"
 #include "shared/testing/loose_nodes.hpp"
 
 namespace rowmesh::testing {
@@ -64,6 +66,7 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
     }
     std::vector<Pair> made;
     story_.clear();
+    ledger_ = {};
     for (int step = 0; step < 120; step++) {
       std::uint64_t ms = 1 + random.below(30);
       real.pass(ms), oracle.pass(ms);
@@ -98,6 +101,7 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
       EXPECT_EQ(real.rows(i, "rows"), oracle.rows(i, "rows")) << "node " << i << ", and the one that never forgets";
       EXPECT_EQ(forgotten(real, i), "") << "node " << i;
     }
+    EXPECT_EQ(lost(real, count), "");
     if (HasNonfatalFailure()) note(seed);
   }
 
@@ -127,6 +131,21 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
     return kept <= waiting ? "" : std::to_string(kept) + " kept, " + std::to_string(waiting) + " wait";
   }
 
+  std::string lost(LooseNodes& nodes, std::size_t count) const {
+    std::set<std::string> present, listed;
+    auto note = [](std::set<std::string>& values, const std::string& json) {
+      for (std::string& value : Ledger::values_in(json)) values.insert(std::move(value));
+    };
+    for (std::size_t i = 0; i < count; i++) {
+      for (auto& [key, row] : nodes.store(i).rows("rows")) present.insert(Ledger::name_of(row.values[1].text));
+      for (const SideRow& row : nodes.store(i).load_side()) note(present, row.payload);
+      for (const ConflictRow& conflict : nodes.store(i).conflicts()) note(listed, conflict.loser);
+    }
+    std::string text;
+    for (const std::string& value : ledger_.lost(present, listed)) text += value + " ";
+    return text;
+  }
+
   static Taken deliver(LooseNodes& real, LooseNodes& oracle, const Pair& pair, std::size_t to) {
     WantedRows wanted;
     Taken taken = real.deliver(pair.real, to, &wanted);
@@ -150,17 +169,31 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
 
   void transact(LooseNodes& real, LooseNodes& oracle, std::size_t at, SeededRandom& random) {
     for (LooseNodes* nodes : {&real, &oracle}) nodes->store(at).begin_local();
+    Ledger::Page page;
     try {
       for (std::uint64_t changes = random.chance(300) ? 1 + random.below(3) : 1; changes > 0; changes--) {
         Change change = choose(real, at, random);
         tell(at, change, real.now_ms());
+        write_down(page, real.store(at), change);
         for (LooseNodes* nodes : {&real, &oracle}) carry_out(nodes->store(at), change);
       }
       for (LooseNodes* nodes : {&real, &oracle}) nodes->store(at).commit_local();
+      ledger_.take(page, std::to_string(at));
     } catch (const Error&) {  // a UNIQUE value is taken: in both
       story_.back() += ", and gives up";
       for (LooseNodes* nodes : {&real, &oracle}) nodes->store(at).abort_local();
     }
+  }
+
+  static void write_down(Ledger::Page& page, const MemoryStore& store, const Change& change) {
+    auto& rows = store.rows("rows");
+    auto here = rows.find(encode_key(change.key));
+    bool writes = change.what == Change::insert || (change.what == Change::update && change.column == 1);
+    if (writes) Ledger::wrote(page, Value::of_text(change.value));
+    if (change.what == Change::truncate)
+      for (auto& [key, row] : rows) Ledger::saw_go(page, row.values.view());
+    else if (here != rows.end() && (writes || change.what == Change::remove))
+      Ledger::saw_go(page, here->second.values.view());
   }
 
   void tell(std::size_t at, const Change& change, std::uint64_t now_ms) {
@@ -175,8 +208,8 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
     std::uint64_t key = random.below(std::size(keys));
     change.key = {GetParam().integer ? Value::of_integer(static_cast<std::int64_t>(key) + 1)
                                      : Value::of_text(keys[key])};
-    change.value = "v" + std::to_string(at) + "." + std::to_string(++values_);
-    if (GetParam().long_values) change.value.resize(limits::omitted_value_bytes + 1, '.');
+    change.value = "v" + std::to_string(++values_);
+    if (GetParam().long_values) change.value.resize(limits::omitted_value_bytes + 1, Ledger::padding);
     change.tag = tags[random.below(std::size(tags))];
     change.other_tag = tags[random.below(std::size(tags))];
     change.column = 1 + random.below(3);
@@ -227,6 +260,7 @@ class AnyOrder : public ::testing::TestWithParam<Wanted> {
 
   std::uint64_t values_ = 0;
   std::vector<std::string> story_;
+  Ledger ledger_;
 };
 
 TEST_P(AnyOrder, OneStateAndForgettingIsInvisible) {
