@@ -55,6 +55,8 @@ NEW_NODES = [
              "NewNode.ATruncateBeforeTheCopyEmptiesNothingElse"),
     Mutation("copy-put-off", "shared/sync/copying.cpp", [("if (!put_off(copy, peer, refusal)) end_copy", "end_copy")],
              "NewNodeClock.ItsCopyWaitsForAClockThatIsAhead"),
+    Mutation("nothing-while-adopting", "shared/sync/copying.cpp", [("copies.front().adopt && copies.front().given_up.empty()", "false")],
+             "Histories.NothingIsShippedInTheMiddleOfACopyThatEndsRows"),
     Mutation("kept-for-unmet", "shared/sync/copying_settled.cpp", [("confirmed && !core.hold_prune, kept", "confirmed, kept")],
              "CopyWhileOneIsAwaited.KeepsWhatThatOneLacks"),
     Mutation("kept-for-others", "shared/sync/copying_settled.cpp",

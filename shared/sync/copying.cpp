@@ -81,7 +81,11 @@ void Node::Impl::add_copy(std::int64_t request, Peer& peer, bool pull, const std
 // A new node: what is written to it before its copy is done goes out afterwards. Until the first piece it may have to
 // be given anew, which it can be as long as nobody has got any of it; and whoever truncates a table here has not seen
 // the rows that are still to come: as they come, they are listed here (Merger), if they are still there to come.
+// And who adopts what a source has is as far in forgetting as that one from the first piece on, but does not know
+// before the last one what has ended there.
 bool Node::Impl::keeps_to_itself() {
+  if (!copies.empty() && copies.front().adopt && copies.front().given_up.empty() && !copies.front().start.empty())
+    return true;
   if (core.state.joined || core.state.own_meta().newest == 0) return false;
   if (awaits_servers) return true;
   return std::any_of(copies.begin(), copies.end(),
