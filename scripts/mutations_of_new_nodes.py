@@ -13,6 +13,8 @@ NEW_NODES = [
              "CopiesInRings.EachOfThreeCopiesFromBothOthers"),
     Mutation("ring-begun", "shared/sync/copying_rings.cpp", [("if (!asked_for || !waits_for_itself(front)) return;", "if (!asked_for || !waits_for_itself(front) || asked_for) return;")],
              "CopiesInRings.TwoHaveTakenPiecesWhenTheyAreAskedForMore"),
+    Mutation("copied-late", "shared/sync/copying_settled.cpp", [("std::min(core.state.prune_horizon, settled_there)", "std::min(core.state.prune_horizon, settled_there | ~Hlc{0})")],
+             "KeptSeeds.WhatIsOlderThanAnotherCopyHadForgottenIsHandedOn"),
     Mutation("ring-and-others", "shared/sync/copy_waits.cpp", [("!said->second.all) return {};", "!said->second.all) continue;"),
                                                                ("return reached(*this, one).contains(self);", "return one != 0;")],
              "CopiesInRings.WhatOneOfThemTakesFromAFourthComesToAll"),

@@ -198,7 +198,7 @@ void Node::Impl::counts_as_reached(const Copy& copy, Batch& copied) {
   park_as_source(copy);
   // As with a document: the source's changes may have left no row, and it waits for us to confirm them.
   copied.newest = copy.newest;
-  hand_on_copied(copied);
+  hand_on_copied(copied, nullptr, copy.start_horizon.hlc);
 }
 
 // What the source could not take itself is not in its rows either, so here as well it is to come from somebody else.
@@ -221,7 +221,11 @@ void Node::Impl::park_as_source(const Copy& copy) {
 
 // Those behind us get from here what is not settled of the changes that we have only as rows of the copy. Who lacks
 // something settled needs a copy itself.
-void Node::Impl::hand_on_copied(Batch& batch, const Table* only) {
+// Symptom: a row was missing on one of three servers. Mechanism: the one in the middle had copied from that one, which
+// had been alone, and taken over its G, which was past that row of the third one; then it copied from the third, and
+// told that it had all of that one's, but handed on only what was above G. Mend: what has not settled at the source is
+// handed on as what comes late (H17).
+void Node::Impl::hand_on_copied(Batch& batch, const Table* only, Hlc settled_there) {
   if (!only)
     for (auto& [origin, position] : batch.ends)
       core.state.pruned[origin] = std::max(core.state.pruned[origin], position - 1);
@@ -229,10 +233,12 @@ void Node::Impl::hand_on_copied(Batch& batch, const Table* only) {
     if (!only || id == only->id)
       core.window.for_each(id, [&](Entry& entry) {
         Hlc newest = entry.state.newest().hlc;
-        if (newest <= core.state.prune_horizon) return;
+        if (newest <= std::min(core.state.prune_horizon, settled_there)) return;
         batch.entries.push_back(&entry);
+        batch.late |= newest <= core.state.prune_horizon;
         batch.newest = std::max(batch.newest, newest);
       });
+  if (batch.late) batch.newest = std::max(batch.newest, core.store.clock().tick());
   if (batch.newest <= core.state.prune_horizon) batch = {};
 }
 

@@ -154,7 +154,7 @@ class Node::Impl {
     bool pull = true;
     CopyMode mode = CopyMode::fail;
     bool adopt = false;
-    std::vector<std::string> tables;            // wire names still to come, the current one first
+    std::vector<std::string> tables;  // wire names still to come, the current one first
     std::vector<std::string> tables_done;
     std::optional<NodeState::AskedCopy> asked;  // another server asked for it
     std::size_t tables_in_all = 0;
@@ -244,7 +244,7 @@ class Node::Impl {
   std::vector<const Entry*> foreign_entries();
   void counts_as_reached(const Copy& copy, Batch& copied);
   void park_as_source(const Copy& copy);
-  void hand_on_copied(Batch& batch, const Table* only = nullptr);
+  void hand_on_copied(Batch& batch, const Table* only = nullptr, Hlc settled_there = ~Hlc{0});
 
   // waiting_tables.cpp
   std::uint64_t kept_ms() const;

@@ -457,6 +457,15 @@ TEST(KeptSeeds, WhatANewServerCallsSettledIsTheRowThatIsHere) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A row was missing on one of three servers: the one in the middle had taken over what that one had forgotten alone, and
+// handed on only what was newer of its next copy (Node::Impl::hand_on_copied).
+TEST(KeptSeeds, WhatIsOlderThanAnotherCopyHadForgottenIsHandedOn) {
+  Plan plan = Plan::small(777000356).without({&Plan::clones});
+  plan.nodes = 3;
+  plan.copies = plan.late = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 // Two servers called each other's documents stale for ever: the one had copied from a third, which had been alone until
 // then, and took over what that had forgotten alone (Node::Impl::confirmed_by_our_members).
 TEST(KeptSeeds, WhoCopiesFromOneThatWasAlone) {
