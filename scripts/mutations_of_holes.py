@@ -406,7 +406,7 @@ HOLES = [
     Mutation("H6-version", "shared/sync/applier_rows.cpp", [("  if (!table.uniques.empty()) recheck_.insert(table.id);", "")],
              "Mechanisms.AYoungerClaimToTheSameValueGivesItUp"),
     Mutation("two-histories", "shared/sync/identity.cpp",
-             [("  if (closed.empty()) return;", "  core.handed_on_again.insert(closed.begin(), closed.end());\n  return;")],
+             [("  if (closed.empty() && gone.empty()) return;", "  core.handed_on_again.insert(closed.begin(), closed.end());\n  return;")],
              "Histories.NoneIsHiddenByTheOther"),
     Mutation("come-back", "shared/sync/core_identity.cpp", [("next.returning |= !renewal.corrected;", "")],
              "IdentityTest.WhatACopyWroteBeforeItWasAddedIsOnAllNodes"),
