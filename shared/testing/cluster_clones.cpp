@@ -117,7 +117,7 @@ void ClusterRun::add_those_of_other_numbers(std::set<std::string>& rows) const {
   for (auto [table, column] : {std::pair("parts", 3), std::pair("things", 5)})
     for (auto& [key, row] : nodes_[members().front()]->store->rows(table))
       if (auto values = row.values.view(); values.size() > static_cast<std::size_t>(column))
-        if (had_other_number(std::string(values[static_cast<std::size_t>(column)].text)))
+        if (had_other_number(Ledger::name_of(values[static_cast<std::size_t>(column)].text)))
           rows.insert(table + key_to_text(key));
 }
 
