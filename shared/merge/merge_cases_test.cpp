@@ -276,8 +276,8 @@ TEST(MergeLate, AnEndThatIsHeardOfAgainHitsNotTheRowThatCameAfterIt) {
 }
 
 // Symptom: a key had two lives on all nodes but one. Mechanism: a new server with a slow clock had inserted under it
-// before its copy; what came of that late was older than the row that had settled here, so it was taken for that one, as
-// the row itself was. Mend: where the document names one that is not late, that is the one that settled (match.cpp,
+// before its copy; what came of that late was older than the row that had settled here, so it was taken for that one,
+// as the row itself was. Mend: where the document names one that is not late, that is the one that settled (match.cpp,
 // another_settled).
 TEST(MergeLate, WhatIsOlderThanTheRowThatSettledIsNotThatRow) {
   Table table = rowmesh::table(false);
@@ -291,9 +291,9 @@ TEST(MergeLate, WhatIsOlderThanTheRowThatSettledIsNotThatRow) {
 }
 
 // Symptom: a row had one more life on one node, and stayed there when it was removed elsewhere. Mechanism: a new server
-// that had taken no copy yet had been told of it as settled, and handed it on so with somebody's edit; by that one's own
-// horizon it could not be the row that is here, whose birth a restart had brought back. Mend: the document says how far
-// those had forgotten who told its sender (match.cpp, match_settled).
+// that had taken no copy yet had been told of it as settled, and handed it on so with somebody's edit; by that one's
+// own horizon it could not be the row that is here, whose birth a restart had brought back. Mend: the document says how
+// far those had forgotten who told its sender (match.cpp, match_settled).
 TEST(MergeSettled, WhatASenderWasToldToBeSettledIsTheRowThatIsHere) {
   Table table = rowmesh::table(true);
   MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 0, .sender_settled = 60};
