@@ -98,6 +98,9 @@ bool Node::Impl::told_what_it_has(const Peer& peer) const {
 // Symptom: after a clock had been set right a row was there twice. Mechanism: a new node had got it with a piece of its
 // copy, and says what it has of whom only when that is done. Mend: what such pieces brought counts as taken; none is
 // given that would be refused (Node::Impl::would_be_refused).
+// Symptom: a row stood under two numbers after a clock had been set wrong. Mechanism: it stood two minutes behind all
+// others, so what a server had last been sent seemed to be further ahead than it would take, and was given anew, but by
+// the clock of that server it was of now, and taken. Mend: what a server refuses is judged by its clock.
 Hlc Node::Impl::perhaps_taken() {
   Hlc taken = 0, refused_above = ms_to_hlc(core.now_ms() + 2 * limits::clock_ahead_ms);
   if (core.state.removed_has != 0)
@@ -108,8 +111,10 @@ Hlc Node::Impl::perhaps_taken() {
   for (auto& [id, peer] : peers) {
     if (peer.copied.origin == core.state.self) taken = std::max(taken, peer.copied.hlc);
     if (known(peer).origin == 0) continue;
-    bool told = told_what_it_has(peer) && (!peer.untold || peer.sent_hlc > refused_above);
-    taken = std::max(taken, told ? peer.has_of_ours->hlc : ms_to_hlc(core.now_ms() + limits::clock_ahead_ms));
+    auto ahead_ms = static_cast<std::uint64_t>(std::max(peer.clock_ahead_ms, std::int64_t{0}));
+    bool told = told_what_it_has(peer) && (!peer.untold || peer.sent_hlc > refused_above + ms_to_hlc(ahead_ms));
+    Hlc takes = ms_to_hlc(core.now_ms() + ahead_ms + limits::clock_ahead_ms);
+    taken = std::max(taken, told ? peer.has_of_ours->hlc : takes);
   }
   return taken;
 }
