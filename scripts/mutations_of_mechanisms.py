@@ -51,6 +51,8 @@ MECHANISMS = [
              "Bounds.RowsThatMustComeWholeAreNotAllNamed"),
     Mutation("H6-alone", "shared/merge/fold.cpp", [("bool alone = integer_key || (here && !here->side);", "bool alone = integer_key;\n  (void)here;")],
              "Holes.H6_WhatIsInsertedAndRemovedTakesNoWaitingRowWithIt"),
+    Mutation("H6-over", "shared/sync/applier_unique.cpp", [(" || (there && there != shown);", ";\n    (void)there;")],
+             "Holes.H6_AWaitingRowLeavesWhatWasInsertedOverItAlone"),
     Mutation("H7-way", "shared/sync/applier_unique.cpp", [("      give_way(table, candidate);", "      (void)candidate;")],
              "Holes.H7_WhatIsRefusedGivesWayToWhoTookItsValue"),
     Mutation("room-aside", "shared/sync/applier_writes.cpp", [("core_.sides().size() + ++put_aside_", "core_.sides().size() + 1 + 0 * ++put_aside_")],

@@ -81,6 +81,8 @@ NEW_NODES = [
              "FirstCopy.IsTheOneThatAPersonAsksFor"),
     Mutation("begun-elsewhere", "shared/sync/copying.cpp", [("if (failure.empty() && copy.begun_elsewhere)", "if (false && copy.begun_elsewhere)")],
              "FirstCopy.WhatCameOfAServerThatIsGoneSinceComesToAll"),
+    Mutation("its-clock", "shared/sync/identity.cpp", [("std::max(peer.clock_ahead_ms, std::int64_t{0})", "0 * peer.clock_ahead_ms")],
+             "KeptSeeds.WhatAServerTookByItsOwnClockIsNotGivenAnew"),
     Mutation("gone-copied", "shared/sync/identity.cpp", [("else if (member.removed)", "else if (member.removed && false)")],
              "FirstCopy.WhatCameAfterItsBeginOfAServerThatIsGoneComesToAll"),
     Mutation("late-versions", "shared/sync/core_fold.cpp",

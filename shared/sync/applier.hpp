@@ -133,7 +133,7 @@ class Applier {
     OwnedRow table_row;  // empty: the table does not hold it
     std::vector<ColumnType> types;
     Version claim;
-    bool refused = false;  // it waits in quarantine, and goes on doing so
+    bool refused = false;  // it goes on waiting: in quarantine, or since another row is under its key
     bool shown = true;
   };
 

@@ -88,9 +88,10 @@ std::vector<Applier::Candidate> Applier::candidates(const Table& table, std::vec
     std::size_t before = all.size();
     add(entry, *entry->key, OwnedRow(*desired_row(table, entry->state, state_.truncated(table.id), here.view())), {},
         shown->side->types);
-    if (all.size() == before || shown->side->kind != SideKind::quarantined) continue;
-    all.back().refused = true;
-    all.back().table_row = std::move(here);
+    if (all.size() == before) continue;
+    const Life* there = entry->state.in_table();  // another one's, inserted just now: it has not been looked at yet
+    all.back().refused = shown->side->kind == SideKind::quarantined || (there && there != shown);
+    if (shown->side->kind == SideKind::quarantined) all.back().table_row = std::move(here);
   }
   for (std::size_t i = 0; i < all.size(); i++)  // grows while it runs: closure over collisions
     for (std::size_t index = 0; index < table.uniques.size(); index++) {

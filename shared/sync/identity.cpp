@@ -112,8 +112,9 @@ Hlc Node::Impl::perhaps_taken() {
     if (peer.copied.origin == core.state.self) taken = std::max(taken, peer.copied.hlc);
     if (known(peer).origin == 0) continue;
     auto ahead_ms = static_cast<std::uint64_t>(std::max(peer.clock_ahead_ms, std::int64_t{0}));
-    bool told = told_what_it_has(peer) && (!peer.untold || peer.sent_hlc > refused_above + ms_to_hlc(ahead_ms));
-    Hlc takes = ms_to_hlc(core.now_ms() + ahead_ms + limits::clock_ahead_ms);
+    Hlc refused_there = refused_above + ms_to_hlc(ahead_ms);
+    bool told = told_what_it_has(peer) && (!peer.untold || peer.sent_hlc > refused_there);
+    Hlc takes = refused_there - ms_to_hlc(limits::clock_ahead_ms);
     taken = std::max(taken, told ? peer.has_of_ours->hlc : takes);
   }
   return taken;

@@ -148,5 +148,10 @@ TEST(KeptSeeds, WhoIsPutBackToBeforeItHeardOfAServerIsNotTakenForANewOne) {
 // Node::Impl::perhaps_taken.
 TEST(KeptSeeds, WhatAServerTookByItsOwnClockIsNotGivenAnew) { EXPECT_EQ(run_plan(Plan::small(771014057)).failure, ""); }
 
+// Holes.H6_AWaitingRowLeavesWhatWasInsertedOverItAlone, in the middle of a document.
+TEST(KeptSeeds, WhatIsInsertedOverAWaitingRowKeepsItsValues) {
+  EXPECT_EQ(run_plan(Plan::small(790108796)).failure, "");
+}
+
 }  // namespace
 }  // namespace rowmesh::testing
