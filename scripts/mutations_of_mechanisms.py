@@ -53,6 +53,8 @@ MECHANISMS = [
              "Holes.H6_WhatIsInsertedAndRemovedTakesNoWaitingRowWithIt"),
     Mutation("H6-over", "shared/sync/applier_unique.cpp", [(" || (there && there != shown);", ";\n    (void)there;")],
              "Holes.H6_AWaitingRowLeavesWhatWasInsertedOverItAlone"),
+    Mutation("H12b-inserted", "shared/sync/applier_references.cpp", [("bool inserted_here = !lost && life.applied_at == 0", "bool inserted_here = !lost && life.applied_at == 1")],
+             "Holes.H12b_WhatThisNodeInsertedAndMovedLaterIsMeant"),
     Mutation("H7-way", "shared/sync/applier_unique.cpp", [("      give_way(table, candidate);", "      (void)candidate;")],
              "Holes.H7_WhatIsRefusedGivesWayToWhoTookItsValue"),
     Mutation("room-aside", "shared/sync/applier_writes.cpp", [("core_.sides().size() + ++put_aside_", "core_.sides().size() + 1 + 0 * ++put_aside_")],

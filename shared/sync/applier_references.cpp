@@ -12,6 +12,9 @@ namespace rowmesh {
 // Symptom: a reference followed a row that its writer had not meant, which had moved away long before. Mechanism: the
 // row that showed when it was written gave up its UNIQUE value before the log was read, and counted as one that waits.
 // Mend: what has waited only since then showed.
+// Symptom: as above. Mechanism: a younger row waited under the number of one that had been inserted here, and both were
+// moved before a prepared transaction was committed, the younger one later. Mend: what was inserted here showed until
+// it was moved here.
 static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lost,
                            const std::function<bool(const Life&)>& left) {
   const Life* moved = nullptr;
@@ -32,7 +35,8 @@ static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lo
     if (life.moved && life.moved->version.origin == self && life.moved->version.hlc <= when) continue;
     bool waits = life.side && life.side->kind >= SideKind::hidden && !life.in_table;
     if (!lost && waits && life.side->since_ms <= hlc_to_ms(when) && !left(life)) continue;
-    if (!life.moved) return &life;
+    bool inserted_here = !lost && life.applied_at == 0 && life.birth.origin == self;
+    if (!life.moved || (inserted_here && life.moved->version.origin == self)) return &life;
     if (!moved || moved->moved->version < life.moved->version) moved = &life;
   }
   return moved;
