@@ -266,6 +266,7 @@ class Applier {
   void vacate(const Table& table, Candidate& candidate);
   void show(const Table& table, Candidate& candidate);
   void hide(const Table& table, Candidate& candidate);
+  void take_out(const Table& table, KeyView key);
   void give_way(const Table& table, Candidate& candidate);
   void finish();
   MergeContext context(const Table& table);

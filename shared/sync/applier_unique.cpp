@@ -187,6 +187,12 @@ void Applier::add_contested(const Table& table, const Entry& waiting, EntrySet& 
   }
 }
 
+void Applier::take_out(const Table& table, KeyView key) {
+  core_.store.find_rows(table, {&key, 1}, found_);
+  if (!found_[0].exists || found_[0].newer_than_log) throw Raced{};
+  remove_row(table, key, found_[0].handle);
+}
+
 // An older image of a row whose update is refused here still has a UNIQUE value that the update gave up, and that
 // another row has taken. That one did nothing wrong, so the older image goes, and the row waits as a whole.
 // Symptom: a row was missing on one node, and was not tried again when nothing refused it any more. Mechanism: the
@@ -194,10 +200,7 @@ void Applier::add_contested(const Table& table, const Entry& waiting, EntrySet& 
 // value, and became hidden; had it been refused in an earlier one, the other row was put into quarantine in its place.
 // Mend: it stays in quarantine, without an older image.
 void Applier::give_way(const Table& table, Candidate& candidate) {
-  KeyView key = candidate.key;
-  core_.store.find_rows(table, {&key, 1}, found_);
-  if (!found_[0].exists || found_[0].newer_than_log) throw Raced{};
-  remove_row(table, key, found_[0].handle);
+  take_out(table, candidate.key);
   Entry& entry = core_.window.edit(table.id, candidate.key);
   touched_.push_back(&entry);
   Life* shown = shown_life(entry.state, table.keeps_lives_apart(), state_.truncated(table.id));
@@ -213,10 +216,7 @@ void Applier::vacate(const Table& table, Candidate& candidate) {
   for (std::size_t i = 0; same && i < candidate.desired.size() && i < candidate.table_row.size(); i++)
     same = candidate.desired[i].kind == ValueKind::omitted || same_value(candidate.desired[i], candidate.table_row[i]);
   if (same) return;
-  KeyView key = candidate.key;
-  core_.store.find_rows(table, {&key, 1}, found_);
-  if (!found_[0].exists || found_[0].newer_than_log) throw Raced{};
-  remove_row(table, key, found_[0].handle);
+  take_out(table, candidate.key);
   Entry& entry = core_.window.edit(table.id, candidate.key);
   if (entry.state.lives.empty()) entry.state.lives.emplace_back();
   leave_table(table, entry, nullptr);

@@ -92,7 +92,7 @@ class Node::Impl {
   void ask(Peer& peer);
   void take_asked(Peer& peer, const HttpResponse& response);
   void refuse_asked(Peer& peer, const Refusal& refusal);
-  bool is_late(const Progress& told, Peer& peer) const;
+  bool takes_question(const Progress& told, Peer& peer);
   HttpResponse answer_asked(const HttpRequest& request, Peer& peer);
 
   // receiving.cpp

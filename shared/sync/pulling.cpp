@@ -122,14 +122,14 @@ void Node::Impl::refuse_asked(Peer& peer, const Refusal& refusal) {
 // delivered twice, and came the second time when its nonce had been forgotten in the crash; so what it told counted as
 // of now. Mend: a question says to which run it is put, and which one it is. (Its time says nothing: a clock may have
 // been set back. An older server does not say it.)
-bool Node::Impl::is_late(const Progress& told, Peer& peer) const {
-  if (!told.question) return false;
+bool Node::Impl::takes_question(const Progress& told, Peer& peer) {
+  if (!told.question) return true;
   auto [to, by, count] = *told.question;
   bool of_this_run = to == instance && (peer.instance == 0 || by == peer.instance);
-  if (!of_this_run || (by == peer.asked_by && count <= peer.asked_count)) return true;
+  if (!of_this_run || (by == peer.asked_by && count <= peer.asked_count)) return false;
   peer.asked_by = by;
   peer.asked_count = count;
-  return false;
+  return true;
 }
 
 HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
@@ -149,7 +149,7 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
     return refuse(RefusedFor::other, 400, "bad_request", "the request does not say what is applied there");
   std::uint64_t rows = 0, conflicts = 0;
   Progress told = progress_from_json(bytes_from_hex(query.substr(part.size())), &rows, &conflicts);
-  if (is_late(told, peer))
+  if (!takes_question(told, peer))
     return refuse(RefusedFor::other, 503, "late",
                   "this question is older than what was heard since; greet and ask again");
   peer.ask_again = false;

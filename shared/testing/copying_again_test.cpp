@@ -256,15 +256,22 @@ class HalfAnswers : public WithoutDocuments {
   }
 };
 
+class CopyThroughProxy : public CopyAgain {
+ protected:
+  void copy_through_halves(int halves, std::uint64_t ms) {
+    settle("a");
+    nodes.network.attach(0, &proxy);
+    proxy.left = halves;
+    copy("source");
+    nodes.run_for(ms);
+  }
+  HalfAnswers proxy{nodes, 0};
+};
+
 // Symptom: a copy that people had asked for ended with the first answer that had been cut short, and its rows were
 // missing. Mend: Node::Impl::garbled.
-TEST_F(CopyAgain, GoesOnAfterHalfAnAnswer) {
-  settle("a");
-  HalfAnswers proxy(nodes, 0);
-  nodes.network.attach(0, &proxy);
-  proxy.left = 3;
-  copy("source");
-  nodes.run_for(30000);
+TEST_F(CopyThroughProxy, GoesOnAfterHalfAnAnswer) {
+  copy_through_halves(3, 30000);
   EXPECT_EQ(proxy.left, 0);
   EXPECT_EQ(nodes.status(1).state, "streaming");
   EXPECT_TRUE(nodes.stores[1]->requests().empty());
@@ -272,13 +279,8 @@ TEST_F(CopyAgain, GoesOnAfterHalfAnAnswer) {
 }
 
 // But not for ever: changes wait while it is taken.
-TEST_F(CopyAgain, EndsWhenEveryAnswerIsHalf) {
-  settle("a");
-  HalfAnswers proxy(nodes, 0);
-  nodes.network.attach(0, &proxy);
-  proxy.left = 1000;
-  copy("source");
-  nodes.run_for(1800000);
+TEST_F(CopyThroughProxy, EndsWhenEveryAnswerIsHalf) {
+  copy_through_halves(1000, 1800000);
   EXPECT_TRUE(nodes.stores[1]->requests().empty());
   EXPECT_NE(nodes.status(1).last_error.find("copy: "), std::string::npos) << nodes.status(1).last_error;
 }

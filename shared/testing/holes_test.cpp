@@ -242,46 +242,42 @@ TEST(Holes, H7_WhatWaitsShowsTheRowThatWasRefused) {
   EXPECT_NE(waiting[0].payload.find("u2"), std::string::npos) << waiting[0].payload;
 }
 
+// An update gives up a UNIQUE value, and is refused on node 1; another row takes the value.
+class GivesWay : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    lab.insert(0, "rows", row("gives", "1", "u1"));
+    lab.insert(0, "rows", row("takes", "1", "u2"));
+    lab.exchange_all();
+    lab.store(1).add_check("rows", "none", [](RowView row) { return row[1].text != "refused"; });
+    lab.update(0, "rows", row("gives", "refused"));
+  }
+  void take_value() {
+    lab.update(0, "rows", row("takes", "1", "u1"));
+    lab.exchange_all(2);
+    EXPECT_EQ(lab.rows(1), "takes=1,u1");
+    std::vector<SideRow> waiting = lab.store(1).load_side();
+    ASSERT_EQ(waiting.size(), 1u);
+    EXPECT_EQ(waiting[0].kind, "quarantined");
+    lab.store(1).remove_checks("rows");
+    Applier(lab.core(1)).reconcile(lab.core(1).sides());
+    lab.exchange_all();
+    for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "gives=refused,- takes=1,u1") << i;
+  }
+  Lab lab{2};
+};
+
 // Symptom: a row was missing on one node, also when nothing refused it any more. Mechanism: its update, which gave up a
 // UNIQUE value, was refused there; another row took the value in the same document, so the older image was in its way,
 // and the row was made one that had lost the value, which is not tried again. Mend: Applier::give_way.
-TEST(Holes, H7_WhatIsRefusedGivesWayToWhoTookItsValue) {
-  Lab lab(2);
-  lab.insert(0, "rows", row("gives", "1", "u1"));
-  lab.insert(0, "rows", row("takes", "1", "u2"));
-  lab.exchange_all();
-  lab.store(1).add_check("rows", "none", [](RowView row) { return row[1].text != "refused"; });
-  lab.update(0, "rows", row("gives", "refused"));
-  lab.update(0, "rows", row("takes", "1", "u1"));
-  lab.exchange_all(2);
-  EXPECT_EQ(lab.rows(1), "takes=1,u1");
-  lab.store(1).remove_checks("rows");
-  Applier(lab.core(1)).reconcile(lab.core(1).sides());
-  lab.exchange_all();
-  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "gives=refused,- takes=1,u1") << i;
-}
+TEST_F(GivesWay, H7_WhatIsRefusedGivesWayToWhoTookItsValue) { take_value(); }
 
 // Symptom: a row that nothing refused was missing where another one's update was refused. Mechanism: it took a UNIQUE
 // value which the refused update gave up, and the older image still had. Mend: Applier::give_way.
-TEST(Holes, H7_WhatWasRefusedBeforeGivesWayAsWell) {
-  Lab lab(2);
-  lab.insert(0, "rows", row("gives", "1", "u1"));
-  lab.insert(0, "rows", row("takes", "1", "u2"));
-  lab.exchange_all();
-  lab.store(1).add_check("rows", "none", [](RowView row) { return row[1].text != "refused"; });
-  lab.update(0, "rows", row("gives", "refused"));
+TEST_F(GivesWay, H7_WhatWasRefusedBeforeGivesWayAsWell) {
   lab.exchange_all(2);
   ASSERT_EQ(lab.rows(1), "gives=1,u1 takes=1,u2");
-  lab.update(0, "rows", row("takes", "1", "u1"));
-  lab.exchange_all(2);
-  EXPECT_EQ(lab.rows(1), "takes=1,u1");
-  std::vector<SideRow> waiting = lab.store(1).load_side();
-  ASSERT_EQ(waiting.size(), 1u);
-  EXPECT_EQ(waiting[0].kind, "quarantined");
-  lab.store(1).remove_checks("rows");
-  Applier(lab.core(1)).reconcile(lab.core(1).sides());
-  lab.exchange_all();
-  for (std::size_t i = 0; i < 2; i++) EXPECT_EQ(lab.rows(i), "gives=refused,- takes=1,u1") << i;
+  take_value();
 }
 
 // What waits is given up by hand: the row that is here becomes a new change, or the nodes differ for ever.
