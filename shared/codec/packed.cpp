@@ -23,7 +23,8 @@ enum LifeFlag : unsigned {
   applied_now = 64,
   absent = 128,
   has_meant = 256,
-  is_contested = 512
+  is_contested = 512,
+  has_shown = 1024
 };
 enum VersionForm : unsigned { settled_version = 0, same_version = 1, new_version = 2 };
 
@@ -89,6 +90,7 @@ void PackedWriter::life(const Life& life, bool with_side) {
   if (!life.in_table) flags |= absent;
   if (!life.meant.empty()) flags |= has_meant;
   if (life.contested) flags |= is_contested;
+  if (life.shown_at > life.applied_at) flags |= has_shown;
   number(flags);
   if (flags & has_birth) version(life.birth);
   if (flags & has_removed) version(life.removed);
@@ -100,6 +102,7 @@ void PackedWriter::life(const Life& life, bool with_side) {
     columns(life.moved->seen);
   }
   if (flags & has_applied) fixed64(life.applied_at);
+  if (flags & has_shown) fixed64(life.shown_at);
   if (flags & has_meant) {
     number(life.meant.size());
     for (const Meant& meant : life.meant) {
@@ -221,6 +224,7 @@ Life PackedReader::life(bool with_side) {
   }
   if (flags & has_applied) life.applied_at = fixed64();
   if (flags & applied_now) life.applied_at = clock_;
+  if (flags & has_shown) life.shown_at = fixed64();
   if (flags & has_meant)
     for (std::uint64_t left = number(); left > 0; left--) {
       Meant& meant = life.meant.emplace_back();

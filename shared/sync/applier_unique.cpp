@@ -172,13 +172,13 @@ void Applier::add_contested(const Table& table, const Entry& waiting, EntrySet& 
     bool waits = life.side && (life.side->kind == SideKind::hidden || life.side->kind == SideKind::held);
     if (!waits || life.dead(truncated)) continue;
     RowView values = life.side->values.view();
-    Version its_claim;
-    for (const UniqueIndex& index : table.uniques)
-      for (ColumnIndex column : index.columns)
-        if (column < values.size() && !values[column].is_null())
-          its_claim = std::max(its_claim, life.columns.of(column));
     for (std::size_t index = 0; index < table.uniques.size(); index++) {
       if (!unique_values(table.uniques[index], values)) continue;
+      // Symptom: of two rows that wanted one value each node showed another one. Mechanism: the one that waited had a
+      // younger claim by a value of another index, and gave that up; where the claim of the other had settled, that
+      // one stayed the first. Mend: the claim is counted that it has by this value alone.
+      Version its_claim;
+      for (ColumnIndex column : table.uniques[index].columns) its_claim = std::max(its_claim, life.columns.of(column));
       auto holder = core_.store.find_unique(table, index, values);
       Entry* entry = holder && *holder != *waiting.key ? core_.window.find(table.id, *holder) : nullptr;
       if (entry && entry->state.in_table() && its_claim < claim(table, entry, core_.row_of(table, *holder).view()))

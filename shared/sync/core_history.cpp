@@ -125,12 +125,12 @@ void Core::written() {
   if (prune_to_ != 0 && writing_horizon_ >= prune_needs_) store.prune_history(std::exchange(prune_to_, 0));
 }
 
-// The log tells of a change that was made before a document brought a row of the same key, and was read only
+// The log tells of a change that was made before a document brought or showed a row of the same key, and was read only
 // afterwards. Read again without that document's record, it would be the last that happened to the key.
 void Core::keep_begin(Entry& entry) {
   if (entry.state.kept_aside()) return;  // its side row has it
   auto crosses = [&](const Life& came, Version change) {
-    return change.origin == state.self && change.hlc < came.applied_at;
+    return change.origin == state.self && change.hlc < std::max(came.applied_at, came.shown_at);
   };
   for (const Life& came : entry.state.lives)
     for (const Life& life : entry.state.lives)
@@ -234,12 +234,8 @@ void Core::take_record(const HistoryRecord& record, Batch& open_batch, bool& ope
     // The side row was written after this record and knows more, values included.
     bool side_is_newer = entry.side_stored && record.sequence <= static_cast<std::int64_t>(entry.mark);
     if (!side_is_newer) {
-      for (Life& life : after.lives) {
-        Life* before = entry.state.find(life.birth);
-        if (!before) continue;
-        life.side = std::move(before->side);
-        life.shown_at = life.in_table && !before->in_table ? applied_at : before->shown_at;
-      }
+      for (Life& life : after.lives)
+        if (Life* before = entry.state.find(life.birth)) life.side = std::move(before->side);
       entry.state = std::move(after);
     }
     open_batch.entries.push_back(&entry);
