@@ -445,6 +445,8 @@ HOLES = [
              "MergeAdopted.AnEditThatTheSourceHadAndDoesNotNameEndedThere"),
     Mutation("adopted-named", "shared/sync/applier_copied.cpp", [("if (ended_.settled()) return;", "if (true || ended_.settled()) return;")],
              "Histories.WhatEndedAtTheSourceOfACopyIsNamedToNobody"),
+    Mutation("adopted-deleted", "shared/sync/applier_copied.cpp", [("life.death().hlc <= ended_.hlc", "life.removed == ended_")],
+             "Histories.WhatACopyDeletedBeforeAnybodyNoticedIsNamedToNobody"),
     Mutation("two-histories-came", "shared/merge/match.cpp", [("bool came = !never_came(state, life, all, context);", "bool came = true || !never_came(state, life, all, context);")],
              "MergeUnknown.WhatLivesThoughItsOriginHasTwoHistoriesNeverWasHere"),
     Mutation("copy-begun", "shared/sync/copying.cpp", [("    copy.session = {};\n    copy.session.mode = copy.mode;\n    if (copy.tables.size()", "    copy.begun = true;\n    copy.session = {};\n    copy.session.mode = copy.mode;\n    if (copy.tables.size()")],

@@ -165,7 +165,9 @@ void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Versi
 void Applier::forget_ended() {
   if (ended_.settled()) return;
   for (Entry* entry : touched_) {
-    auto gone = [&](const Life& life) { return life.removed == ended_ && !life.in_table; };
+    auto gone = [&](const Life& life) {
+      return !life.death().settled() && life.death().hlc <= ended_.hlc && !life.in_table;
+    };
     if (std::erase_if(entry->state.lives, gone) > 0 && entry->side_stored) core_.mark_side(*entry);
   }
 }

@@ -464,6 +464,39 @@ TEST_F(Histories, WhatEndedAtTheSourceOfACopyIsNamedToNobody) {
   EXPECT_EQ(mesh.stores[1]->rows("items").at(encode_key(key)).values[1].text, "edited");
 }
 
+// Symptom: a row had two lives on one node and one on the others. Mechanism: a copy had deleted it in the original's
+// name, which nobody heard before all forgot how it began; the copy got the row back from its source as a life of its
+// own, and named the former one, dead, along with it, so who still knew that by its birth took them for two. Mend: what
+// the source has forgotten as well is named to nobody (Applier::forget_ended).
+TEST_F(Histories, WhatACopyDeletedBeforeAnybodyNoticedIsNamedToNobody) {
+  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
+  mesh.start();
+  mesh.run_for(8000);
+  mesh.write(0, "own", "v"), mesh.write(1, "k", "v");
+  mesh.run_for(100);
+  ASSERT_EQ(keys(0), "k own ");
+  restart(2, [&] { mesh.stores[2]->become_copy_of(*mesh.stores[0], false); });
+  mesh.run_for(1000);
+  cut(2, 1);
+  Row key = {Value::of_text("k")};
+  mesh.stores[2]->begin_local();
+  mesh.stores[2]->remove("items", key);
+  mesh.stores[2]->commit_local();
+  mesh.run_for(1000);
+  restart(2, [] {});  // so that it may have shipped that, for all that it knows
+  mesh.write(0, "later", "v");
+  mesh.run_for(5000);
+  mesh.stores[2]->request("new_identity", "copied");
+  mesh.add_server(1, 2, "secret");
+  cut(0, 1), cut(2, 1, false);
+  Named heard(mesh, 1, 0);
+  mesh.network.attach(1, &heard);
+  mesh.run_for(30000);
+  EXPECT_EQ(keys(2), "k own later ");
+  EXPECT_FALSE(heard.lives.empty());
+  for (std::size_t lives : heard.lives) EXPECT_EQ(lives, 1u);
+}
+
 // Symptom: two nodes showed different rows under one number after a clock had been set right. Mechanism: both rows had
 // been written in one moment, of which the origin decides, and had decided here; the new incarnation stood on the other
 // side of the other node. Mend: it stands beside the old one (Node::Impl::next_origin).
