@@ -151,6 +151,10 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
     const Life* seen = at ? life_seen(at->state, writing, false) : nullptr;
     return seen && seen->birth == birth;
   };
+  auto saw_another = [&](Version writing) {  // who is gone
+    const Life* seen = at && of_one_who_is_gone(writing.origin) ? life_seen(at->state, writing, false) : nullptr;
+    return seen && seen->birth != birth;
+  };
   for (auto& [id, child] : core_.tables())
     for (const Reference& reference : child.references) {
       if (reference.to != table.id) continue;
@@ -160,7 +164,7 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
         bool meant = !known || (known->number == Meant::known_elsewhere && showed(known->birth));
         bool over = !life.removed.settled() || life.birth < state_.truncated(id);
         if (over || !mine(written.origin) || written < birth || !meant) return;
-        if (writer != 0 && written.origin != writer) return;
+        if (writer != 0 ? written.origin != writer : saw_another(written)) return;
         Life& here = *entry.state.find(life.birth);
         core_.window.touch(entry);
         std::erase_if(here.meant, [&](const Meant& one) { return &one == known; });

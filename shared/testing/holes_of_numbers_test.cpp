@@ -240,6 +240,29 @@ TEST(Holes, H12b_WhatTheGoneOneHadInsertedIsWhatItMeant) {
   }
 }
 
+// Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had a row of
+// its own under that number, which gave way to an older one that the heir heard of only then; what referred to it there
+// counted as meaning it, also what the gone one had written to the older one. Mend: of what the gone one wrote, only
+// that which had seen no other row under the number (Applier::remember_meant).
+TEST(Holes, H12b_WhatTheGoneOneReferredToIsNotWhatGivesWayHere) {
+  constexpr std::size_t heir = 0, oldest = 1, gone = 2;
+  LooseNodes lab(3, create_family);
+  lab.insert(oldest, "parent", parent(1, "older"));
+  lab.ship(oldest, gone);
+  lab.pass(10);
+  lab.insert(heir, "parent", parent(1, "younger"));
+  lab.pass(10);
+  lab.insert(gone, "child", child("c", 1));
+  lab.deliver(lab.make_since(gone, lab.applied(heir), lab.origin(gone)), heir);
+  ASSERT_EQ(lab.rows(heir, "child"), "c=1");
+  for (std::size_t i : {heir, oldest}) lab.take_out(i, gone);
+  lab.exchange({{heir, oldest}});
+  for (std::size_t i : {heir, oldest}) {
+    EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=younger") << i;
+    EXPECT_EQ(lab.rows(i, "child"), "c=1") << i;
+  }
+}
+
 // `parent.mark` must be unique; children have numbers, too.
 void create_marked(MemoryStore& store) {
   create_family(store);
