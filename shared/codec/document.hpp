@@ -54,6 +54,19 @@ struct Member {
   bool operator==(const Member&) const = default;
 };
 
+// Which row a reference means, where another one has its number by now at who wrote it.
+struct SaidMeaning {
+  std::string table;  // of the row that refers
+  Key key;            // as the sender encodes it
+  std::string column;
+  Version written;  // what it wrote to the reference, of which this holds
+  std::int64_t number = 0;
+  Version birth;  // of the row that is meant
+  Hlc since = 0;  // when that was noted, by the writer's clock
+
+  bool operator==(const SaidMeaning&) const = default;
+};
+
 enum class DocumentKind : std::uint8_t { changes, copy };
 
 struct DocumentHeader {
@@ -72,6 +85,7 @@ struct DocumentHeader {
   std::map<Origin, OriginMeta> metas;
   std::map<Origin, Member> members;
   std::map<std::string, Version> truncates;  // wire table name -> T
+  std::vector<SaidMeaning> meant;            // of references in rows of this document
   // Of these tables (`behind`) the document also brings the changes between two vectors of their own: the receiver had
   // to leave them out before.
   bool partial = false;  // some tables are left out on purpose: whoever gets it hands it on to nobody

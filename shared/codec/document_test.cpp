@@ -98,8 +98,10 @@ std::shared_ptr<Body> some_document(bool compress) {
 
 TEST(DocumentTest, HeaderComesBack) {
   DocumentHeader header = a_header();
+  header.meant = {{"items", std::string("\x01\xff\0k", 4), "\"parent\"", first, -7, second, 99}, {}};
   DocumentWriter writer(header, false);
   DocumentReader reader(writer.finish(), false);
+  EXPECT_EQ(reader.header().meant, header.meant);
   EXPECT_EQ(reader.header().node, header.node);
   EXPECT_EQ(reader.header().hlc, header.hlc);
   EXPECT_EQ(reader.header().prune_horizon, 5u);

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "shared/model/error.hpp"
+#include "shared/model/hex.hpp"
 #include "shared/model/limits.hpp"
 
 namespace rowmesh {
@@ -93,6 +94,21 @@ OriginMeta meta_from(const Json& json) {
   return meta;
 }
 
+Json to_json(Version version) { return {version.hlc, to_hex(version.origin)}; }
+
+Version version_from(const Json& json) { return {number(json.at(0)), hex(json.at(1))}; }
+
+Json to_json(const SaidMeaning& said) {
+  return Json::array({said.table, bytes_to_hex(said.key), said.column, to_json(said.written), said.number,
+                      to_json(said.birth), said.since});
+}
+
+SaidMeaning meaning_from(const Json& json) {
+  return {text(json.at(0)),         bytes_from_hex(text(json.at(1))), text(json.at(2)),
+          version_from(json.at(3)), json.at(4).get<std::int64_t>(),   version_from(json.at(5)),
+          number(json.at(6))};
+}
+
 DocumentHeader header_from(const Json& json) {
   DocumentHeader header;
   std::uint64_t protocol = number(json, "protocol");
@@ -117,7 +133,9 @@ DocumentHeader header_from(const Json& json) {
     header.members[from_hex(origin)] = {text(member.at("node")), text(member.at("name")), member.at("left").get<bool>(),
                                         false, member.contains("removed")};
   for (const auto& [table, version] : object(json, "truncates").items())
-    header.truncates[table] = {number(version.at(0)), hex(version.at(1))};
+    header.truncates[table] = version_from(version);
+  if (json.contains("meant"))
+    for (const Json& meaning : json.at("meant")) header.meant.push_back(meaning_from(meaning));
   if (json.contains("partial")) header.partial = json.at("partial").get<bool>();
   if (json.contains("behind"))
     for (const auto& [table, span] : object(json, "behind").items())
@@ -178,7 +196,7 @@ std::string header_line(const DocumentHeader& header) {
     Json& out = members[to_hex(origin)] = {{"node", member.node}, {"name", member.name}, {"left", member.left}};
     if (member.removed) out["removed"] = true;
   }
-  for (const auto& [table, version] : header.truncates) truncates[table] = {version.hlc, to_hex(version.origin)};
+  for (const auto& [table, version] : header.truncates) truncates[table] = to_json(version);
   Json json = {{"protocol", header.protocol},
                {"kind", header.kind == DocumentKind::copy ? "copy" : "changes"},
                {"sender", to_hex(header.sender)},
@@ -194,6 +212,7 @@ std::string header_line(const DocumentHeader& header) {
                {"truncates", truncates}};
   if (header.awaited != 0) json["awaited"] = header.awaited;
   if (header.settled != 0) json["settled"] = header.settled;
+  for (const SaidMeaning& said : header.meant) json["meant"].push_back(to_json(said));
   if (header.partial) json["partial"] = true;
   for (const auto& [table, span] : header.behind)
     json["behind"][table] = {{"from", to_json(span.from)}, {"to", to_json(span.to)}};

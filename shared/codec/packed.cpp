@@ -24,7 +24,8 @@ enum LifeFlag : unsigned {
   absent = 128,
   has_meant = 256,
   is_contested = 512,
-  has_shown = 1024
+  has_shown = 1024,
+  has_told = 2048
 };
 enum VersionForm : unsigned { settled_version = 0, same_version = 1, new_version = 2 };
 
@@ -79,6 +80,13 @@ void PackedWriter::value(const Value& value) {
   }
 }
 
+void PackedWriter::meant(const Meant& meant) {
+  number(meant.column);
+  fixed64(static_cast<std::uint64_t>(meant.number));
+  version(meant.birth);
+  fixed64(meant.since);
+}
+
 void PackedWriter::life(const Life& life, bool with_side) {
   unsigned flags = 0;
   if (!life.birth.settled()) flags |= has_birth;
@@ -91,6 +99,7 @@ void PackedWriter::life(const Life& life, bool with_side) {
   if (!life.meant.empty()) flags |= has_meant;
   if (life.contested) flags |= is_contested;
   if (life.shown_at > life.applied_at) flags |= has_shown;
+  if (!life.told.empty()) flags |= has_told;
   number(flags);
   if (flags & has_birth) version(life.birth);
   if (flags & has_removed) version(life.removed);
@@ -105,12 +114,11 @@ void PackedWriter::life(const Life& life, bool with_side) {
   if (flags & has_shown) fixed64(life.shown_at);
   if (flags & has_meant) {
     number(life.meant.size());
-    for (const Meant& meant : life.meant) {
-      number(meant.column);
-      fixed64(static_cast<std::uint64_t>(meant.number));
-      version(meant.birth);
-      fixed64(meant.since);
-    }
+    for (const Meant& one : life.meant) meant(one);
+  }
+  if (flags & has_told) {
+    number(life.told.size());
+    for (const Told& told : life.told) meant(told), version(told.written);
   }
   if (flags & has_side_values) {
     const Side& side = *life.side;
@@ -207,6 +215,15 @@ Value PackedReader::value() {
   corrupt("an unknown kind of value");
 }
 
+Meant PackedReader::meant() {
+  Meant meant;
+  meant.column = static_cast<ColumnIndex>(number());
+  meant.number = static_cast<std::int64_t>(fixed64());
+  meant.birth = version();
+  meant.since = fixed64();
+  return meant;
+}
+
 Life PackedReader::life(bool with_side) {
   Life life;
   std::uint64_t flags = number();
@@ -226,12 +243,11 @@ Life PackedReader::life(bool with_side) {
   if (flags & applied_now) life.applied_at = clock_;
   if (flags & has_shown) life.shown_at = fixed64();
   if (flags & has_meant)
+    for (std::uint64_t left = number(); left > 0; left--) life.meant.push_back(meant());
+  if (flags & has_told)
     for (std::uint64_t left = number(); left > 0; left--) {
-      Meant& meant = life.meant.emplace_back();
-      meant.column = static_cast<ColumnIndex>(number());
-      meant.number = static_cast<std::int64_t>(fixed64());
-      meant.birth = version();
-      meant.since = fixed64();
+      Meant one = meant();
+      life.told.push_back({one, version()});
     }
   if (flags & has_side_values) {
     if (!with_side) corrupt("values where none belong");

@@ -17,6 +17,7 @@ class PackedWriter {
   void columns(const ColumnVersions& versions);
   void value(const Value& value);
   void life(const Life& life, bool with_side);
+  void meant(const Meant& meant);
   void state(const RowState& state, bool with_side);
   // Lives that were applied at this time cost nothing more for saying so. The reader must be told the same.
   void applied_at(Hlc clock) { clock_ = clock; }
@@ -42,6 +43,7 @@ class PackedReader {
   ColumnVersions columns();
   Value value();  // texts are views into the bytes
   Life life(bool with_side);
+  Meant meant();
   RowState state(bool with_side);
   void applied_at(Hlc clock) { clock_ = clock; }
   bool done() const { return rest_.empty(); }

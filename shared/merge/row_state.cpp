@@ -11,6 +11,7 @@ Life& Life::operator=(const Life& other) {
   side = other.side ? std::make_unique<Side>(*other.side) : nullptr;
   in_table = other.in_table;
   meant = other.meant;
+  told = other.told;
   contested = other.contested;
   applied_at = other.applied_at;
   shown_at = other.shown_at;

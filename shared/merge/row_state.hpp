@@ -95,6 +95,13 @@ struct Meant {
   bool holds(const ColumnVersions& columns) const { return columns.of(column).hlc <= since; }
 };
 
+// What somebody else wrote to a reference, and what he says that it means: whoever takes his place when he is gone goes
+// by that.
+struct Told : Meant {
+  Version written;
+  bool holds(const ColumnVersions& columns) const { return columns.of(column) == written; }
+};
+
 struct Life {
   Version birth;    // settled: it was there before anything that is still told apart
   Version removed;  // highest delete that named this life; settled: none
@@ -106,6 +113,7 @@ struct Life {
   // also a dead life can be in it.
   bool in_table = true;
   std::vector<Meant> meant;
+  std::vector<Told> told;
   // A row that waits has an older claim to one of its UNIQUE values: its own must not settle, or the two would change
   // places on some nodes only when the other one's turn comes (model, H6).
   bool contested = false;
@@ -130,6 +138,11 @@ struct Life {
       if (one.column == column && one.holds(columns)) return &one;
     return nullptr;
   }
+  const Told* told_of(ColumnIndex column) const {
+    for (const Told& one : told)
+      if (one.column == column && one.holds(columns)) return &one;
+    return nullptr;
+  }
   Version death() const { return moved ? std::max(removed, moved->version) : removed; }
   bool dead(Version truncated) const { return !removed.settled() || moved || birth < truncated; }
   Version newest() const { return std::max(std::max(birth, columns.newest()), death()); }
@@ -144,6 +157,7 @@ struct Life {
     visit(birth), visit(removed), visit_columns(columns);
     if (moved) visit(moved->version), visit(moved->to_birth), visit_columns(moved->seen);
     for (const Meant& one : meant) visit(one.birth);
+    for (const Told& one : told) visit(one.birth), visit(one.written);
   }
 };
 

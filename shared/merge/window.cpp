@@ -147,7 +147,10 @@ void Window::prune(Hlc horizon, std::map<Origin, PositionNumber>& pruned, const 
 void Window::settle(Entry& entry, Hlc horizon) {
   auto old = [horizon](Version version) { return version.hlc <= horizon; };
   auto& lives = entry.state.lives;
-  for (Life& life : lives) std::erase_if(life.meant, [&](const Meant& meant) { return meant.since <= horizon; });
+  for (Life& life : lives) {
+    std::erase_if(life.meant, [&](const Meant& meant) { return meant.since <= horizon; });
+    std::erase_if(life.told, [&](const Told& told) { return told.since <= horizon || !told.holds(life.columns); });
+  }
   // A key that is hidden, held, quarantined or has several lives keeps what it has, except for lives that everybody
   // buried.
   bool some = std::erase_if(lives, [&](const Life& life) {
@@ -155,7 +158,7 @@ void Window::settle(Entry& entry, Hlc horizon) {
               }) > 0;
   if (some && entry.side_stored && on_side_change) on_side_change(entry);
   if (lives.size() == 1 && lives.front().death().settled() && !lives.front().side && lives.front().meant.empty() &&
-      !lives.front().contested) {
+      lives.front().told.empty() && !lives.front().contested) {
     Life& life = lives.front();
     if (old(life.columns.base) && !life.columns.base.settled()) {
       ColumnVersions columns;

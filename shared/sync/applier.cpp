@@ -126,6 +126,7 @@ void Applier::once(const std::function<void()>& breathe) {
                   "values were left out that are not here: the document must come again with these rows whole",
                   wanted_};
   if (header_.kind == DocumentKind::changes && rows_ > 0) state_.joined = true;
+  hear_meanings();
   settle_all();
   finish();
 }
@@ -197,6 +198,7 @@ void Applier::begin_attempt() {
   arrived_.clear();
   moved_rows_.clear();
   left_.clear();
+  sent_keys_.clear();
   late_references_ = core_.late_references;
   lost_origins_.clear();
   for (auto& [origin, newest] : state_.missing) lost_origins_.insert(origin);

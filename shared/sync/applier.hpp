@@ -241,11 +241,13 @@ class Applier {
   };
   void note_references_of(Entry& entry, const Life& life);
   void note_lost_references(const Table& table, const Item& item);
+  void hear_meanings();
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
                            RowView table_row);
   void remember_meant(const Table& table, KeyView key, Version birth, Origin writer = 0);
   void follow_references(const Table& table, const Moved& moved, const Key& to, Version birth, bool shown);
   void mean(Entry& entry, Life& life, ColumnIndex column, std::int64_t number, Version birth);
+  void tell(Entry& entry);
   std::vector<Entry*> shown_referring(const Table& child, ColumnIndex column, std::int64_t number);
   using LivesOfEntries = std::vector<std::pair<Entry*, Version>>;
   const LivesOfEntries& waiting_referring(const Table& child, ColumnIndex column, std::int64_t number);
@@ -320,9 +322,10 @@ class Applier {
     Key key;
     Version birth;
   };
-  std::vector<Left> left_;          // living lives whose row gave way to another one's
-  LateReferences late_references_;  // as Core::late_references, until they were looked at
-  std::map<Origin, Hlc> late_;      // MergeContext::late
+  std::vector<Left> left_;                            // living lives whose row gave way to another one's
+  std::map<std::pair<TableId, Key>, Key> sent_keys_;  // where the sender encodes a key of the document in another way
+  LateReferences late_references_;                    // as Core::late_references, until they were looked at
+  std::map<Origin, Hlc> late_;                        // MergeContext::late
   std::map<std::string, std::map<Origin, Hlc>>
       late_tables_;                // of these, what was late when their changes began to wait
   std::set<Origin> lost_origins_;  // earlier incarnations of ours that lost something

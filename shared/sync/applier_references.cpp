@@ -42,32 +42,6 @@ static const Life* life_at(const RowState& state, Origin self, Hlc when, bool lo
   return moved;
 }
 
-bool Applier::of_one_who_is_gone(Origin origin) const {
-  auto member = state_.members.find(origin);
-  return origin != state_.self && member != state_.members.end() && member->second.node != core_.identity.node &&
-         mine(origin);
-}
-
-// The life that the table showed to one who is gone when it wrote: the oldest of those that it had heard of.
-// Symptom: a reference followed a row that its writer had not meant. Mechanism: its writer had inserted the row that it
-// meant under a number that another one had as well, which waited; that one was older, and its heir took it for the one
-// that showed. Mend: what somebody inserts shows, until it is moved: an insert proves that nothing showed before.
-// `stands`: the reference is there as it was written.
-// Symptom: as above. Mechanism: a row waited for a UNIQUE value while its own node inserted another one over its
-// number; what referred to the first was renumbered then, and later than that insert. Mend: a row that the writer has
-// moved itself was not meant, for then the reference would have gone along.
-const Life* Applier::life_seen(const RowState& state, Version written, bool stands) const {
-  auto before = [&](Version version) { return version.hlc <= written.hlc && state_.had_seen(written, version); };
-  const Life* seen = nullptr;
-  for (const Life& life : state.lives) {
-    bool left = life.moved && (before(life.moved->version) || (stands && life.moved->version.origin == written.origin));
-    bool ended = (!life.removed.settled() && before(life.removed)) || left;
-    if (!before(life.birth) || ended) continue;
-    if (!seen || life.birth.origin == written.origin) seen = &life;
-  }
-  return seen;
-}
-
 // References that the log brings only after the row under their number has changed, though their writer saw it as it
 // was before: a prepared transaction, or one that committed while a document was applied.
 void Applier::find_late_references() {
@@ -128,9 +102,11 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
         return gone_now.table == parent.id && gone_now.key == key && gone_now.birth == one.birth;
       });
     };
-    const Life* meant = !at    ? nullptr
-                        : gone ? life_seen(at->state, written, true)
-                               : life_at(at->state, written.origin, written.hlc, lost, left);
+    const Told* told = life.told_of(reference.column);
+    const Life* meant = !at            ? nullptr
+                        : gone && told ? at->state.find(told->birth)
+                        : gone         ? life_seen(at->state, written, true)
+                                       : life_at(at->state, written.origin, written.hlc, lost, left);
     if (!meant || meant->in_table) continue;
     // Of several deletes of a life the latest counts, so one that had long gone may look as if it had been there. It
     // was not, where another one's row was.
@@ -138,6 +114,7 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     bool another = lost || gone || (shown && std::max(shown->applied_at, shown->shown_at) < written.hlc);
     if (another && !meant->moved && meant->dead(state_.truncated(parent.id))) continue;
     mean(entry, life, reference.column, number.integer, meant->birth);
+    tell(entry);
     if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});
   }
 }
@@ -151,8 +128,11 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
     const Life* seen = at ? life_seen(at->state, writing, false) : nullptr;
     return seen && seen->birth == birth;
   };
-  auto saw_another = [&](Version writing) {  // who is gone
-    const Life* seen = at && of_one_who_is_gone(writing.origin) ? life_seen(at->state, writing, false) : nullptr;
+  auto meant_another = [&](const Life& life, ColumnIndex column) {  // who is gone
+    Version written = life.columns.of(column);
+    if (!of_one_who_is_gone(written.origin)) return false;
+    if (const Told* told = life.told_of(column)) return told->birth != birth;
+    const Life* seen = at ? life_seen(at->state, written, false) : nullptr;
     return seen && seen->birth != birth;
   };
   for (auto& [id, child] : core_.tables())
@@ -164,11 +144,12 @@ void Applier::remember_meant(const Table& table, KeyView key, Version birth, Ori
         bool meant = !known || (known->number == Meant::known_elsewhere && showed(known->birth));
         bool over = !life.removed.settled() || life.birth < state_.truncated(id);
         if (over || !mine(written.origin) || written < birth || !meant) return;
-        if (writer != 0 ? written.origin != writer : saw_another(written)) return;
+        if (writer != 0 ? written.origin != writer : meant_another(life, reference.column)) return;
         Life& here = *entry.state.find(life.birth);
         core_.window.touch(entry);
         std::erase_if(here.meant, [&](const Meant& one) { return &one == known; });
         mean(entry, here, reference.column, number, birth);
+        tell(entry);
       };
       for (Entry* entry : shown_referring(child, reference.column, number))
         if (const Life* life = entry->state.in_table(); life && !life->side) note(*entry, *life);

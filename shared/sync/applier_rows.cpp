@@ -63,7 +63,10 @@ void Applier::add(const WireRow& row) {
     auto key = core_.store.canonical_key(*mapping.table, row.key, mapping.key_types, &item.unholdable);
     Key sent = encode_key(row.key);
     item.key = key ? std::move(*key) : sent;
-    if (item.key != sent) item.sent_key = std::move(sent);
+    if (item.key != sent) {
+      if (!header_.meant.empty()) sent_keys_[{mapping.table->id, sent}] = item.key;
+      item.sent_key = std::move(sent);
+    }
   }
   for (std::size_t i = 0; i < row.count; i++) item.lives.push_back(incoming(row.lives[i], mapping));
 }

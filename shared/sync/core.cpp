@@ -225,18 +225,20 @@ bool Core::lacks_changes() const {
 
 // Symptom: a reference named another row than its writer had meant. Mechanism: the row had moved, but its table waited
 // here, and G passed the note of what the reference means (Life::meant) before the move was heard of. Mend: such notes
-// are kept until the table has caught up, or until there is no room for more.
+// are kept until the table has caught up, or until there is no room for more. And what others have said of theirs.
 bool Core::notes_wait(const Batch& batch) const {
   if (!lacks_changes() || window.size() > most_rows) return false;
   return std::any_of(batch.entries.begin(), batch.entries.end(), [&](const Entry* entry) {
     auto child = tables_.find(entry->table);
     if (child == tables_.end()) return false;
     return std::any_of(entry->state.lives.begin(), entry->state.lives.end(), [&](const Life& life) {
-      return std::any_of(life.meant.begin(), life.meant.end(), [&](const Meant& meant) {
+      auto of_waiting = [&](const Meant& meant) {
         auto& references = child->second.references;
         return std::any_of(references.begin(), references.end(),
                            [&](auto& reference) { return reference.column == meant.column && waits(reference.to); });
-      });
+      };
+      return std::any_of(life.meant.begin(), life.meant.end(), of_waiting) ||
+             std::any_of(life.told.begin(), life.told.end(), of_waiting);
     });
   });
 }

@@ -43,6 +43,10 @@ void rename(RowState& state, const Renewal& renewal) {
       meant.birth = renamed(meant.birth, renewal);
       meant.since = moved(meant.since, renewal);
     }
+    for (Told& told : life.told) {
+      told.birth = renamed(told.birth, renewal);
+      told.written = renamed(told.written, renewal);
+    }
     if (!life.moved) continue;
     life.moved->version = renamed(life.moved->version, renewal);
     life.moved->to_birth = renamed(life.moved->to_birth, renewal);

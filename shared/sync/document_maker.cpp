@@ -269,6 +269,30 @@ void add_other_ends(Core& core, std::vector<Entry*>& entries) {
   if (entries.size() != before) sort_by_key(entries);
 }
 
+// What the references in these rows mean, where another row has the number (Life::meant, Life::told).
+void add_meanings(const Core& core, const std::vector<Entry*>& entries, const std::set<std::string>& left_out,
+                  DocumentHeader& header) {
+  std::size_t bytes = 0;
+  for (const Entry* entry : entries) {
+    const Table* table = core.table(entry->table);
+    if (!table || table->references.empty() || left_out.contains(table->wire_name)) continue;
+    auto add = [&](const Life& life, const Meant& meant) {
+      const std::string& column = table->columns[meant.column].name;
+      bytes += table->wire_name.size() + column.size() + 2 * entry->key->size() + 150;
+      if (bytes > limits::meanings_bytes) return;
+      header.meant.push_back({table->wire_name, Key(*entry->key), column, life.columns.of(meant.column), meant.number,
+                              meant.birth, meant.since});
+    };
+    for (const Life& life : entry->state.lives) {
+      if (life.dead(core.state.truncated(table->id))) continue;
+      for (const Meant& meant : life.meant)
+        if (meant.number != Meant::known_elsewhere && meant.holds(life.columns)) add(life, meant);
+      for (const Told& told : life.told)
+        if (told.holds(life.columns)) add(life, told);
+    }
+  }
+}
+
 }  // namespace
 
 MadeDocument make_document(Core& core, const DocumentOrder& order) {
@@ -288,6 +312,7 @@ MadeDocument make_document(Core& core, const DocumentOrder& order) {
   std::vector<Entry*> entries = core.window.gather(from);
   add_behind(core, order, header, entries);
   add_other_ends(core, entries);
+  add_meanings(core, entries, order.left_out, header);
   DocumentWriter writer(header, order.compress);
   MadeDocument made;
   // All tables before the first row, so that the receiver can lock them before it writes.
@@ -341,6 +366,10 @@ MadeDocument make_copy_document(Core& core, const Table& table, KeyView after, c
     rows.emplace_back(Key(key), OwnedRow(row));
     return true;
   });
+  std::vector<Entry*> known;
+  for (auto& [key, row] : rows)
+    if (Entry* entry = core.window.find(table.id, key)) known.push_back(entry);
+  add_meanings(core, known, {}, header);
   DocumentWriter writer(header, compress);
   WantedRows whole(true);
   TableWriter table_writer(core, writer, table, whole);

@@ -263,6 +263,71 @@ TEST(Holes, H12b_WhatTheGoneOneReferredToIsNotWhatGivesWayHere) {
   }
 }
 
+// A row refers to the younger of two rows under one number, and its writer hears of the older one only then; it is gone
+// before either of them hears that the younger one has moved.
+class GoneTooSoon : public LooseNodes {
+ public:
+  static constexpr std::size_t heir = 0, oldest = 1, mover = 2, gone = 3;
+  GoneTooSoon() : LooseNodes(4, create_family) {
+    insert(oldest, "parent", parent(1, "older"));
+    pass(10);
+    insert(mover, "parent", parent(1, "younger"));
+    ship(mover, gone);
+    pass(10);
+    insert(gone, "child", child("c", 1));
+    pass(10);
+  }
+  void hears() {
+    ship(oldest, gone);
+    settle(gone);
+  }
+  void leaves() {
+    for (std::size_t i : {heir, oldest, mover}) take_out(i, gone);
+    // As a node does that finds somebody gone (Node::Impl::note_references_of_the_gone).
+    core(heir).window.for_each(store(heir).table("child").id, [&](Entry& entry) {
+      core(heir).late_references[&entry] = entry.state.newest().hlc;
+      core(heir).unreconciled.insert(&entry);
+    });
+    settle(heir);
+    exchange({{heir, oldest}, {heir, mover}, {oldest, mover}});
+    for (std::size_t i : {heir, oldest, mover}) {
+      EXPECT_EQ(rows(i, "parent"), "1=older 2=younger") << i;
+      EXPECT_EQ(rows(i, "child"), "c=2") << i;
+      EXPECT_FALSE(core(i).window.unsettled()) << i;
+    }
+  }
+};
+
+// Applier::hear_meanings.
+TEST(Holes, H12b_TheGoneOneHadSaidWhatItMeant) {
+  GoneTooSoon lab;
+  lab.hears();
+  lab.ship(lab.gone, lab.heir);
+  lab.leaves();
+}
+
+// Somebody else hands it on, after a restart.
+TEST(Holes, H12b_WhatTheGoneOneHadSaidIsHandedOn) {
+  GoneTooSoon lab;
+  lab.hears();
+  lab.ship(lab.gone, lab.oldest);
+  lab.restart(lab.oldest);
+  lab.ship(lab.oldest, lab.heir);
+  lab.leaves();
+}
+
+// The reference had come before its writer heard of the older row, of which its heir hears from others (Applier::tell).
+TEST(Holes, H12b_WhatTheGoneOneMeantIsSaidAlsoWhereTheReferenceWasBefore) {
+  GoneTooSoon lab;
+  lab.ship(lab.gone, lab.heir);
+  auto older = lab.make(lab.oldest, lab.gone);
+  lab.deliver(older, lab.heir);
+  lab.deliver(older, lab.gone);
+  lab.settle(lab.gone);
+  lab.ship(lab.gone, lab.heir);
+  lab.leaves();
+}
+
 // `parent.mark` must be unique; children have numbers, too.
 void create_marked(MemoryStore& store) {
   create_family(store);
@@ -283,6 +348,36 @@ Row marked(std::int64_t id, const char* a, const char* mark) {
 }
 Row child_of(std::int64_t id, std::int64_t parent, const char* a) {
   return Row{Value::of_integer(id), Value::of_integer(parent), Value::of_text(a)};
+}
+
+// The row that refers has got another number by then, at its writer.
+TEST(Holes, H12b_TheGoneOneHadSaidWhatAChildMeantThatItMoved) {
+  constexpr std::size_t heir = 0, oldest = 1, mover = 2, gone = 3;
+  LooseNodes lab(4, create_marked);
+  lab.insert(oldest, "parent", marked(1, "older", "red"));
+  lab.insert(oldest, "child", child_of(1, 1, "of the older"));
+  lab.pass(10);
+  lab.insert(mover, "parent", marked(1, "younger", "blue"));
+  lab.ship(mover, gone);
+  lab.pass(10);
+  lab.insert(gone, "child", child_of(1, 1, "of the younger"));
+  lab.pass(10);
+  lab.ship(oldest, gone);
+  lab.settle(gone);
+  ASSERT_EQ(lab.rows(gone, "child"), "1=1,of the older 2=1,of the younger");
+  lab.ship(gone, heir);
+  for (std::size_t i : {heir, oldest, mover}) lab.take_out(i, gone);
+  Core& core = lab.core(heir);
+  core.window.for_each(lab.store(heir).table("child").id, [&](Entry& entry) {
+    core.late_references[&entry] = entry.state.newest().hlc;
+    core.unreconciled.insert(&entry);
+  });
+  lab.settle(heir);
+  lab.exchange({{heir, oldest}, {heir, mover}, {oldest, mover}});
+  for (std::size_t i : {heir, oldest, mover}) {
+    EXPECT_EQ(lab.rows(i, "parent"), "1=older,red 2=younger,blue") << i;
+    EXPECT_EQ(lab.rows(i, "child"), "1=1,of the older 2=2,of the younger") << i;
+  }
 }
 
 // Applier::life_seen. A row waits for a UNIQUE value, and its node inserts another one over its number; then what

@@ -1,0 +1,71 @@
+// What the references mean that were written by one who is gone for good: who takes its place takes them along.
+#include <algorithm>
+
+#include "shared/sync/applier.hpp"
+
+namespace rowmesh {
+
+bool Applier::of_one_who_is_gone(Origin origin) const {
+  auto member = state_.members.find(origin);
+  return origin != state_.self && member != state_.members.end() && member->second.node != core_.identity.node &&
+         mine(origin);
+}
+
+// The life that the table showed to one who is gone when it wrote: the oldest of those that it had heard of.
+// Symptom: a reference followed a row that its writer had not meant. Mechanism: its writer had inserted the row that it
+// meant under a number that another one had as well, which waited; that one was older, and its heir took it for the one
+// that showed. Mend: what somebody inserts shows, until it is moved: an insert proves that nothing showed before.
+// `stands`: the reference is there as it was written.
+// Symptom: as above. Mechanism: a row waited for a UNIQUE value while its own node inserted another one over its
+// number; what referred to the first was renumbered then, and later than that insert. Mend: a row that the writer has
+// moved itself was not meant, for then the reference would have gone along.
+const Life* Applier::life_seen(const RowState& state, Version written, bool stands) const {
+  auto before = [&](Version version) { return version.hlc <= written.hlc && state_.had_seen(written, version); };
+  const Life* seen = nullptr;
+  for (const Life& life : state.lives) {
+    bool left = life.moved && (before(life.moved->version) || (stands && life.moved->version.origin == written.origin));
+    bool ended = (!life.removed.settled() && before(life.removed)) || left;
+    if (!before(life.birth) || ended) continue;
+    if (!seen || life.birth.origin == written.origin) seen = &life;
+  }
+  return seen;
+}
+
+// Symptom: a reference named another row than its writer meant. Mechanism: its writer had heard of an older row under
+// the number only after it had written, and was gone for good before it heard of the move; its heir judged by what it
+// had heard in the end, and took the older row for the one that was meant. Mend: each says which rows its references
+// mean, with the rows that refer; whoever takes its place goes by that.
+void Applier::hear_meanings() {
+  for (const SaidMeaning& said : header_.meant) {
+    const Table* table = core_.table_by_wire_name(said.table);
+    int column = table ? table->column_index(said.column) : -1;
+    if (column < 0 || said.written.settled() || said.written.origin == state_.self) continue;
+    auto sent = sent_keys_.find({table->id, said.key});
+    Entry* entry = core_.window.find(table->id, sent == sent_keys_.end() ? said.key : sent->second);
+    if (!entry) continue;
+    auto referring = static_cast<ColumnIndex>(column);
+    Hlc since = std::min(said.since, header_.hlc);
+    for (Life& life : entry->state.lives) {
+      // Not by its birth, which may have settled on one of the two sides.
+      if (life.columns.of(referring) != said.written || life.dead(state_.truncated(table->id))) continue;
+      if (const Told* known = life.told_of(referring); known && known->since >= since) continue;
+      core_.window.touch(*entry);
+      std::erase_if(life.told, [&](const Told& one) { return one.column == referring; });
+      life.told.push_back({{referring, said.number, said.birth, since}, said.written});
+      newest_ = std::max(newest_, since);
+      touched_.push_back(entry);
+      if (entry->state.kept_aside()) core_.mark_side(*entry);
+      if (of_one_who_is_gone(said.written.origin)) {
+        Hlc& newest = late_references_[entry];
+        newest = std::max(newest, said.written.hlc);
+      }
+    }
+  }
+}
+
+// What it means goes to the others with the row.
+void Applier::tell(Entry& entry) {
+  if (const Table* table = core_.table(entry.table)) core_.store.note_local(*table, LogOp::update, *entry.key, {});
+}
+
+}  // namespace rowmesh
