@@ -164,6 +164,8 @@ HOLES = [
              "Holes.H12b_WhatTheGoneOneMeantIsSaidAlsoWhereTheReferenceWasBefore"),
     Mutation("H12b-heir-told-stored", "shared/codec/packed.cpp", [("if (!life.told.empty())", "if (false)")],
              "Holes.H12b_WhatTheGoneOneHadSaidIsHandedOn"),
+    Mutation("H12b-heir-hears-later", "shared/sync/applier_references.cpp", [(" && !of_one_who_is_gone(written.origin)) continue", ") continue")],
+             "Holes.H12b_WhatTheGoneOneReferredToMayComeAfterItsHeirHasMovedIt"),
     Mutation("H12b-heir-moved", "shared/sync/applier_gone.cpp",
              [("(stands && life.moved->version.origin == written.origin)", "(stands && false)")],
              "Holes.H12b_WhatTheGoneOneHadMovedItselfIsNotWhatItMeant"),

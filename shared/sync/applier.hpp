@@ -240,7 +240,7 @@ class Applier {
     Version meant;
   };
   void note_references_of(Entry& entry, const Life& life);
-  void note_lost_references(const Table& table, const Item& item);
+  void note_references_of_others(const Table& table, const Item& item);
   void hear_meanings();
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
                            RowView table_row);

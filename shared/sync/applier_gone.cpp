@@ -55,10 +55,6 @@ void Applier::hear_meanings() {
       newest_ = std::max(newest_, since);
       touched_.push_back(entry);
       if (entry->state.kept_aside()) core_.mark_side(*entry);
-      if (of_one_who_is_gone(said.written.origin)) {
-        Hlc& newest = late_references_[entry];
-        newest = std::max(newest, said.written.hlc);
-      }
     }
   }
 }

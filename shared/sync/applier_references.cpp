@@ -56,15 +56,19 @@ void Applier::find_late_references() {
 }
 
 // What we wrote to a reference before we were put back to an older state comes back from others. Nobody but us can say
-// which row it meant, nor takes it along when that one moves.
-void Applier::note_lost_references(const Table& table, const Item& item) {
-  if (item.own || item.reconcile || lost_origins_.empty() || table.references.empty()) return;
-  Entry* entry = core_.window.find(table.id, item.key);
-  if (!entry) return;
+// which row it meant, nor takes it along when that one moves. As little where one wrote it who is gone, and we take its
+// place.
+// Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had moved
+// the row that it meant before it heard of the reference from somebody else, and looked at references only when
+// somebody was gone. Mend: and when they come.
+void Applier::note_references_of_others(const Table& table, const Item& item) {
+  if (item.own || item.reconcile || table.references.empty()) return;
   for (const IncomingLife& life : item.lives)
     for (const Reference& reference : table.references) {
       Version written = life.columns.of(reference.column);
-      if (!lost_origins_.contains(written.origin)) continue;
+      if (!lost_origins_.contains(written.origin) && !of_one_who_is_gone(written.origin)) continue;
+      Entry* entry = core_.window.find(table.id, item.key);
+      if (!entry) return;
       Hlc& newest = late_references_[entry];
       newest = std::max(newest, written.hlc);
     }

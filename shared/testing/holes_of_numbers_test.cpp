@@ -263,6 +263,28 @@ TEST(Holes, H12b_WhatTheGoneOneReferredToIsNotWhatGivesWayHere) {
   }
 }
 
+// Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had moved the
+// row that it meant before it heard of the reference, from somebody else, and looks at references only when somebody is
+// gone. Mend: and when they come (Applier::note_references_of_others).
+TEST(Holes, H12b_WhatTheGoneOneReferredToMayComeAfterItsHeirHasMovedIt) {
+  constexpr std::size_t heir = 0, oldest = 1, gone = 2;
+  LooseNodes lab(3, create_family);
+  lab.insert(oldest, "parent", parent(1, "older"));
+  lab.pass(10);
+  lab.insert(gone, "parent", parent(1, "younger"));
+  lab.ship(gone, heir);
+  lab.pass(10);
+  lab.insert(gone, "child", child("c", 1));
+  lab.ship(gone, oldest);
+  for (std::size_t i : {heir, oldest}) lab.take_out(i, gone);
+  lab.deliver(lab.make_since(oldest, lab.applied(heir), lab.origin(oldest)), heir);
+  lab.settle(heir);
+  ASSERT_EQ(lab.rows(heir, "parent"), "1=older 2=younger");
+  ASSERT_EQ(lab.rows(heir, "child"), "");
+  lab.exchange({{heir, oldest}});
+  for (std::size_t i : {heir, oldest}) EXPECT_EQ(lab.rows(i, "child"), "c=2") << i;
+}
+
 // A row refers to the younger of two rows under one number, and its writer hears of the older one only then; it is gone
 // before either of them hears that the younger one has moved.
 class GoneTooSoon : public LooseNodes {
