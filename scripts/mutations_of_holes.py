@@ -456,6 +456,8 @@ HOLES = [
              "MergeAdopted.AnEditThatTheSourceHadAndDoesNotNameEndedThere"),
     Mutation("adopted-named", "shared/sync/applier_copied.cpp", [("if (ended_.settled()) return;", "if (true || ended_.settled()) return;")],
              "Histories.WhatEndedAtTheSourceOfACopyIsNamedToNobody"),
+    Mutation("anew-forgotten", "shared/sync/core_identity.cpp", [("renewal.fork = std::max(renewal.fork, state.prune_horizon);", "")],
+             "GivenAnew.WhatAllHaveForgottenIsNot"),
     Mutation("adopted-deleted", "shared/sync/applier_copied.cpp", [("life.death().hlc <= ended_.hlc", "life.removed == ended_")],
              "Histories.WhatACopyDeletedBeforeAnybodyNoticedIsNamedToNobody"),
     Mutation("two-histories-came", "shared/merge/match.cpp", [("bool came = !never_came(state, life, all, context);", "bool came = true || !never_came(state, life, all, context);")],
