@@ -79,7 +79,10 @@ void ClusterRun::look_at_clone() {
   if (!copy.node || waits_for_identity(copy)) return;
   SimulatedNode& other = *nodes_[clone_.of];
   bool other_says = other.node && other.node->status().identity == "copied";
-  if (copy.node->status().identity.empty() && !other_says) return;
+  // Where each link that it knows is gone it comes to nobody, and its status says that nobody knows it.
+  auto servers = copy.store->servers();
+  bool comes = std::any_of(servers.begin(), servers.end(), [this](auto& server) { return goes_to_original(server); });
+  if (copy.node->status().identity.empty() && !other_says && comes) return;
   tell(std::to_string(clone_.node) + " gets an identity of its own");
   copy.store->request("new_identity", "copied");
   copy.wake_ms = now_ms_;
@@ -121,20 +124,23 @@ void ClusterRun::add_those_of_other_numbers(std::set<std::string>& rows) const {
           rows.insert(table + key_to_text(key));
 }
 
+static bool has_server(MemoryStore& store, const std::string& name) {
+  auto servers = store.servers();
+  return std::any_of(servers.begin(), servers.end(), [&](const ServerConfig& server) { return server.name == name; });
+}
+
+// Does this server have the other one still?
+bool ClusterRun::goes_to_original(const ServerConfig& server) {
+  return linked(clone_.of, std::stoul(server.name.substr(4))) && has_server(*nodes_[clone_.of]->store, server.name);
+}
+
 // What was linked to the other one, or no more, while the copy ran.
 void ClusterRun::make_servers_those_of_original() {
   MemoryStore &original = *nodes_[clone_.of]->store, &copy = *nodes_[clone_.node]->store;
-  auto has = [](MemoryStore& store, const std::string& name) {
-    auto servers = store.servers();
-    return std::any_of(servers.begin(), servers.end(), [&](const ServerConfig& server) { return server.name == name; });
-  };
-  auto linked_to_original = [&](const ServerConfig& server) {
-    return linked(clone_.of, std::stoul(server.name.substr(4))) && has(original, server.name);
-  };
   for (const ServerConfig& server : copy.servers())
-    if (!linked_to_original(server)) copy.remove_server(server.id);
+    if (!goes_to_original(server)) copy.remove_server(server.id);
   for (ServerConfig server : original.servers()) {
-    if (!linked_to_original(server) || has(copy, server.name)) continue;
+    if (!goes_to_original(server) || has_server(copy, server.name)) continue;
     server.start_state.clear();
     copy.add_server(server);
   }

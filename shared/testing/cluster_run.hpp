@@ -106,6 +106,7 @@ class ClusterRun {
   void note_numbers(std::size_t i);
   bool had_other_number(const std::string& value) const;
   void add_those_of_other_numbers(std::set<std::string>& rows) const;
+  bool goes_to_original(const ServerConfig& server);
   void make_servers_those_of_original();
   static bool waits_for_identity(const SimulatedNode& node);
   bool is_clone(std::size_t i) const;  // that has no identity of its own yet
