@@ -52,7 +52,8 @@ void ClusterRun::clone(std::size_t i) {
   guarded(i, [&] { here.node->remember(); });
   if (!here.node || here.store->log_unread()) return;
   if (plan_.clocks && !may_be_copied(here)) return;
-  clone_ = {i, nodes_.size()};
+  clone_.of = i;
+  clone_.node = nodes_.size();
   build_node(clone_.node);
   SimulatedNode& copy = *nodes_[clone_.node];
   // Where it comes to nobody, nobody hears it.
@@ -62,6 +63,9 @@ void ClusterRun::clone(std::size_t i) {
   bool elsewhere = random_.chance(700) || !comes;
   clone_.unnoticed = !elsewhere;
   clone_.ledger = ledger_.now();
+  std::set<std::string> had;
+  for (std::size_t other = 0; other < clone_.node; other++) collect_present(other, other == i ? had : clone_.under_way);
+  std::erase_if(clone_.under_way, [&](const std::string& value) { return had.contains(value); });
   copy.store->become_copy_of(*here.store, elsewhere);
   note_numbers(clone_.node);  // what it removes before it comes back it may have referred to
   // Where the clock is ahead of the time of day both would count on from one version, and give the same ones.
@@ -152,7 +156,10 @@ void ClusterRun::add_clone() {
   clone_.doubted_until_ms = now_ms_ + doubted_ms;
   // What the one had told of itself counted as said by the other, so what these two wrote, and what they replaced, may
   // count as seen by who had not seen it (docs/guarantees.md, "Known gaps").
-  if (clone_.unnoticed) ledger_.forgive_between(clone_.ledger, ledger_.now());
+  if (clone_.unnoticed) {
+    ledger_.forgive_between(clone_.ledger, ledger_.now());
+    for (const std::string& value : clone_.under_way) ledger_.forget(value);
+  }
   note_numbers(clone_.node);
   std::string of = "node" + std::to_string(clone_.of);
   make_servers_those_of_original();

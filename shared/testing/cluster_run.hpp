@@ -163,6 +163,7 @@ class ClusterRun {
     bool added = false;                  // to the servers of the other one, under an identity of its own
     bool unnoticed = false;              // both ran under one
     std::uint64_t ledger = 0;            // where that began
+    std::set<std::string> under_way;     // values that had not come to the other one by then
     std::uint64_t doubted_until_ms = 0;  // who has heard both may refuse the other one so long, at its next greeting
   };
   Clone clone_;
