@@ -248,7 +248,7 @@ HOLES = [
     Mutation("heir", "shared/sync/applier_keys.cpp", [("if (!known.away()) return other == state_.self;", "(void)known;")],
              "Gone.H12d_AnHeirMovesTheLoserAndWhatRefersToIt"),
     Mutation("came-back-without", "shared/sync/receiving.cpp", [("core.state.returning || core.state.came_back_without;", "core.state.returning;")],
-             "Histories.WhoIsPutBackToBeforeItMetAnybodySaysThatItNeedsACopy"),
+             "BeforeItMet.WhereNobodyCanBeAskedItSaysThatItNeedsACopy"),
     Mutation("truncated-while-copied", "shared/merge/merge.cpp", [("context_.adopted.settled() && !unseen) continue;", "(context_.adopted.settled() || !unseen)) continue;")],
              "MergeTruncated.WhatWasStillToComeOfACopyIsListed"),
     Mutation("truncated-and-anew", "shared/sync/core_identity.cpp", [("      end_what_was_truncated(entry.state, renewal, truncated);\n", "      if (false) end_what_was_truncated(entry.state, renewal, truncated);\n")],

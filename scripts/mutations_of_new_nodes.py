@@ -99,4 +99,10 @@ NEW_NODES = [
              "FirstCopy.WhereBothHaveRowsTheStatusSaysThatTheyWereNotCompared"),
     Mutation("forgotten-alone-once", "shared/sync/copying_settled.cpp", [("!core.state.joined && core.state.rebased == 0 && header", "!core.state.joined && header")],
              "FirstCopy.IsTakenToItsEndWithAnotherThatForgetsLater"),
+    Mutation("comes-back-by-lost-life", "shared/sync/identity.cpp", [("if (peer.has_lost) met_since.push_back(&peer);", "")],
+             "BeforeItMet.ARowThatGotAnotherNumberSinceStandsOnce"),
+    Mutation("birth-of-lost-life", "shared/sync/applier_copied.cpp", [("  if (given_anew) life.birth = there.birth;", "  given_anew = false;")],
+             "BeforeItMet.ARowThatGotAnotherNumberSinceStandsOnce"),
+    Mutation("waits-for-lost-life", "shared/sync/identity.cpp", [("sources.empty() && !core.state.missing.empty() && awaits_greeting()", "false")],
+             "BeforeItMet.ItWaitsForTheOneThatHasWhatWasLost"),
 ]

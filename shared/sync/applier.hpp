@@ -42,6 +42,8 @@ struct CopySession {
   // This node was away for longer than changes are kept. What is settled here is old, so the source's rows take its
   // place, silently.
   bool adopt = false;
+  // It comes back from one that it had met only in the life that it lost.
+  bool met_in_lost_life = false;
   bool target_was_empty = true;  // of the table that is being copied; rows that came since it was added do not count
   // Where rows were here before, a table is read twice: first what has settled is compared, for 'fail' refuses to mix
   // two tables by halves, and the other modes decide about that alone. What is on its way merges, as it always does.
@@ -170,6 +172,7 @@ class Applier {
   void end_life(const Table& table, Entry& entry, Life& life, Version ended);
   bool recognise(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming, RowView table_row);
   bool recognise(const Table& table, Life& life, const IncomingLife& there, RowView here);
+  bool take_birth_of_lost_life(Life& life, const IncomingLife& there) const;
   void name_own_life(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming) const;
   void compare_copied(std::size_t index, Entry* entry, const FoundRow& found);
   void check_copied(std::size_t index, Entry* entry, const FoundRow& found);

@@ -60,7 +60,9 @@ bool Applier::recognise(const Table& table, RowState& state, const std::vector<I
   for (Life& life : state.lives) {
     Row here = life_values(table, life, life.in_table ? table_row : RowView());
     for (const IncomingLife& there : incoming) {
-      if (there.birth != life.birth && there.birth != core_.before_rebase(life.birth)) continue;
+      some |= !state.find(there.birth) && take_birth_of_lost_life(life, there);
+      bool former = !there.birth.settled() && there.birth == core_.before_rebase(life.birth);
+      if (there.birth != life.birth && !former) continue;
       some |= recognise(table, life, there, here);
       break;
     }
@@ -97,6 +99,17 @@ bool Applier::recognise(const Table& table, Life& life, const IncomingLife& ther
   if (life.moved && there.moved && known(life.moved->version, there.moved->version))
     life.moved = std::make_unique<Move>(*there.moved), some = true;
   return some;
+}
+
+// Symptom: a row of a new server stood twice after a restore. Mechanism: the backup was from before it had met anybody,
+// and in the life that it lost the row was given anew with its first copy (give_anew_what_nobody_has), so by its birth
+// nobody knew it. Mend: what one that knows that life has of it under the key, born later, is the row of the backup.
+// (What was written after the restore has another origin by now.)
+bool Applier::take_birth_of_lost_life(Life& life, const IncomingLife& there) const {
+  bool given_anew = copy_->met_in_lost_life && state_.missing.contains(life.birth.origin) &&
+                    there.birth.origin == life.birth.origin && life.birth.hlc < there.birth.hlc;
+  if (given_anew) life.birth = there.birth;
+  return given_anew;
 }
 
 // Symptom: a row stood under two numbers at a new server. Mechanism: its copy had ended early, and it had got changes

@@ -137,10 +137,13 @@ void Node::Impl::go_on_copying() {
   if (!copy.begun) {
     copy.session = {};
     copy.session.mode = copy.mode;
-    if (copy.tables.size() == copy.tables_in_all)
-      copy.adopt = !copy.given_up.empty() || (core.state.returning && knew(peer)) ||
+    if (copy.tables.size() == copy.tables_in_all) {
+      copy.met_in_lost_life = core.state.returning && peer.has_lost && !knew(peer);
+      copy.adopt = !copy.given_up.empty() || (core.state.returning && knew(peer)) || copy.met_in_lost_life ||
                    std::any_of(peers.begin(), peers.end(), [](auto& one) { return one.second.told_to_copy; });
+    }
     copy.session.adopt = copy.adopt;
+    copy.session.met_in_lost_life = copy.met_in_lost_life;
     stand_still_while_copying(true);
     core.store.begin(TransactionKind::read);
     core.cut(false);

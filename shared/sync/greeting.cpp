@@ -164,6 +164,11 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   peer.instance_there = hello.instance;
   peer.zstd = hello.zstd;
   peer.returning = hello.returning;
+  const auto& told = hello.progress.received ? *hello.progress.received : std::map<Origin, Hlc>();
+  peer.has_lost = std::any_of(core.state.missing.begin(), core.state.missing.end(), [&](auto& lost) {
+    auto there = told.find(lost.first);
+    return there != told.end() && there->second >= lost.second;
+  });
   peer.base = hello.base;
   peer.met = true;
   peer.copy_error_there = hello.copy_error;

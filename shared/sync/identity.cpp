@@ -6,6 +6,7 @@
 //   - another server hears two that speak in turns under our identity: a copy is running.
 // Then the node stands still, capture goes on, and the status says which call mends it.
 #include <algorithm>
+#include <functional>
 
 #include "shared/model/limits.hpp"
 #include "shared/sync/node_impl.hpp"
@@ -221,7 +222,7 @@ void Node::Impl::new_identity(const Request& request) {
   copies.clear();
   core.copies_waiting_table = false;
   for (auto& [id, peer] : peers) {
-    peer.twin = peer.met = peer.in_flight = peer.asking = false;
+    peer.twin = peer.met = peer.has_lost = peer.in_flight = peer.asking = false;
     peer.own_checked = 0;
     peer.retry_at_ms = peer.ask_at_ms = 0;
     peer.failures = 0;
@@ -246,23 +247,37 @@ bool Node::Impl::knew(const Peer& peer) {
 // shipped or taken.
 // Symptom: rows were gone everywhere after a restore. Mechanism: the copy came from a server that gets some tables
 // only, and the others were called complete as well. Mend: one of those is asked only where there is no other.
+// Where the state that was put back is of before it had met anybody, it is one that has met the life that was lost.
 std::vector<Peer*> Node::Impl::sources_to_come_back() {
-  std::vector<Peer*> sources, of_some_tables;
-  for (auto& [id, peer] : peers)
-    if (peer.config.enabled && peer.takes() && knew(peer))
-      (peer.config.all_tables ? sources : of_some_tables).push_back(&peer);
-  return sources.empty() ? of_some_tables : sources;
+  std::vector<Peer*> known, met_since;
+  for (auto& [id, peer] : peers) {
+    if (!peer.config.enabled || !peer.takes()) continue;
+    if (knew(peer)) known.push_back(&peer);
+    if (peer.has_lost) met_since.push_back(&peer);
+  }
+  std::vector<Peer*>& sources = known.empty() ? met_since : known;
+  auto has_all = [](Peer* peer) { return peer->config.all_tables; };
+  if (std::any_of(sources.begin(), sources.end(), has_all)) std::erase_if(sources, std::not_fn(has_all));
+  return sources;
+}
+
+// Who of them has met the life that was lost shows when they have answered.
+bool Node::Impl::awaits_greeting() {
+  return std::any_of(peers.begin(), peers.end(), [](auto& one) {
+    return one.second.config.enabled && one.second.takes() && one.second.greets() && !one.second.met;
+  });
 }
 
 void Node::Impl::come_back() {
   std::vector<Peer*> sources = sources_to_come_back();
+  if (sources.empty() && !core.state.missing.empty() && awaits_greeting()) return;
   bool first = std::all_of(sources.begin(), sources.end(), [this](Peer* peer) {
     return peer->met && peer->returning && core.identity.node < known(*peer).node;
   });
   if (first) {  // nobody who could give it one; or all wait for theirs
     // Symptom: a row stayed missing on a node that was put back, and no status said so. Mechanism: the backup was from
-    // before it had met its servers, so it took a copy from none; and one that was put back counted as having taken it.
-    // Mend: it says that it has not.
+    // before it had met its servers, and none that has what was lost could be asked, so it took a copy from none; and
+    // one that was put back counted as having taken it. Mend: it says that it has not.
     in_transaction([&] {
       core.state.returning = false;
       core.state.came_back_without |= sources.empty() && !core.state.missing.empty();

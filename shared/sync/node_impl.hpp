@@ -136,6 +136,7 @@ class Node::Impl {
   void hand_on_again();
   bool knew(const Peer& peer);
   std::vector<Peer*> sources_to_come_back();
+  bool awaits_greeting();
   void come_back();
   bool cannot_come_back(const Peer& peer);
 
@@ -154,6 +155,7 @@ class Node::Impl {
     bool pull = true;
     CopyMode mode = CopyMode::fail;
     bool adopt = false;
+    bool met_in_lost_life = false;
     std::vector<std::string> tables;  // wire names still to come, the current one first
     std::vector<std::string> tables_done;
     std::optional<NodeState::AskedCopy> asked;  // another server asked for it

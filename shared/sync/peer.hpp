@@ -39,6 +39,7 @@ struct Peer {
   bool not_kept = false;          // never met, and changes are kept for it no longer
   std::optional<Base> base;       // as it last said (Hello::base)
   std::uint32_t first_copies_failed = 0;  // copies of all that it has which ended early: another server is asked first
+  bool has_lost = false;                  // it has changes of ours that this database made in a life that it lost
   bool returning = false;                 // it takes a copy itself before it gives anything
   bool twin = false;                      // it says that somebody else comes to it under our identity
   Hlc own_checked = 0;                    // the newest version of ours there, as it was last found here

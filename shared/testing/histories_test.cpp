@@ -187,33 +187,6 @@ TEST_F(Histories, WhatWasMetAfterTheBackupComesAgain) {
   EXPECT_EQ(keys(1), "since before ");
 }
 
-// NodeState::came_back_without.
-TEST_F(Histories, WhoIsPutBackToBeforeItMetAnybodySaysThatItNeedsACopy) {
-  mesh.add_server(0, 1, "secret"), mesh.add_server(1, 0, "secret");
-  auto put_back = mesh.stores[1]->backup();
-  mesh.start();
-  mesh.write(1, "lost", "v");
-  mesh.run_for(10000);
-  ASSERT_EQ(mesh.nodes[0]->status().unsettled, 0u) << "it has been forgotten";
-  restart(1, put_back);
-  mesh.write(1, "since", "v");
-  mesh.run_for(3000);
-  ASSERT_EQ(mesh.nodes[1]->status().identity, "restored");
-  mesh.stores[1]->request("new_identity", "restored");
-  mesh.run_for(10000);
-  EXPECT_EQ(mesh.nodes[1]->status().servers.at(0).state, "needs copy");
-  restart(1, [] {});
-  mesh.run_for(10000);
-  EXPECT_EQ(mesh.nodes[1]->status().servers.at(0).state, "needs copy") << "after a crash as well";
-  mesh.stores[1]->request("copy", R"({"server":"node0","direction":"pull","on_existing":"source"})");
-  mesh.run_for(20000);
-  for (std::size_t at : {0u, 1u}) {
-    EXPECT_EQ(keys(at), "lost since ") << at;
-    EXPECT_EQ(mesh.nodes[at]->status().servers.at(0).state, "streaming") << at;
-    EXPECT_EQ(mesh.nodes[at]->status().unsettled, 0u) << at;
-  }
-}
-
 // Symptom: a row that had ended was on one server for ever after a restore. Mechanism: a node that was put back to
 // before it had met the others took a copy in the end; as that began it took over what its source had forgotten, and
 // shipped the row before the piece came that ended it. Who has forgotten as much would know that it is gone, so it
