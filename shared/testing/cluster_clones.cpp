@@ -12,16 +12,19 @@ namespace {
 
 constexpr std::uint64_t doubted_ms = 40000;  // the time that turns count for (identity.cpp), and one between greetings
 
-// Where a clock is set right, what nobody has yet is given anew, by the copy and by the original, under two names
-// (docs/guarantees.md, "Known gaps").
-bool may_be_copied(const SimulatedNode& node) {
-  NodeStatus status = node.node->status();
-  bool ahead = hlc_to_ms(node.store->clock().now()) > node.wall.now + limits::clock_ahead_ms;
-  return !ahead && std::all_of(status.servers.begin(), status.servers.end(),
-                               [](const ServerStatus& server) { return server.queued == 0; });
+}  // namespace
+
+bool ClusterRun::is_ahead(const SimulatedNode& node) const {
+  return hlc_to_ms(node.store->clock().now()) > now_ms_ + limits::clock_ahead_ms;
 }
 
-}  // namespace
+// Where a clock is set right, what nobody has yet is given anew, by the copy and by the original, under two names
+// (docs/guarantees.md, "Known gaps").
+bool ClusterRun::may_be_copied(const SimulatedNode& node) const {
+  NodeStatus status = node.node->status();
+  return !is_ahead(node) && std::all_of(status.servers.begin(), status.servers.end(),
+                                        [](const ServerStatus& server) { return server.queued == 0; });
+}
 
 // A copy that it was asked to take before waits until then.
 bool ClusterRun::waits_for_identity(const SimulatedNode& node) {

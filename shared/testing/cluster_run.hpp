@@ -67,6 +67,8 @@ class ClusterRun {
   void disturb();
   void backup_or_restore(std::size_t i);
   bool has_heard_servers(std::size_t i) const;
+  bool is_ahead(const SimulatedNode& node) const;
+  bool may_be_copied(const SimulatedNode& node) const;
   bool all_added() const;
   void discard(std::size_t i);
   void set_clock(std::size_t i);
