@@ -105,4 +105,6 @@ NEW_NODES = [
              "BeforeItMet.ARowThatGotAnotherNumberSinceStandsOnce"),
     Mutation("waits-for-lost-life", "shared/sync/identity.cpp", [("sources.empty() && !core.state.missing.empty() && awaits_greeting()", "false")],
              "BeforeItMet.ItWaitsForTheOneThatHasWhatWasLost"),
+    Mutation("copy-error-kept", "shared/sync/copying.cpp", [("known(peer->second).copy_error = failure;", "(void)failure;")],
+             "CopyThroughProxy.SaysWhyItEndedAlsoAfterARestart"),
 ]

@@ -326,7 +326,6 @@ void Node::Impl::tell_end_of_copy(const Copy& copy, const std::string& failure) 
            failure.empty() ? "copy with server '" + name + "' done: " + std::to_string(copy.rows) + " rows"
                            : "copy with server '" + name + "' ended: " + failure);
   if (!peer) return;
-  peer->copy_error = failure;
   if (failure.empty() && copy.pull && !copy.checks() && copy.given_up.empty())
     peer->checked = "copied: " + std::to_string(copy.rows) + " rows";
 }
@@ -353,6 +352,8 @@ void Node::Impl::end_copy(const std::string& failure) {
         if (failure.empty() && had_peer && !copy.pull)
           for (const std::string& table : copy.tables) known(peer->second).withheld.erase(table);
         if (all_taken) core.state.not_compared.erase(copy.peer);
+        // (Of a table that was given up the status tells otherwise.)
+        if (had_peer && (failure.empty() || copy.given_up.empty())) known(peer->second).copy_error = failure;
         if (copy.request != 0) core.store.finish_request(copy.request);
         if (copy.asked) std::erase(core.state.asked_copies, *copy.asked);
         if (failure.empty() && copy.pull && copy.everything && !copy.checks()) {

@@ -99,15 +99,16 @@ HttpResponse Node::Impl::answer_copy(const HttpRequest& request, Peer& peer) {
   // Whoever did not get the answer asks again.
   if (std::find(all.begin(), all.end(), asked) == all.end()) {
     all.push_back(asked);
+    std::string error_before = std::exchange(known(peer).copy_error, "");
     try {
       in_transaction([] {});
     } catch (const Error& error) {
       all.pop_back();
+      known(peer).copy_error = error_before;
       return refuse(RefusedFor::other, 503, "busy", error.what());
     }
   }
   take_up_asked_copies();
-  peer.copy_error.clear();
   HttpResponse response;
   response.status = 202;
   response.body = std::make_shared<Body>("{}");

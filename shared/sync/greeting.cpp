@@ -181,7 +181,7 @@ void Node::Impl::take_hello(Peer& peer, const Hello& hello) {
   // Changes that it could not take before it had the table. Their positions are past, so they come as a copy.
   for (const std::string& name : server.withheld)
     if (peer.tables.contains(name) && peer.config.exchanges(name) && core.table_by_wire_name(name) &&
-        peer.copy_error.empty() && copies.empty())
+        server.copy_error.empty() && copies.empty())
       add_copy(0, peer, false, name, CopyMode::fail);
   take_progress(peer, hello.progress);
 }

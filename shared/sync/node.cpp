@@ -375,7 +375,8 @@ NodeStatus Node::Impl::status() {
       server.last_error = "no answer for " + std::to_string((core.now_ms() - peer.asked_ms) / 1000) + " s";
     if (server.last_error.empty() && server.state == "backing off" && !peer.reachable())
       server.last_error = "it has no URL here, so it must come by itself, and it has not come for a minute";
-    if (server.last_error.empty() && !peer.copy_error.empty()) server.last_error = "copy: " + peer.copy_error;
+    if (const std::string& ended = known(peer).copy_error; server.last_error.empty() && !ended.empty())
+      server.last_error = "copy: " + ended;
     if (server.last_error.empty() && !peer.copy_error_there.empty())
       server.last_error = "copy: " + peer.copy_error_there;
     for (auto& [name, parked] : peer.parked)

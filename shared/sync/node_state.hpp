@@ -21,6 +21,9 @@ struct KnownServer {
   // by its status. Mechanism: the backup was of before it had heard anything of us, so it said what a new one says, and
   // got what was still here. Mend: that it had heard of us is known here.
   std::set<Origin> heard = {};
+  // Why the last copy with it ended early. Symptom: a copy had ended early, the server was started anew, and by its
+  // status all was well. Mechanism: that was in memory alone. Mend: it is noted with the end of the copy.
+  std::string copy_error = {};
 
   void says(const Vector& it_applied);  // sets both
 };

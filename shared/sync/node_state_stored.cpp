@@ -164,6 +164,9 @@ std::string NodeState::encode(Hlc promised) const {
     out.number(server.heard.size());
     for (Origin origin : server.heard) out.fixed64(origin);
   }
+  for (auto& [id, server] : servers) {
+    out.text(server.copy_error);
+  }
   return out.take();
 }
 
@@ -264,6 +267,8 @@ NodeState NodeState::decode(const std::string& bytes) {
     state.not_compared.insert(static_cast<std::int64_t>(in.number()));
   for (auto& [id, server] : state.servers)
     for (std::uint64_t origins = in.done() ? 0 : in.number(); origins > 0; origins--) server.heard.insert(in.fixed64());
+  for (auto& [id, server] : state.servers)
+    if (!in.done()) server.copy_error = in.text();
   return state;
 }
 

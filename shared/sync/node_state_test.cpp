@@ -168,8 +168,14 @@ TEST(NodeStateTest, NothingIsConfirmedBeforeAllHaveSpokenOfANewIncarnation) {
   state.members[3].left = true;
   EXPECT_FALSE(state.awaits_what_was_closed());
   state.missing[4] = 60;
+  state.servers[7].heard = {2, 3};
+  state.servers[7].copy_error = "a table does not fit";
+  state.servers[8];
   NodeState read = NodeState::decode(state.encode(0));
   EXPECT_EQ(read.missing, state.missing);
+  EXPECT_EQ(read.servers[7].heard, state.servers[7].heard);
+  EXPECT_EQ(read.servers[7].copy_error, "a table does not fit");
+  EXPECT_EQ(read.servers[8].copy_error, "");
   EXPECT_FALSE(read.found);
 }
 

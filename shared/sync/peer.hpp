@@ -51,9 +51,9 @@ struct Peer {
   std::uint32_t returns = 0;  // how often one spoke again after another had spoken: two that run at once do so for ever
   std::uint64_t returned_ms = 0;
   std::string last_error;
-  std::string copy_error, copy_error_there;  // why the last copy ended early, here or as the server tells
-  std::string checked;                       // what the last copy, verify or repair came to
-  std::uint64_t asked_ms = 0;                // when the request in flight was sent
+  std::string copy_error_there;  // why the last copy that it took ended early, as it tells
+  std::string checked;           // what the last copy, verify or repair came to
+  std::uint64_t asked_ms = 0;    // when the request in flight was sent
   std::uint64_t last_success_ms = 0, last_hello_ms = 0, last_received_ms = 0;
   std::uint64_t rows_sent = 0, rows_received = 0, conflicts = 0;
   std::uint64_t paced_until_ms = 0;  // rate_limit: no document before

@@ -251,7 +251,7 @@ HttpResponse Node::Impl::answer_hello(const HttpRequest& request, Peer* peer) {
     hello.your_position = core.state.applied[origin].number;
     hello.your_newest = yours->second.newest;
   }
-  if (peer) hello.copy_error = peer->copy_error;
+  if (peer) hello.copy_error = known(*peer).copy_error;
   hello.ask_me = peer && !peer->reachable() && peer->may_ship();
   hello.zstd = true;
   hello.servers = core.state.own_meta().servers;

@@ -285,6 +285,20 @@ TEST_F(CopyThroughProxy, EndsWhenEveryAnswerIsHalf) {
   EXPECT_NE(nodes.status(1).last_error.find("copy: "), std::string::npos) << nodes.status(1).last_error;
 }
 
+// KnownServer::copy_error.
+TEST_F(CopyThroughProxy, SaysWhyItEndedAlsoAfterARestart) {
+  copy_through_halves(1000, 1800000);
+  nodes.network.attach(0, nodes.nodes[0].get());
+  nodes.restart(1);
+  nodes.run_for(5000);
+  EXPECT_NE(nodes.status(1).last_error.find("copy: "), std::string::npos) << nodes.status(1).last_error;
+  copy("source");
+  nodes.run_for(30000);
+  nodes.restart(1);
+  nodes.run_for(5000);
+  EXPECT_EQ(nodes.status(1).last_error, "");
+}
+
 // Symptom: a row was missing on a server that had been added and did not know it yet. Mechanism: its server kept all
 // for it; then that one copied from another, which had been alone and had forgotten more, and took this over, since all
 // the others whom it had met had confirmed as much. Mend: what a server that was never met lacks is handed on once
