@@ -226,21 +226,38 @@ bool Core::lacks_changes() const {
 // Symptom: a reference named another row than its writer had meant. Mechanism: the row had moved, but its table waited
 // here, and G passed the note of what the reference means (Life::meant) before the move was heard of. Mend: such notes
 // are kept until the table has caught up, or until there is no room for more. And what others have said of theirs.
-bool Core::notes_wait(const Batch& batch) const {
-  if (!lacks_changes() || window.size() > most_rows) return false;
+// Symptom: as above. Mechanism: whoever would have moved the row was gone, and its heir, which had just heard of that,
+// announced that it was held back by nobody before it had moved the row itself; so G passed the note first. Mend: the
+// note is kept as long as the row waits to be moved.
+bool Core::notes_wait(const Batch& batch) {
+  if (window.size() > most_rows) return false;
+  bool lacks = lacks_changes();
   return std::any_of(batch.entries.begin(), batch.entries.end(), [&](const Entry* entry) {
     auto child = tables_.find(entry->table);
     if (child == tables_.end()) return false;
     return std::any_of(entry->state.lives.begin(), entry->state.lives.end(), [&](const Life& life) {
       auto of_waiting = [&](const Meant& meant) {
         auto& references = child->second.references;
-        return std::any_of(references.begin(), references.end(),
-                           [&](auto& reference) { return reference.column == meant.column && waits(reference.to); });
+        return std::any_of(references.begin(), references.end(), [&](auto& reference) {
+          return reference.column == meant.column &&
+                 ((lacks && waits(reference.to)) || waits_to_be_moved(reference.to, meant));
+        });
       };
       return std::any_of(life.meant.begin(), life.meant.end(), of_waiting) ||
              std::any_of(life.told.begin(), life.told.end(), of_waiting);
     });
   });
+}
+
+bool Core::waits_to_be_moved(TableId id, const Meant& meant) {
+  auto table = tables_.find(id);
+  if (table == tables_.end() || !table->second.integer_key || table->second.on_key_collision != KeyCollision::renumber)
+    return false;
+  Row number = {Value::of_integer(meant.number)};
+  const Entry* entry = window.find(id, encode_key(number));
+  const Life* life = entry ? entry->state.find(meant.birth) : nullptr;
+  Version truncated = state.truncated(id);
+  return life && !life->dead(truncated) && shown_life(entry->state, true, truncated) != life;
 }
 
 // Of a table of which a truncate is kept that G is past: a row without a birth counts as older than it.

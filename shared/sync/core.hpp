@@ -248,7 +248,8 @@ class Core {
   void keep_begin(Entry& entry);
   bool waits(TableId table) const;
   bool lacks_changes() const;
-  bool notes_wait(const Batch& batch) const;
+  bool notes_wait(const Batch& batch);
+  bool waits_to_be_moved(TableId id, const Meant& meant);
   bool truncate_waits(const Batch& batch) const;
   void take_record(const HistoryRecord& record, Batch& open_batch, bool& open);
   SideRow side_row(const Entry& entry, std::int64_t as_of);

@@ -263,9 +263,9 @@ TEST(Holes, H12b_WhatTheGoneOneReferredToIsNotWhatGivesWayHere) {
   }
 }
 
-// Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had moved the
-// row that it meant before it heard of the reference, from somebody else, and looks at references only when somebody is
-// gone. Mend: and when they come (Applier::note_references_of_others).
+// Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had moved
+// the row that it meant before it heard of the reference, from somebody else, and looks at references only when
+// somebody is gone. Mend: and when they come (Applier::note_references_of_others).
 TEST(Holes, H12b_WhatTheGoneOneReferredToMayComeAfterItsHeirHasMovedIt) {
   constexpr std::size_t heir = 0, oldest = 1, gone = 2;
   LooseNodes lab(3, create_family);
@@ -283,6 +283,37 @@ TEST(Holes, H12b_WhatTheGoneOneReferredToMayComeAfterItsHeirHasMovedIt) {
   ASSERT_EQ(lab.rows(heir, "child"), "");
   lab.exchange({{heir, oldest}});
   for (std::size_t i : {heir, oldest}) EXPECT_EQ(lab.rows(i, "child"), "c=2") << i;
+}
+
+// Core::notes_wait. Who made the younger row is gone, and its heir moves it only after everybody has confirmed all.
+TEST(Holes, H12b_ANoteIsKeptUntilAnHeirHasMovedTheRow) {
+  constexpr std::size_t heir = 0, oldest = 1, writer = 2, gone = 3;
+  LooseNodes lab(4, create_family);
+  lab.core(writer).most_rows = 1000;
+  lab.insert(oldest, "parent", parent(1, "older"));
+  lab.pass(10);
+  lab.insert(gone, "parent", parent(1, "younger"));
+  lab.ship(gone, writer);
+  lab.pass(10);
+  lab.insert(writer, "child", child("c", 1));
+  lab.ship(oldest, writer);
+  lab.exchange({{heir, oldest}, {heir, writer}, {oldest, writer}});
+  // As a node hears of it from others, before it looks at what it has to do then (Node::Impl::judge_members).
+  for (std::size_t i : {heir, oldest, writer}) lab.take_out(i, gone);
+  lab.pass(10);
+  for (std::size_t i : {heir, oldest}) lab.deliver(lab.make_unsettled(i, lab.applied(writer)), writer);
+  lab.settle(writer);
+  lab.forget(writer);
+  ASSERT_EQ(lab.rows(heir, "parent"), "1=older");
+  Core& core = lab.core(heir);
+  core.unreconciled.insert(core.window.find(lab.store(heir).table("parent").id, encode_key(Row{Value::of_integer(1)})));
+  lab.settle(heir);
+  ASSERT_EQ(lab.rows(heir, "parent"), "1=older 2=younger");
+  lab.exchange({{heir, oldest}, {heir, writer}, {oldest, writer}});
+  for (std::size_t i : {heir, oldest, writer}) {
+    EXPECT_EQ(lab.rows(i, "child"), "c=2") << i;
+    EXPECT_FALSE(lab.core(i).window.unsettled()) << i;
+  }
 }
 
 // A row refers to the younger of two rows under one number, and its writer hears of the older one only then; it is gone
