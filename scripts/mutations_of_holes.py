@@ -166,6 +166,8 @@ HOLES = [
              "Holes.H12b_WhatTheGoneOneHadSaidIsHandedOn"),
     Mutation("H12b-heir-hears-later", "shared/sync/applier_references.cpp", [(" && !of_one_who_is_gone(written.origin)) continue", ") continue")],
              "Holes.H12b_WhatTheGoneOneReferredToMayComeAfterItsHeirHasMovedIt"),
+    Mutation("H12b-heir-writes", "shared/sync/applier_references.cpp", [("if (gone && life.moved) write_once_more", "if (gone && !gone) write_once_more")],
+             "Holes.H12b_AnHeirWritesTheReferencesOfRowsThatMovedOnceMore"),
     Mutation("H12b-heir-moved", "shared/sync/applier_gone.cpp",
              [("(stands && life.moved->version.origin == written.origin)", "(stands && false)")],
              "Holes.H12b_WhatTheGoneOneHadMovedItselfIsNotWhatItMeant"),

@@ -245,6 +245,7 @@ class Applier {
   void note_references_of(Entry& entry, const Life& life);
   void note_references_of_others(const Table& table, const Item& item);
   void hear_meanings();
+  void write_once_more(const Table& child, const Reference& reference, Entry& entry, Life& from);
   void find_late_reference(const Table& child, const Reference& reference, const Table& parent, Entry& entry, Hlc read,
                            RowView table_row);
   void remember_meant(const Table& table, KeyView key, Version birth, Origin writer = 0);

@@ -47,7 +47,8 @@ void Applier::hear_meanings() {
     Hlc since = std::min(said.since, header_.hlc);
     for (Life& life : entry->state.lives) {
       // Not by its birth, which may have settled on one of the two sides.
-      if (life.columns.of(referring) != said.written || life.dead(state_.truncated(table->id))) continue;
+      if (life.columns.of(referring) != said.written || (life.dead(state_.truncated(table->id)) && !life.moved))
+        continue;
       if (const Told* known = life.told_of(referring); known && known->since >= since) continue;
       core_.window.touch(*entry);
       std::erase_if(life.told, [&](const Told& one) { return one.column == referring; });
@@ -57,6 +58,38 @@ void Applier::hear_meanings() {
       if (entry->state.kept_aside()) core_.mark_side(*entry);
     }
   }
+}
+
+// Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: the row that refers
+// had been moved by somebody who had heard of the reference, so it was the mover's, who had another row under that
+// number; and its writer was gone before it had written it once more under the new number (Applier::carry). Mend: its
+// heir does.
+void Applier::write_once_more(const Table& child, const Reference& reference, Entry& entry, Life& from) {
+  ColumnIndex column = reference.column;
+  Version written = from.columns.of(column);
+  bool in_key = std::find(child.key.begin(), child.key.end(), column) != child.key.end();
+  if (in_key || written > from.moved->seen.of(column)) return;
+  AwaitedRow end = end_of_moves({child.id, from.moved->to_key, from.moved->to_birth});
+  const Entry* there = core_.window.find(child.id, end.key);
+  const Life* to = there ? there->state.find(end.birth) : nullptr;
+  // Who has written it since knew what he meant.
+  if (!to || to->dead(state_.truncated(child.id)) || to->columns.of(column) != to->birth) return;
+  OwnedRow row = core_.row_of(child, end.key);
+  Value number = life_values(child, *to, to->in_table ? row.view() : RowView())[column];
+  if (number.kind != ValueKind::integer) return;
+  Row key = {number};
+  const Entry* at = core_.window.find(reference.to, encode_key(key));
+  const Told* told = from.told_of(column);
+  const Life* meant = !at ? nullptr : told ? at->state.find(told->birth) : life_seen(at->state, written, true);
+  if (!meant || (!meant->moved && meant->dead(state_.truncated(reference.to)))) return;
+  if (meant->in_table && !may_give_way(child, column, number, written)) return;
+  if (!meant->in_table) mean(entry, from, column, number.integer, meant->birth);
+  Row values(child.columns.size(), Value::of_omitted());
+  own_life(child, end.key, to->birth).columns.set(column, own_version());
+  OwnItem& own = own_.at({child.id, end.key});
+  if (own.values.empty()) own.values = OwnedRow(values);
+  own.values.set(column, number);
+  moving_.push_back({child.id, *entry.key, end.key, from.birth, to->birth});
 }
 
 // What it means goes to the others with the row.

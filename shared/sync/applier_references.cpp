@@ -89,6 +89,7 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     Version written = life.columns.of(reference.column);
     bool lost = lost_origins_.contains(written.origin);
     bool gone = !lost && of_one_who_is_gone(written.origin);
+    if (gone && life.moved) write_once_more(child, reference, entry, life);
     if (life.dead(state_.truncated(child.id)) || (!lost && !gone && written.origin != state_.self) ||
         written.hlc > read)
       continue;

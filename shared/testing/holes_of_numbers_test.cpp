@@ -433,6 +433,40 @@ TEST(Holes, H12b_TheGoneOneHadSaidWhatAChildMeantThatItMoved) {
   }
 }
 
+// Applier::write_once_more. What it referred to from somebody else's row, which that one has moved since.
+TEST(Holes, H12b_AnHeirWritesTheReferencesOfRowsThatMovedOnceMore) {
+  constexpr std::size_t heir = 0, oldest = 1, mover = 2, gone = 3;
+  LooseNodes lab(4, create_marked);
+  lab.insert(oldest, "parent", marked(1, "older", "red"));
+  lab.insert(oldest, "child", child_of(1, 1, "of the older"));
+  lab.pass(10);
+  lab.insert(gone, "parent", marked(1, "younger", "blue"));
+  lab.insert(mover, "child", child_of(1, 9, "of the younger"));
+  lab.ship(mover, gone);
+  lab.pass(10);
+  lab.update(gone, "child", child_of(1, 1, "of the younger"));
+  lab.ship(gone, mover);
+  lab.pass(10);
+  lab.ship(oldest, mover);
+  lab.settle(mover);
+  ASSERT_EQ(lab.rows(mover, "child"), "1=1,of the older 2=1,of the younger");
+  lab.ship(mover, heir);
+  for (std::size_t i : {heir, oldest, mover}) lab.take_out(i, gone);
+  Core& core = lab.core(heir);
+  for (const char* table : {"parent", "child"})
+    core.window.for_each(lab.store(heir).table(table).id, [&](Entry& entry) {
+      core.late_references[&entry] = entry.state.newest().hlc;
+      core.unreconciled.insert(&entry);
+    });
+  lab.settle(heir);
+  lab.exchange({{heir, oldest}, {heir, mover}, {oldest, mover}});
+  for (std::size_t i : {heir, oldest, mover}) {
+    EXPECT_EQ(lab.rows(i, "parent"), "1=older,red 2=younger,blue") << i;
+    EXPECT_EQ(lab.rows(i, "child"), "1=1,of the older 2=2,of the younger") << i;
+    EXPECT_FALSE(lab.core(i).window.unsettled()) << i;
+  }
+}
+
 // Applier::life_seen. A row waits for a UNIQUE value, and its node inserts another one over its number; then what
 // refers to the first gets another number, and then the second one, and their node is gone.
 TEST(Holes, H12b_WhatTheGoneOneHadMovedItselfIsNotWhatItMeant) {
