@@ -44,6 +44,9 @@ struct CopySession {
   bool adopt = false;
   // It comes back from one that it had met only in the life that it lost.
   bool met_in_lost_life = false;
+  // With that: it may have run as another database, so what it wrote lately may be on some servers only, though all
+  // count as having it. Where the source has something else, that is named to all once more.
+  bool names_again = false;
   bool target_was_empty = true;  // of the table that is being copied; rows that came since it was added do not count
   // Where rows were here before, a table is read twice: first what has settled is compared, for 'fail' refuses to mix
   // two tables by halves, and the other modes decide about that alone. What is on its way merges, as it always does.
@@ -89,7 +92,7 @@ class Applier {
   void restore(const struct LostRow& lost, const std::function<void(const std::string& done)>& last);
   // The end of a copy that this node adopts: of a table, the keys that the source does not have. `ended`: the source's
   // prune horizon when the copy began.
-  void adopt_absence(const Table& table, const std::set<Key>& seen, Version ended);
+  void adopt_absence(const Table& table, const CopySession& copied, Version ended);
   std::uint64_t rows() const { return rows_; }
   std::uint64_t conflicts() const { return conflicts_; }
 
@@ -169,6 +172,9 @@ class Applier {
   void decide_generally(std::size_t index, Entry* entry, const FoundRow& found);
   void forget_vanished(const Table& table, Entry& entry);
   void forget_ended();
+  void end_everywhere(const Table& table, Entry& entry, Version birth);
+  bool name_again(const Table& table, const Entry& before, RowView row_before, const Item& item, RowState& state,
+                  RowView row_after);
   void end_life(const Table& table, Entry& entry, Life& life, Version ended);
   bool recognise(const Table& table, RowState& state, const std::vector<IncomingLife>& incoming, RowView table_row);
   bool recognise(const Table& table, Life& life, const IncomingLife& there, RowView here);

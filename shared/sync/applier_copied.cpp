@@ -131,9 +131,11 @@ void Applier::name_own_life(const Table& table, RowState& state, const std::vect
 }
 
 // What the source knows nothing of has ended there, if it was here before the source's prune horizon.
-void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Version ended) {
+void Applier::adopt_absence(const Table& table, const CopySession& copied, Version ended) {
+  const std::set<Key>& seen = copied.seen;
   attempt([&] {
     begin_attempt();
+    std::vector<std::pair<Entry*, Version>> ended_lately;
     ended_ = ended;
     recheck_.insert(table.id);
     lock_tables();
@@ -162,14 +164,59 @@ void Applier::adopt_absence(const Table& table, const std::set<Key>& seen, Versi
       };
       if (std::none_of(entry.state.lives.begin(), entry.state.lives.end(), ends)) return;
       core_.window.touch(entry);
-      for (Life& life : entry.state.lives)
-        if (ends(life)) end_life(table, entry, life, ended);
+      for (Life& life : entry.state.lives) {
+        if (!ends(life)) continue;
+        if (copied.names_again && !life.newest().settled()) ended_lately.emplace_back(&entry, life.birth);
+        end_life(table, entry, life, ended);
+      }
       touched_.push_back(&entry);
       revisit_.insert(&entry);
     });
     settle_all();
+    for (auto& [entry, birth] : ended_lately) end_everywhere(table, *entry, birth);
     finish();
   });
+}
+
+// Symptom: a row was on one server alone after a database had been copied while it ran. Mechanism: one of the two had
+// deleted it, which came to some servers only, counted as come to all by what the other one told of itself, and was
+// forgotten. The copy had the row, and found at the source that it was gone; nobody told who had it still. Mend: a copy
+// that ran as another database deletes once more what it had lately, and the source has not.
+void Applier::end_everywhere(const Table& table, Entry& entry, Version birth) {
+  Version truncated = state_.truncated(table.id);
+  Life* life = entry.state.find(birth);
+  if (!life || shown_life(entry.state, table.keeps_lives_apart(), truncated)) return;
+  life->removed = own_version();
+  core_.store.note_local(table, LogOp::update, *entry.key, {});
+}
+
+// The same of a row that the source has: what was deleted here, and lives there by its birth, is deleted once more; a
+// value that was written under that name, and is another one at the source, is named as it is there.
+bool Applier::name_again(const Table& table, const Entry& before, RowView row_before, const Item& item, RowState& state,
+                         RowView row_after) {
+  auto doubted = [&](Version version) {
+    return !version.settled() && version.hlc <= header_.prune_horizon && state_.closed(version.origin);
+  };
+  bool some = false;
+  for (const IncomingLife& there : item.lives) {
+    const Life* here = there.birth.settled() || there.dead() ? nullptr : before.state.find(there.birth);
+    if (!here || here->moved || !doubted(here->removed)) continue;
+    state.find(there.birth)->removed = own_version();
+    some = true;
+  }
+  const Life* showed = before.state.in_table();
+  if (showed && state.lives.size() == 1 && !state.lives[0].dead(state_.truncated(table.id)) && !row_before.empty() &&
+      !row_after.empty())
+    for (std::size_t i = 0; i < table.columns.size(); i++) {
+      auto column = static_cast<ColumnIndex>(i);
+      bool same = row_after[i].kind == ValueKind::omitted || same_value(row_before[i], row_after[i]);
+      if (same || !doubted(showed->columns.of(column))) continue;
+      ColumnVersions& named = state.lives[0].columns;
+      table.merge == MergePolicy::row ? named.set_all(own_version()) : named.set(column, own_version());
+      some = true;
+    }
+  if (some) core_.store.note_local(table, LogOp::update, item.key, {});
+  return some;
 }
 
 // Symptom: a row that a copied database had deleted was still on one node. Mechanism: it had two lives there, and one,

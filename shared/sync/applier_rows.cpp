@@ -329,6 +329,8 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
     wanted_.add(table.wire_name, item.sent_key.empty() ? item.key : item.sent_key);
     return;
   }
+  if (from_copy && copy_->names_again && entry)
+    changed |= name_again(table, *entry, table_row.view(), item, state, desired ? desired->view() : RowView());
   note_moves(table, item, entry, state, table_row.view());
   if (!changed && settled_before) {
     for (const Loss& loss : losses) list(table, item.key, loss);

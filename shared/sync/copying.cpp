@@ -144,6 +144,7 @@ void Node::Impl::go_on_copying() {
     }
     copy.session.adopt = copy.adopt;
     copy.session.met_in_lost_life = copy.met_in_lost_life;
+    copy.session.names_again = comes_back_with(copy) && core.state.ran_as_another;
     stand_still_while_copying(true);
     core.store.begin(TransactionKind::read);
     core.cut(false);
@@ -291,7 +292,7 @@ bool Node::Impl::garbled(Copy& copy, Peer& peer, const Error& error) {
 void Node::Impl::end_table(Copy& copy) {
   const Table* table = core.table_by_wire_name(copy.tables.front());
   if (table && copy.adopt)
-    Applier(core).adopt_absence(*table, copy.session.seen, copy.start_horizon);
+    Applier(core).adopt_absence(*table, copy.session, copy.start_horizon);
   else if (table && !copy.checks() && copy.session.compares_first())
     judge_extra_rows(copy, *table);
   copy.after.clear();

@@ -221,6 +221,7 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
   next.confirmed = 0;
   next.removed_has = next.copied_up_to = copied_before = 0;
   // What the wrong time brought about is settled with `corrected`.
+  next.ran_as_another = !renewal.corrected ? renewal.awaited != 0 : next.returning && next.ran_as_another;
   next.returning |= !renewal.corrected;
   if (!renewal.before_goes_on)
     for (auto& [origin, member] : next.members) member.left |= member.node == becomes.node;

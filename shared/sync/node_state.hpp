@@ -74,6 +74,8 @@ struct NodeState {
   // A new incarnation of a database that was put back or copied: until it has taken a copy from a server that knew it
   // before, it ships nothing and takes no changes. Others may have forgotten what it lacks, and what it wrote.
   bool returning = false;
+  // With that: a copy, which may have run as the other one for a while. What it wrote then may be on some servers only.
+  bool ran_as_another = false;
   // It was put back to a state from before it knew any of its servers, so there was none to come back from: what it
   // lost and they have forgotten it lacks until it takes a copy.
   bool came_back_without = false;

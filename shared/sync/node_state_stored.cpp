@@ -140,7 +140,7 @@ std::string NodeState::encode(Hlc promised) const {
     out.number(found->copy);
   }
   out.fixed64(confirmed);
-  out.number(returning);
+  out.number(returning ? ran_as_another ? 3 : 1 : 0);
   out.fixed64(rebased);
   out.fixed64(removed_has);
   out.number(joined);
@@ -246,7 +246,9 @@ NodeState NodeState::decode(const std::string& bytes) {
     found.copy = in.number() != 0;
   }
   state.confirmed = in.fixed64();
-  state.returning = in.number() != 0;
+  auto returning = in.number();
+  state.returning = returning != 0;
+  state.ran_as_another = returning == 3;
   state.rebased = in.fixed64();
   if (!in.done()) state.removed_has = in.fixed64();
   if (!in.done()) state.joined = in.number() != 0;

@@ -208,7 +208,7 @@ TEST(NodeStateTest, RemembersWhereItsHistoryWasFound) {
   NodeState state = three_members();
   state.found = {{7, 8}, 9, 10, 11, true};
   state.confirmed = 12;
-  state.returning = true;
+  state.returning = state.ran_as_another = true;
   state.rebased = 13;
   state.joined = true;
   NodeState read = NodeState::decode(state.encode(0));
@@ -219,7 +219,7 @@ TEST(NodeStateTest, RemembersWhereItsHistoryWasFound) {
   EXPECT_EQ(read.found->unread, 11u);
   EXPECT_TRUE(read.found->copy);
   EXPECT_EQ(read.confirmed, 12u);
-  EXPECT_TRUE(read.returning);
+  EXPECT_TRUE(read.returning && read.ran_as_another);
   EXPECT_EQ(read.rebased, 13u);
   EXPECT_TRUE(read.joined);
   state.joined = false;

@@ -372,6 +372,95 @@ TEST_F(HistoriesOfFour, NorWhoLeftJustThen) {
   run_both();
 }
 
+// What one of the two did came to server 3 only, or to all but that, and counts as come to all.
+class CopiesThatRan : public HistoriesOfFour {
+ protected:
+  void begin() {
+    mesh.write(1, "k", "v");
+    mesh.run_for(100);
+    copy();
+    mesh.run_for(500);
+    mesh.cut(2, 1), mesh.cut(2, 3);
+  }
+  void update(std::size_t at, const char* value) {
+    Row row = {Value::of_text("k"), Value::of_text(value)};
+    local(at, [&](MemoryStore& store) { store.update("items", Row{Value::of_text("k")}, row); });
+  }
+  void remove(std::size_t at) {
+    local(at, [&](MemoryStore& store) { store.remove("items", Row{Value::of_text("k")}); });
+  }
+  void local(std::size_t at, const std::function<void(MemoryStore&)>& work) {
+    mesh.stores[at]->begin_local();
+    work(*mesh.stores[at]);
+    mesh.stores[at]->commit_local();
+  }
+  // For all that it knows the copy may have shipped what it did.
+  void settle() {
+    mesh.run_for(500);
+    mesh.restart(2);
+    mesh.write(0, "later", "v");
+    mesh.run_for(10000);
+  }
+  // As if what was done there had not come here, or only here.
+  void put_at_3(const char* value) {
+    MemoryStore& store = *mesh.stores[3];
+    Row row = {Value::of_text("k"), Value::of_text(value)};
+    Key key = encode_key(Row{Value::of_text("k")});
+    KeyView keys[] = {key};
+    std::vector<FoundRow> found;
+    std::vector<WriteResult> results;
+    store.begin(TransactionKind::write);
+    store.find_rows(store.table("items"), keys, found);
+    WriteKind kind = found[0].exists ? WriteKind::update : WriteKind::insert;
+    RowWrite write{kind, key, found[0].handle, row, nullptr};
+    ColumnSet all = ColumnSet::all();
+    if (found[0].exists) write.columns = &all;
+    store.write_rows(store.table("items"), {2, ColumnType::text}, {&write, 1}, results);
+    store.commit();
+    ASSERT_EQ(results[0].status, WriteResult::ok);
+  }
+  void expect_after_a_new_identity(const std::string& rows) {
+    mesh.cut(2, 1, false), mesh.cut(2, 3, false);
+    mesh.stores[2]->request("new_identity", "copied");
+    mesh.run_for(1000);
+    mesh.add_server(1, 2, "01");
+    mesh.run_for(60000);
+    for (std::size_t at : {1u, 2u, 3u}) EXPECT_EQ(mesh.text_of_rows(at), rows + "later v, of who left v, ") << at;
+  }
+};
+
+// (Applier::end_everywhere)
+TEST_F(CopiesThatRan, WhatIsGoneAtTheSourceIsDeletedEverywhere) {
+  begin();
+  remove(0);
+  settle();
+  put_at_3("v");
+  expect_after_a_new_identity("");
+}
+
+// (Applier::name_again)
+TEST_F(CopiesThatRan, WhatIsAnotherAtTheSourceIsSoEverywhere) {
+  begin();
+  update(2, "of the copy");
+  settle();
+  put_at_3("of the copy");
+  expect_after_a_new_identity("k v, ");
+}
+
+// (Applier::name_again)
+TEST_F(CopiesThatRan, WhatItDeletedAndTheSourceHasIsDeletedEverywhere) {
+  mesh.write(1, "k", "w");
+  mesh.write(3, "k", "v");
+  mesh.run_for(2000);
+  ASSERT_FALSE(mesh.stores[1]->load_side().empty()) << "two lives, which all know by their births";
+  copy();
+  mesh.run_for(500);
+  mesh.cut(2, 1), mesh.cut(2, 3);
+  remove(2);
+  settle();
+  expect_after_a_new_identity("");
+}
+
 // The copy counts further than the database itself, which has not sent everything, and crashes
 // (Node::Impl::wants_anything, Core::of_earlier_run).
 TEST_F(Histories, WhatACopyCountedHidesNothingAfterACrash) {
