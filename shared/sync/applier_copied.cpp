@@ -86,6 +86,13 @@ bool Applier::recognise(const Table& table, Life& life, const IncomingLife& ther
   bool some = false;
   if (known(life.birth, there.birth)) {
     if (differs) return false;
+    // Symptom: a value that somebody had written was gone on one node. Mechanism: the row was recognised, but not the
+    // value that it had before, since another one was there by then; given anew, that was newer. Mend: what was
+    // inserted with the row came there with it.
+    for (std::size_t i = 0; i < table.columns.size(); i++) {
+      auto column = static_cast<ColumnIndex>(i);
+      if (core_.before_rebase(life.columns.of(column)) == there.birth) life.columns.set(column, there.birth);
+    }
     life.birth = there.birth;
     some = true;
   }

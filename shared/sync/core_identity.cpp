@@ -200,10 +200,6 @@ void Core::renew(Renewal renewal, const Identity& becomes, std::int64_t request)
     renewal.forgotten = state.prune_horizon;
     renewal.ahead = own_versions_above(renewal.floor);
     watermark = std::min(watermark, renewal.floor);  // what is given anew is above it
-  } else {
-    // What all have forgotten counts as theirs, also where a copy of this database has shipped it: it is in no batch
-    // any more, so nobody would get what it is called from now on.
-    renewal.fork = std::max(renewal.fork, state.prune_horizon);
   }
   renewal.restart = std::max(renewal.floor + renewal.ahead.size(), ms_to_hlc(now_ms()));
   Hlc confirmed = state.own_meta().horizon;

@@ -6,7 +6,6 @@
 #include "shared/http/auth.hpp"
 #include "shared/model/hex.hpp"
 #include "shared/testing/lab.hpp"
-#include "shared/testing/loose_nodes.hpp"
 #include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
@@ -238,32 +237,6 @@ TEST(Incarnations, ACopyThatDoesNotBeginAtOnceEndsNoRow) {
     };
     pair.run_for(30000);
     EXPECT_EQ(pair.rows(1), 1u) << failing;
-  }
-}
-
-// Symptom: a row differed for ever after a database had been copied while it ran. Mechanism: what the database had
-// inserted came to others by its copy only, and all forgot how it began; here that was kept, for there was another row
-// under the key. When the database had to get a new identity, this was given anew, above what others had written to it
-// since, and was in no batch any more by which they would get it. Mend: what is below G counts as theirs (Core::renew).
-TEST(GivenAnew, WhatAllHaveForgottenIsNot) {
-  LooseNodes nodes(2, [](MemoryStore& store) {
-    Table table;
-    table.wire_name = "items";
-    table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
-    table.key = {0};
-    store.create_table(table);
-  });
-  for (std::size_t i : {0u, 1u}) nodes.insert(i, "items", {Value::of_text("k"), Value::of_text(i == 0 ? "v" : "w")});
-  nodes.exchange_all();
-  Core& core = nodes.core(0);
-  TableId table = nodes.store(0).table("items").id;
-  Key key = encode_key(Row{Value::of_text("k")});
-  ASSERT_EQ(core.window.find(table, key)->state.lives.size(), 2u);
-  Origin before = core.state.self;
-  core.renew({before, before + 10}, core.identity, 0);
-  for (const Life& life : core.window.find(table, key)->state.lives) {
-    EXPECT_GT(core.state.prune_horizon, life.birth.hlc);
-    EXPECT_NE(life.birth.origin, before + 10);
   }
 }
 
