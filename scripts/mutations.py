@@ -15,12 +15,13 @@ import sys
 from mutations_of_holes import HOLES
 from mutations_of_mechanisms import MECHANISMS
 from mutations_of_new_nodes import NEW_NODES
+from mutations_of_numbers import NUMBERS
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("ROWMESH_BUILD", TOP / "build"))
 SCRATCH = BUILD.with_name(BUILD.name + "-mutations")
 TIME_LIMIT_S = 300
-MUTATIONS = HOLES + NEW_NODES + MECHANISMS
+MUTATIONS = HOLES + NUMBERS + NEW_NODES + MECHANISMS
 
 
 def run(command, folder=None, limit_s=None, build_folder=SCRATCH / "build"):

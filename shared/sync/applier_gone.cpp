@@ -92,6 +92,16 @@ void Applier::write_once_more(const Table& child, const Reference& reference, En
   moving_.push_back({child.id, *entry.key, end.key, from.birth, to->birth});
 }
 
+// Symptom: a row that had been deleted lived on under another number. Mechanism: somebody else had given it that
+// number, which its deleter had not heard of when it was gone for good; its heir had heard of the move before it was
+// the heir, or before it heard of the delete, and carries over only what is there when a move comes. Mend: it looks
+// once more when somebody is gone, and when such a delete comes.
+void Applier::take_over_deletes(const Table& table, const Entry& entry) {
+  for (const Life& life : entry.state.lives)
+    if (life.moved && !life.removed.settled() && of_one_who_is_gone(life.removed.origin))
+      moved_.push_back({table.id, *entry.key, life.birth, {}});
+}
+
 // What it means goes to the others with the row.
 void Applier::tell(Entry& entry) {
   if (const Table* table = core_.table(entry.table)) core_.store.note_local(*table, LogOp::update, *entry.key, {});

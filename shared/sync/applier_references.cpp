@@ -48,6 +48,7 @@ void Applier::find_late_references() {
   for (auto [entry, hlc] : std::exchange(late_references_, {})) {
     const Table* child = core_.table(entry->table);
     if (!child) continue;
+    take_over_deletes(*child, *entry);
     OwnedRow table_row = core_.row_of(*child, *entry->key);
     for (const Reference& reference : child->references)
       if (const Table* parent = core_.table(reference.to); parent && parent->keeps_lives_apart())
@@ -62,16 +63,21 @@ void Applier::find_late_references() {
 // the row that it meant before it heard of the reference from somebody else, and looked at references only when
 // somebody was gone. Mend: and when they come.
 void Applier::note_references_of_others(const Table& table, const Item& item) {
-  if (item.own || item.reconcile || table.references.empty()) return;
-  for (const IncomingLife& life : item.lives)
+  if (item.own || item.reconcile) return;
+  auto note = [&](Version written) {
+    Entry* entry = core_.window.find(table.id, item.key);
+    if (!entry) return;
+    Hlc& newest = late_references_[entry];
+    newest = std::max(newest, written.hlc);
+  };
+  for (const IncomingLife& life : item.lives) {
+    if (table.keeps_lives_apart() && !life.removed.settled() && of_one_who_is_gone(life.removed.origin))
+      note(life.removed);
     for (const Reference& reference : table.references) {
       Version written = life.columns.of(reference.column);
-      if (!lost_origins_.contains(written.origin) && !of_one_who_is_gone(written.origin)) continue;
-      Entry* entry = core_.window.find(table.id, item.key);
-      if (!entry) return;
-      Hlc& newest = late_references_[entry];
-      newest = std::max(newest, written.hlc);
+      if (lost_origins_.contains(written.origin) || of_one_who_is_gone(written.origin)) note(written);
     }
+  }
 }
 
 // Symptom: a row of one who was gone for good ended under the parent of another server. Mechanism: the document that
@@ -119,7 +125,10 @@ void Applier::find_late_reference(const Table& child, const Reference& reference
     bool another = lost || gone || (shown && std::max(shown->applied_at, shown->shown_at) < written.hlc);
     if (another && !meant->moved && meant->dead(state_.truncated(parent.id))) continue;
     mean(entry, life, reference.column, number.integer, meant->birth);
-    tell(entry);
+    // Symptom: an edit stayed on one server alone after a backup had been put back. Mechanism: at its start the
+    // restored node said once more what its references mean, so its newest version was of now, and nobody could tell
+    // that it had lost some (NodeState::hears_of). Mend: what comes out of its log goes to the others anyway.
+    if (gone) tell(entry);
     if (meant->moved) moved_.push_back({parent.id, key, meant->birth, {}});
   }
 }

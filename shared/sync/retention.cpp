@@ -123,6 +123,7 @@ void Node::Impl::judge_members() {
       if (life.side && life.side->kind == SideKind::held && away.contains(life.birth.origin))
         core.unreconciled.insert(entry);
   note_references_of_the_gone();
+  note_deletes_of_the_gone();
 }
 
 // Symptom: a reference named another row than its writer meant. Mechanism: the row had been moved to another number;
@@ -141,6 +142,21 @@ void Node::Impl::note_references_of_the_gone() {
           newest = std::max(newest, written.hlc);
           core.unreconciled.insert(&entry);
         }
+    });
+  }
+}
+
+// The same of rows that it had deleted, and somebody else had moved (Applier::take_over_deletes).
+void Node::Impl::note_deletes_of_the_gone() {
+  for (auto& [id, table] : core.tables()) {
+    if (!table.keeps_lives_apart()) continue;
+    core.window.for_each(id, [&](Entry& entry) {
+      for (const Life& life : entry.state.lives) {
+        if (!life.moved || !away.contains(life.removed.origin)) continue;
+        Hlc& newest = core.late_references[&entry];
+        newest = std::max(newest, life.removed.hlc);
+        core.unreconciled.insert(&entry);
+      }
     });
   }
 }

@@ -190,6 +190,35 @@ TEST_F(Gone, H12b_AnHeirThatCopiesTakesAlongWhatComesAfterTheRow) {
   }
 }
 
+// Applier::take_over_deletes. Its heir had heard of the move, and of the delete, while the deleter was still there.
+TEST_F(Gone, H12d_AnHeirDeletesTheMovedRowThatTheGoneOneHadDeleted) {
+  constexpr std::size_t heir = 0, mover = 1, gone = 2;
+  WithoutDocuments deaf(mesh, gone, 3);
+  mesh.handlers[gone] = &deaf;
+  older_one_apart();
+  insert(mover, "parents", parent(1, "younger"));
+  mesh.run_for(3000);
+  ASSERT_EQ(name_of(gone, 1), "younger");
+  mesh.cut(mover, gone);
+  mesh.stores[gone]->begin_local();
+  mesh.stores[gone]->remove("parents", Row{Value::of_integer(1)});
+  mesh.stores[gone]->commit_local();
+  mesh.run_for(1000);
+  mesh.cut(heir, mover, false);
+  while (name_of(heir, 2).empty()) mesh.run_for(10);
+  deaf.unheard = heir;  // it is heard, and hears nothing
+  mesh.cut(heir, gone, false);
+  while (mesh.status(gone).queued > 0) mesh.run_for(100);
+  mesh.network.attach(gone, nullptr);
+  unlink(heir, gone), unlink(mover, gone);
+  mesh.run_for(30000);
+  for (std::size_t at : {heir, mover}) {
+    EXPECT_EQ(name_of(at, 1), "older") << at;
+    EXPECT_EQ(name_of(at, 2), "") << at;
+    EXPECT_EQ(unsettled(at), 0u) << at;
+  }
+}
+
 // Symptom: a reference named another row than its writer meant. Mechanism: its writer was gone for good, and its heir
 // heard of that, of the row and of the reference in one document; it noted what the reference means by its own clock,
 // which was behind, so that the reference counted as written again since. Mend: a note is no older than what it is

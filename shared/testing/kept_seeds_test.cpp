@@ -49,6 +49,11 @@ TEST(KeptSeeds, WhatHadWaitedWhenItWasShownIsKnownAfterARestart) {
   EXPECT_EQ(run_plan(Plan::small(9400061365).without({&Plan::marked})).failure, "");
 }
 
+// An edit stayed on one server alone after a backup had been put back: at its start the restored node said once more
+// what its references mean, so nobody could tell by its newest version that it had lost some
+// (Applier::find_late_reference).
+TEST(KeptSeeds, AtAStartNothingIsSaidOnceMore) { EXPECT_EQ(run_plan(Plan::random(1406)).failure, ""); }
+
 // One node's first greeting had been lost before the faults ended, and was given up when all seemed at rest; so the two
 // met while nothing was to travel any more (SimulatedNetwork::waits_from_before_healing).
 TEST(KeptSeeds, WhoWaitsForALostAnswerIsNotAtRest) {
