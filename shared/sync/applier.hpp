@@ -249,7 +249,7 @@ class Applier {
     Version meant;
   };
   void note_references_of(Entry& entry, const Life& life);
-  void note_references_of_others(const Table& table, const Item& item);
+  void note_left_by_others(const Table& table, const Item& item);
   void hear_meanings();
   void take_over_deletes(const Table& table, const Entry& entry);
   void write_once_more(const Table& child, const Reference& reference, Entry& entry, Life& from);

@@ -1,4 +1,5 @@
-// What the references mean that were written by one who is gone for good: who takes its place takes them along.
+// What one who is gone for good had referred to and deleted, where rows have got other numbers: who takes its place
+// takes the references along, and the deletes.
 #include <algorithm>
 
 #include "shared/sync/applier.hpp"

@@ -61,8 +61,8 @@ void Applier::find_late_references() {
 // place.
 // Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had moved
 // the row that it meant before it heard of the reference from somebody else, and looked at references only when
-// somebody was gone. Mend: and when they come.
-void Applier::note_references_of_others(const Table& table, const Item& item) {
+// somebody was gone. Mend: and when they come. So with what it had deleted (Applier::take_over_deletes).
+void Applier::note_left_by_others(const Table& table, const Item& item) {
   if (item.own || item.reconcile) return;
   auto note = [&](Version written) {
     Entry* entry = core_.window.find(table.id, item.key);
@@ -82,7 +82,7 @@ void Applier::note_references_of_others(const Table& table, const Item& item) {
 
 // Symptom: a row of one who was gone for good ended under the parent of another server. Mechanism: the document that
 // told that it was gone named that row too, and its heir moved it at once; what it refers to the heir asked only
-// afterwards (Node::Impl::note_references_of_the_gone), when the reference counted as the heir's own. Mend: it asks
+// afterwards (Node::Impl::note_what_the_gone_left), when the reference counted as the heir's own. Mend: it asks
 // before it moves the row.
 void Applier::note_references_of(Entry& entry, const Life& life) {
   late_references_[&entry] = life.newest().hlc;

@@ -101,7 +101,7 @@ void Applier::flush_batch() {
   writes_.clear();
   for (std::size_t i = 0; i < items_.size(); i++) decide(i, found_[i]);
   carry_out_writes();
-  for (const Item& item : items_) note_references_of_others(table, item);
+  for (const Item& item : items_) note_left_by_others(table, item);
   items_.clear();
   arena_.clear();
 }

@@ -200,8 +200,15 @@ class Core {
   EntrySet unreconciled;    // after local changes the table may not show what the state says (Applier::reconcile)
   Hlc keys_changed_at = 0;  // when an apply last put another row under an integer key, in this node's clock
   AwaitedMoves awaited_moves;
-  MovedRows moved_rows;            // as long as somebody may not have heard of it
-  LateReferences late_references;  // written here before that, and read from the log after it
+  MovedRows moved_rows;  // as long as somebody may not have heard of it
+  // Written here before that, and read from the log after it; or by one who is gone, whose place we take.
+  LateReferences late_references;
+  // The next Applier::reconcile asks what it means that was written to it by then.
+  void look_once_more(Entry& entry, Hlc written) {
+    Hlc& newest = late_references[&entry];
+    newest = std::max(newest, written);
+    unreconciled.insert(&entry);
+  }
   std::uint64_t last_cut_ms = 0;
   std::uint64_t announced_ms = 0;  // when the newest position of ours was made, by the time of day
   std::set<TableId> told_of_key;   // of these it was said that changes under an earlier primary key are not shipped

@@ -67,9 +67,7 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
   // While the history is loaded nobody knows yet when numbers changed hands.
   if ((replaying_ != 0 || version.hlc < keys_changed_at) && !log_entry.columns.empty() && !table->references.empty()) {
-    Hlc& newest = late_references[&entry];
-    newest = std::max(newest, version.hlc);
-    unreconciled.insert(&entry);
+    look_once_more(entry, version.hlc);
   }
   if (!table->uniques.empty()) recheck_hidden.insert(table->id);
   batch.entries.push_back(&entry);

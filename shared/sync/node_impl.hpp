@@ -114,8 +114,7 @@ class Node::Impl {
   void expire_members();
   void owe_announcement();
   void judge_members();
-  void note_references_of_the_gone();
-  void note_deletes_of_the_gone();
+  void note_what_the_gone_left();
   void decide_what_is_kept();
   bool given_up_by_others();
   bool expired(const Peer& peer);

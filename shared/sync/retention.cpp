@@ -122,40 +122,22 @@ void Node::Impl::judge_members() {
     for (const Life& life : entry->state.lives)
       if (life.side && life.side->kind == SideKind::held && away.contains(life.birth.origin))
         core.unreconciled.insert(entry);
-  note_references_of_the_gone();
-  note_deletes_of_the_gone();
+  note_what_the_gone_left();
 }
 
 // Symptom: a reference named another row than its writer meant. Mechanism: the row had been moved to another number;
 // only its writer takes a reference along, and that one had left for good before it heard of the move. Whoever takes
 // its place had let the row give way before, when the reference was not yet its own. Mend: when a node is gone, its
-// heir looks at what it had written (Applier::life_seen).
-void Node::Impl::note_references_of_the_gone() {
+// heir looks at what it had written (Applier::life_seen), and had deleted (Applier::take_over_deletes).
+void Node::Impl::note_what_the_gone_left() {
   for (auto& [id, table] : core.tables()) {
-    if (table.references.empty()) continue;
+    if (table.references.empty() && !table.keeps_lives_apart()) continue;
     core.window.for_each(id, [&, &table = table](Entry& entry) {
-      for (const Life& life : entry.state.lives)
-        for (const Reference& reference : table.references) {
-          Version written = life.columns.of(reference.column);
-          if (!away.contains(written.origin)) continue;
-          Hlc& newest = core.late_references[&entry];
-          newest = std::max(newest, written.hlc);
-          core.unreconciled.insert(&entry);
-        }
-    });
-  }
-}
-
-// The same of rows that it had deleted, and somebody else had moved (Applier::take_over_deletes).
-void Node::Impl::note_deletes_of_the_gone() {
-  for (auto& [id, table] : core.tables()) {
-    if (!table.keeps_lives_apart()) continue;
-    core.window.for_each(id, [&](Entry& entry) {
       for (const Life& life : entry.state.lives) {
-        if (!life.moved || !away.contains(life.removed.origin)) continue;
-        Hlc& newest = core.late_references[&entry];
-        newest = std::max(newest, life.removed.hlc);
-        core.unreconciled.insert(&entry);
+        for (const Reference& reference : table.references)
+          if (Version written = life.columns.of(reference.column); away.contains(written.origin))
+            core.look_once_more(entry, written.hlc);
+        if (life.moved && away.contains(life.removed.origin)) core.look_once_more(entry, life.removed.hlc);
       }
     });
   }

@@ -108,7 +108,7 @@ TEST(Members, WhoMayBeBehindAServerThatWasNotMetIsNotGone) {
   }
 }
 
-// What the gone one wrote to a row of somebody else who is still there (Node::Impl::note_references_of_the_gone).
+// What the gone one wrote to a row of somebody else who is still there (Node::Impl::note_what_the_gone_left).
 TEST_F(Gone, H12b_AnHeirTakesAlongWhatTheGoneOneReferredTo) {
   older_one_apart();
   mesh.run_for(3000);

@@ -8,6 +8,15 @@
 namespace rowmesh::testing {
 namespace {
 
+void expect_on(LooseNodes& lab, std::initializer_list<std::size_t> who_stay, const char* parents,
+               const char* children) {
+  for (std::size_t i : who_stay) {
+    EXPECT_EQ(lab.rows(i, "parent"), parents) << i;
+    EXPECT_EQ(lab.rows(i, "child"), children) << i;
+    EXPECT_FALSE(lab.core(i).window.unsettled()) << i;
+  }
+}
+
 // Applier::life_seen. The third inserts a row under the number at which another one waits, of which it does not hear
 // any more that it has moved; it refers to its own, ships that, and is gone.
 TEST(Holes, H12b_WhatTheGoneOneHadInsertedIsWhatItMeant) {
@@ -28,17 +37,9 @@ TEST(Holes, H12b_WhatTheGoneOneHadInsertedIsWhatItMeant) {
   lab.deliver(lab.make_unsettled(gone, lab.applied(oldest)), oldest);
   for (std::size_t i : {heir, oldest}) lab.take_out(i, gone);
   lab.ship(oldest, heir);
-  Core& core = lab.core(heir);
-  core.window.for_each(lab.store(heir).table("child").id, [&](Entry& entry) {
-    core.late_references[&entry] = entry.state.newest().hlc;
-    core.unreconciled.insert(&entry);
-  });
-  lab.settle(heir);
+  lab.look_for_the_gone(heir);
   lab.exchange({{heir, oldest}});
-  for (std::size_t i : {heir, oldest}) {
-    EXPECT_EQ(lab.rows(i, "parent"), "1=inserted 2=waits") << i;
-    EXPECT_EQ(lab.rows(i, "child"), "c=1") << i;
-  }
+  expect_on(lab, {heir, oldest}, "1=inserted 2=waits", "c=1");
 }
 
 // Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had a row of
@@ -58,15 +59,12 @@ TEST(Holes, H12b_WhatTheGoneOneReferredToIsNotWhatGivesWayHere) {
   ASSERT_EQ(lab.rows(heir, "child"), "c=1");
   for (std::size_t i : {heir, oldest}) lab.take_out(i, gone);
   lab.exchange({{heir, oldest}});
-  for (std::size_t i : {heir, oldest}) {
-    EXPECT_EQ(lab.rows(i, "parent"), "1=older 2=younger") << i;
-    EXPECT_EQ(lab.rows(i, "child"), "c=1") << i;
-  }
+  expect_on(lab, {heir, oldest}, "1=older 2=younger", "c=1");
 }
 
 // Symptom: a reference named another row than its writer meant, who was gone for good. Mechanism: its heir had moved
 // the row that it meant before it heard of the reference, from somebody else, and looks at references only when
-// somebody is gone. Mend: and when they come (Applier::note_references_of_others).
+// somebody is gone. Mend: and when they come (Applier::note_left_by_others).
 TEST(Holes, H12b_WhatTheGoneOneReferredToMayComeAfterItsHeirHasMovedIt) {
   constexpr std::size_t heir = 0, oldest = 1, gone = 2;
   LooseNodes lab(3, create_family);
@@ -137,18 +135,9 @@ class GoneTooSoon : public LooseNodes {
   }
   void leaves() {
     for (std::size_t i : {heir, oldest, mover}) take_out(i, gone);
-    // As a node does that finds somebody gone (Node::Impl::note_references_of_the_gone).
-    core(heir).window.for_each(store(heir).table("child").id, [&](Entry& entry) {
-      core(heir).late_references[&entry] = entry.state.newest().hlc;
-      core(heir).unreconciled.insert(&entry);
-    });
-    settle(heir);
+    look_for_the_gone(heir);
     exchange({{heir, oldest}, {heir, mover}, {oldest, mover}});
-    for (std::size_t i : {heir, oldest, mover}) {
-      EXPECT_EQ(rows(i, "parent"), "1=older 2=younger") << i;
-      EXPECT_EQ(rows(i, "child"), "c=2") << i;
-      EXPECT_FALSE(core(i).window.unsettled()) << i;
-    }
+    expect_on(*this, {heir, oldest, mover}, "1=older 2=younger", "c=2");
   }
 };
 
@@ -221,17 +210,9 @@ TEST(Holes, H12b_TheGoneOneHadSaidWhatAChildMeantThatItMoved) {
   ASSERT_EQ(lab.rows(gone, "child"), "1=1,of the older 2=1,of the younger");
   lab.ship(gone, heir);
   for (std::size_t i : {heir, oldest, mover}) lab.take_out(i, gone);
-  Core& core = lab.core(heir);
-  core.window.for_each(lab.store(heir).table("child").id, [&](Entry& entry) {
-    core.late_references[&entry] = entry.state.newest().hlc;
-    core.unreconciled.insert(&entry);
-  });
-  lab.settle(heir);
+  lab.look_for_the_gone(heir);
   lab.exchange({{heir, oldest}, {heir, mover}, {oldest, mover}});
-  for (std::size_t i : {heir, oldest, mover}) {
-    EXPECT_EQ(lab.rows(i, "parent"), "1=older,red 2=younger,blue") << i;
-    EXPECT_EQ(lab.rows(i, "child"), "1=1,of the older 2=2,of the younger") << i;
-  }
+  expect_on(lab, {heir, oldest, mover}, "1=older,red 2=younger,blue", "1=1,of the older 2=2,of the younger");
 }
 
 // Applier::write_once_more. What it referred to from somebody else's row, which that one has moved since.
@@ -253,19 +234,9 @@ TEST(Holes, H12b_AnHeirWritesTheReferencesOfRowsThatMovedOnceMore) {
   ASSERT_EQ(lab.rows(mover, "child"), "1=1,of the older 2=1,of the younger");
   lab.ship(mover, heir);
   for (std::size_t i : {heir, oldest, mover}) lab.take_out(i, gone);
-  Core& core = lab.core(heir);
-  for (const char* table : {"parent", "child"})
-    core.window.for_each(lab.store(heir).table(table).id, [&](Entry& entry) {
-      core.late_references[&entry] = entry.state.newest().hlc;
-      core.unreconciled.insert(&entry);
-    });
-  lab.settle(heir);
+  lab.look_for_the_gone(heir);
   lab.exchange({{heir, oldest}, {heir, mover}, {oldest, mover}});
-  for (std::size_t i : {heir, oldest, mover}) {
-    EXPECT_EQ(lab.rows(i, "parent"), "1=older,red 2=younger,blue") << i;
-    EXPECT_EQ(lab.rows(i, "child"), "1=1,of the older 2=2,of the younger") << i;
-    EXPECT_FALSE(lab.core(i).window.unsettled()) << i;
-  }
+  expect_on(lab, {heir, oldest, mover}, "1=older,red 2=younger,blue", "1=1,of the older 2=2,of the younger");
 }
 
 // Applier::life_seen. A row waits for a UNIQUE value, and its node inserts another one over its number; then what
@@ -290,12 +261,7 @@ TEST(Holes, H12b_WhatTheGoneOneHadMovedItselfIsNotWhatItMeant) {
   ASSERT_EQ(lab.rows(gone, "child"), "1=5,of the oldest 2=1,of the hidden");
   lab.ship(gone, heir);
   lab.take_out(heir, gone);
-  Core& core = lab.core(heir);
-  core.window.for_each(lab.store(heir).table("child").id, [&](Entry& entry) {
-    core.late_references[&entry] = entry.state.newest().hlc;
-    core.unreconciled.insert(&entry);
-  });
-  lab.settle(heir);
+  lab.look_for_the_gone(heir);
   EXPECT_EQ(lab.rows(heir, "child"), "1=5,of the oldest 2=1,of the hidden");
 }
 

@@ -47,6 +47,12 @@ void LooseNodes::link(std::size_t left, std::size_t right) {
 
 void LooseNodes::take_out(std::size_t i, std::size_t member) { core(i).state.members[origin(member)].left = true; }
 
+void LooseNodes::look_for_the_gone(std::size_t i) {
+  for (auto& [id, table] : core(i).tables())
+    core(i).window.for_each(id, [&](Entry& entry) { core(i).look_once_more(entry, entry.state.newest().hlc); });
+  settle(i);
+}
+
 void LooseNodes::write(std::size_t i, const std::function<void(MemoryStore&)>& change) {
   store(i).begin_local();
   change(store(i));

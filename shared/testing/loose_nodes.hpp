@@ -64,6 +64,7 @@ class LooseNodes {
   void restart(std::size_t i);                       // as after a crash: only what is on disk is left
   void link(std::size_t left, std::size_t right);    // they know each other as servers
   void take_out(std::size_t i, std::size_t member);  // as remove_server does
+  void look_for_the_gone(std::size_t i);             // as a node does when somebody is found gone, and settle()
 
   std::string rows(std::size_t i, const std::string& table);  // "key=a,b key=..."
   std::string side(std::size_t i) const;                      // "kind table key ...", of what waits

@@ -314,7 +314,7 @@ TEST(KeptSeeds, ARestoredNodeHandsOnTheDeleteOfARowThatItNeverHad) {
 }
 
 // A reference that the lost life had written named another row when it came back: its row was given a new number by
-// the restored node, which did not know what it had meant (Applier::note_references_of_others).
+// the restored node, which did not know what it had meant (Applier::note_left_by_others).
 TEST(KeptSeeds, AReferenceThatComesBackFollowsItsRow) {
   EXPECT_EQ(run_plan(put_back(81, 3, {&Plan::integer_keys})).failure, "");
 }
