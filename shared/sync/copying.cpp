@@ -368,9 +368,6 @@ void Node::Impl::end_copy(const std::string& failure) {
         }
       },
       &copied);
-  // Symptom: a reference named another row than its writer meant. Mechanism: its writer was gone for good, and its heir
-  // moved the row in the middle of a copy, before that had brought what refers to it. Mend: then it looks once more.
-  if (copy.pull && !copy.checks()) note_what_the_gone_left();
   tell_end_of_copy(copy, failure);
   if (all_taken)
     for (auto& [id, other] : peers) other.needs_copy_there = other.told_to_copy = false;

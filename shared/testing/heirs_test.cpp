@@ -155,7 +155,7 @@ TEST_F(Gone, H12d_AnHeirMovesTheLoserAndWhatRefersToIt) {
   }
 }
 
-// Its heir is a new one, which gets the row by a copy before what refers to it (Node::Impl::end_copy).
+// Its heir is a new one, which gets the row by a copy before what refers to it (Applier::note_left_by_others).
 TEST_F(Gone, H12b_AnHeirThatCopiesTakesAlongWhatComesAfterTheRow) {
   constexpr std::size_t heir = 0, source = 1, gone = 2;
   WithoutDocuments deaf(mesh, gone, source), keeps_its_rows(mesh, source, heir, "/rowmesh/v1/rows");
