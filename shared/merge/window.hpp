@@ -19,7 +19,7 @@ struct Batch {
   // The position of each origin that it leads up to; never lower than that of an earlier batch.
   std::vector<std::pair<Origin, PositionNumber>> ends;
   Hlc newest = 0;               // no version in it is newer; a relayed batch counts as of the watermark it came with
-  bool late = false;            // it has versions that G had passed before they came (not stored)
+  bool late = false;            // it has versions that G had passed before they came (not stored: take_all_for_late)
   std::int64_t sequence = 0;    // no history record of it has a lower one; 0: not written yet
   std::vector<Entry*> entries;  // each once
 };
@@ -56,6 +56,8 @@ class Window {
   // The same while the history is loaded: entries stay, though empty, and those for which `skip` holds as they are.
   void drop_born_before(TableId table, Version truncated, const std::function<bool(const Entry&)>& skip);
   void forget_if_empty(Entry& entry);
+  // After a start, when the history is read: nothing in it says which batches were late.
+  void take_all_for_late() { late_until_ = std::max(late_until_, newest()); }
   // Own batches of `before` with something newer than `fork`, or after position `reached`, become `after`'s, all with
   // this one position; `moved`: what becomes of the newest version of any batch. The entries are the caller's.
   static constexpr PositionNumber renamed_position = 1;

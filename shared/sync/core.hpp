@@ -186,6 +186,7 @@ class Core {
   Hlc awaited() const {
     Hlc newest = std::max(window.newest(), awaited_elsewhere);
     if (window.unsettled()) newest = std::max(newest, state.fewer_since);
+    for (auto& [table, until] : state.late_truncates) newest = std::max(newest, until);
     return newest > std::min(state.prune_horizon, state.confirmed_here()) ? newest : 0;
   }
   // A server to which we only ship confirms nothing in a stream of its own: what it lacks is kept by standing still

@@ -143,6 +143,14 @@ TEST(KeptSeeds, WhatTheGoneOneReferredToIsKnownToItsHeir) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// Documents went to and fro for ever, and nothing of a table was forgotten: a truncate of before a copy is kept until
+// everybody has got past the copy, for which nobody else had anything to say (Core::awaited).
+TEST(KeptSeeds, ATruncateFromBeforeTheCopyIsForgottenInTheEnd) {
+  Plan plan = Plan::small(802017566).without({&Plan::clones});
+  plan.copies = plan.joins = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 // Rows were missing after a backup had been put back that was of before the node had heard anything of the other one
 // (KnownServer::heard).
 TEST(KeptSeeds, WhoIsPutBackToBeforeItHeardOfAServerIsNotTakenForANewOne) {
