@@ -76,6 +76,7 @@ class Merger {
 
   bool merge(std::span<IncomingLife> incoming) {
     bool changed = false;
+    Version settled_here;
     for (IncomingLife& life : incoming) {
       bool added = false;
       auto birth = match_life(state_, life, incoming, context_, &added);
@@ -89,6 +90,7 @@ class Merger {
         changed |= merge_one(*find(*birth), life);
       Working& mine = *find(*birth);
       mine.named = true;
+      if (birth->settled() && !life.dead()) settled_here = life.birth;
       // As the source calls it: somebody may still know by its birth what lives under the key now, and not this one.
       // Symptom: an edit of a node that came back was shown by some nodes only. Mechanism: nothing else of the row was
       // the source's, so it counted as unchanged, and the life kept its birth, by which others knew one that had ended.
@@ -100,7 +102,22 @@ class Merger {
       // Later lives of the document are matched against what is known by now, as the model does.
       if (Life* known = state_.find(*birth)) *known = mine.life;
     }
+    changed |= know_again(settled_here);
     return bury_unnamed() || changed;
+  }
+
+  // Symptom: two rows under one number stayed as they were, and the nodes showed different ones. Mechanism: the one had
+  // settled on a node when an older one came late, of a new server with a slow clock; without its birth it counted as
+  // the older there, so no writer took his for the younger one, which gets another number. Mend: who names it says when
+  // it was born.
+  bool know_again(Version birth) {
+    Working* settled = birth.settled() || !context_.table.keeps_lives_apart() ? nullptr : find(Version{});
+    if (!settled || find(birth)) return false;
+    bool is_younger = std::any_of(lives_.begin(), lives_.end(), [&](const Working& other) {
+      return &other != settled && !other.life.dead(context_.truncated) && other.life.birth < birth;
+    });
+    if (is_younger) settled->life.birth = birth;
+    return is_younger;
   }
 
   // Puts the result into the state; returns the row that the table should show.

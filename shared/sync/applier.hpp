@@ -159,7 +159,7 @@ class Applier {
   void park_what_the_sender_lacks();
   void catch_up();
   void note_partial();
-  bool lacks_values(const RowState& state, const std::optional<OwnedRow>& desired, bool exists) const;
+  bool lacks_values(const RowState& state, const std::optional<OwnedRow>& desired) const;
   void lock_tables();
   void apply_truncates();
   void remove_born_before(const Table& table, Version truncated);

@@ -325,7 +325,7 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
   }
   if (item.saw_all) rules.had_seen = [](Version, Version) { return true; };
   bool changed = merge_lives(state, item.lives, table_row.view(), rules, losses, desired, &types) || recognised;
-  if (changed && !item.own && !item.reconcile && lacks_values(state, desired, found.exists)) {
+  if (changed && !item.own && !item.reconcile && lacks_values(state, desired)) {
     wanted_.add(table.wire_name, item.sent_key.empty() ? item.key : item.sent_key);
     return;
   }
@@ -379,14 +379,14 @@ void Applier::decide_generally(std::size_t index, Entry* entry, const FoundRow& 
 }
 
 // A value that was left out, and is not here either.
-bool Applier::lacks_values(const RowState& state, const std::optional<OwnedRow>& desired, bool exists) const {
+bool Applier::lacks_values(const RowState& state, const std::optional<OwnedRow>& desired) const {
   const Mapping& mapping = this->mapping();
   auto lacks = [&](RowView row) {
     for (std::size_t i = 0; i < row.size() && i < mapping.on_wire.size(); i++)
       if (row[i].kind == ValueKind::omitted && mapping.on_wire[i]) return true;
     return false;
   };
-  if (desired && !exists && lacks(desired->view())) return true;
+  if (desired && lacks(desired->view())) return true;
   Version truncated = state_.truncated(mapping.table->id);
   for (const Life& life : state.lives)
     if (life.side && life.side->columns.is_all() && !life.dead(truncated) && lacks(life.side->values.view()))

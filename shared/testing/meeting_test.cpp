@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "shared/testing/family.hpp"
 #include "shared/testing/loose_nodes.hpp"
 #include "shared/testing/node_pair.hpp"
 
@@ -251,6 +252,27 @@ TEST(LateMeetingAndACrash, WhatCameLateIsHandedOn) {
   meet(2);
   nodes.exchange({{0, 2}, {0, 1}});
   for (std::size_t at : {0, 2}) EXPECT_EQ(nodes.rows(at, "item"), "k=new old=v") << at;
+}
+
+// (merge.cpp, Merger::know_again)
+TEST(LateMeetingUnderANumber, TheYoungerRowGetsAnotherOneAlsoWhereItHadSettled) {
+  LooseNodes nodes(3, create_family);
+  auto meet = [&](std::size_t at) {
+    nodes.core(at).state.members[nodes.origin(2)] = {nodes.store(2).identity().node, "", false};
+  };
+  for (std::size_t at : {0, 1}) nodes.core(at).state.members.erase(nodes.origin(2));
+  nodes.insert(2, "parent", parent(1, "older"));
+  nodes.settle(2);
+  nodes.pass(10);
+  nodes.insert(1, "parent", parent(1, "younger"));
+  nodes.settle(1);
+  while (nodes.core(1).window.unsettled()) nodes.pass(10), nodes.ship(1, 0), nodes.ship(0, 1), nodes.forget(1);
+  ASSERT_TRUE(nodes.core(0).window.unsettled());
+  meet(0);
+  nodes.ship(0, 2), nodes.ship(2, 0);
+  meet(1);
+  nodes.exchange({{0, 1}, {0, 2}});
+  for (std::size_t at : {0, 1, 2}) EXPECT_EQ(nodes.rows(at, "parent"), "1=older 2=younger") << at;
 }
 
 // Symptom: a row vanished on one server only, when it was edited soon after two had met. Mechanism: a truncate that
