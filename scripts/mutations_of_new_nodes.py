@@ -2,6 +2,9 @@
 from mutation import Mutation
 
 NEW_NODES = [
+    Mutation("taken-in-an-answer", "shared/sync/pulling.cpp",
+             [("    peer.has_of_ours = std::max(*peer.has_of_ours, peer.handed.newest);\n", "    peer.handed = {};\n")],
+             "KeptSeeds.WhatWasTakenInAnAnswerIsNotGivenAnewWithTheCopy"),
     Mutation("asked-copy", "shared/sync/copying.cpp", [("  if (!core.state.asked_copies.empty()) take_up_asked_copies();\n", "")],
              "NewNode.ACopyThatItWasAskedToTakeIsTakenAfterACrash"),
     Mutation("asked-again", "shared/sync/copying.cpp",

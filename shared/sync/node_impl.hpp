@@ -94,6 +94,7 @@ class Node::Impl {
   void refuse_asked(Peer& peer, const Refusal& refusal);
   bool takes_question(const Progress& told, Peer& peer);
   HttpResponse answer_asked(const HttpRequest& request, Peer& peer);
+  void note_taken(Peer& peer, const Progress& told);
 
   // receiving.cpp
   Peer* peer_of(const HttpRequest& head);

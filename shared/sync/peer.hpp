@@ -80,7 +80,11 @@ struct Peer {
   Hlc asked_at = 0;  // our G when the request in flight was sent
   // The newest version that it has of this origin of ours, when it last greeted us or answered our greeting.
   std::optional<Version> has_of_ours;
-  bool untold = false;           // a document was sent since, and no answer or new question says whether it was taken
+  bool untold = false;  // a document was sent since, and no answer or new question says whether it was taken
+  struct Handed {       // the last document that was made for a question: our own position and newest version
+    PositionNumber number = 0;
+    Version newest;
+  } handed;
   Hlc sent_hlc = 0;              // of the last document
   Version copied;                // the newest version of ours that pieces of a copy may have brought it, of this origin
   bool waits_for_clock = false;  // asked for a piece, and got none since our clock is ahead

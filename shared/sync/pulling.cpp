@@ -154,13 +154,25 @@ HttpResponse Node::Impl::answer_asked(const HttpRequest& request, Peer& peer) {
                   "this question is older than what was heard since; greet and ask again");
   peer.ask_again = false;
   take_progress(peer, told);
-  peer.untold = false;
+  note_taken(peer, told);
   peer.last_received_ms = core.now_ms();
   peer.asked_for_changes = true;
   peer.asked_since_ms = core.now_ms();
   peer.ready = nullptr;  // made for an earlier request, whose answer did not arrive
   if (stale) force = true;
   return {};
+}
+
+// Symptom: a row of a server that was copying had two lives everywhere. Mechanism: an answer to a question had brought
+// it to another server, which said so with its next question; but how new it is was known from the greeting before, so
+// it was given anew with the copy. Mend: where the position says that the answer was taken, its newest version is
+// there.
+void Node::Impl::note_taken(Peer& peer, const Progress& told) {
+  peer.untold = false;
+  auto there = told.applied.find(core.state.self);
+  if (!peer.has_of_ours || there == told.applied.end() || there->second.number < peer.handed.number) return;
+  if (peer.handed.newest.origin == peer.has_of_ours->origin)
+    peer.has_of_ours = std::max(*peer.has_of_ours, peer.handed.newest);
 }
 
 HttpResponse Node::Impl::later(const HttpRequest& request) {

@@ -290,8 +290,10 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   peer.meters.documents_sent++;
   peer.meters.bytes_sent += made.body->size();
   peer.meters.batch_changes.observe(static_cast<double>(made.rows));
+  Version newest{core.state.own_meta().newest, core.state.self};
   if (!peer.reachable()) {
     peer.ready = made.body;
+    peer.handed = {core.state.applied[core.state.self].number, newest};
     peer.ready_compressed = made.compressed;
     peer.rows_sent += made.rows;
     return;
@@ -305,7 +307,6 @@ void Node::Impl::send_document(Peer& peer, const MadeDocument& made) {
   request.bytes_per_second = peer.config.options.rate_limit;
   std::uint64_t timeout_ms = timeout_of(peer, made.body->size());
   peer.untold = true;
-  Version newest{core.state.own_meta().newest, core.state.self};
   send(peer, std::move(request), timeout_ms,
        [this, rows = made.rows, newest](Peer& answered, const HttpResponse& response) {
          answered.meters.ship_seconds.observe_ms(core.now_ms() - std::min(core.now_ms(), answered.asked_ms));

@@ -151,6 +151,14 @@ TEST(KeptSeeds, ATruncateFromBeforeTheCopyIsForgottenInTheEnd) {
   EXPECT_EQ(run_plan(plan).failure, "");
 }
 
+// A row of a server that was copying had two lives on all: an answer to a question had brought it to another server,
+// and it was given anew with the copy all the same (Node::Impl::note_taken).
+TEST(KeptSeeds, WhatWasTakenInAnAnswerIsNotGivenAnewWithTheCopy) {
+  Plan plan = Plan::small(850026159).without({&Plan::clones});
+  plan.copies = plan.joins = true;
+  EXPECT_EQ(run_plan(plan).failure, "");
+}
+
 // Rows were missing after a backup had been put back that was of before the node had heard anything of the other one
 // (KnownServer::heard).
 TEST(KeptSeeds, WhoIsPutBackToBeforeItHeardOfAServerIsNotTakenForANewOne) {
