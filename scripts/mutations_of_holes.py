@@ -39,6 +39,8 @@ HOLES = [
              "LateMeetingAndACrash.WhatCameLateIsHandedOn"),
     Mutation("H17-younger", "shared/merge/merge.cpp", [("    if (is_younger) settled->life.birth = birth;\n", "")],
              "LateMeetingUnderANumber.TheYoungerRowGetsAnotherOneAlsoWhereItHadSettled"),
+    Mutation("same-end", "shared/merge/merge.cpp", [("    know_the_dead_again(incoming);\n", "")],
+             "MergeCopied.WhoseEndIsTheSameIsTheRowThatEndedHere"),
     Mutation("H17-left-out", "shared/sync/applier_rows.cpp", [("  if (desired && lacks(desired->view())) return true;\n", "  if (desired && desired->view().empty()) return true;\n")],
              "NewNode.AValueThatWasLeftOutIsNotTakenFromAnotherRow"),
     Mutation("H17-truncate-awaited", "shared/sync/core.hpp",

@@ -76,6 +76,7 @@ class Merger {
 
   bool merge(std::span<IncomingLife> incoming) {
     bool changed = false;
+    know_the_dead_again(incoming);
     Version settled_here;
     for (IncomingLife& life : incoming) {
       bool added = false;
@@ -104,6 +105,21 @@ class Merger {
     }
     changed |= know_again(settled_here);
     return bury_unnamed() || changed;
+  }
+
+  // Symptom: a row was missing on a new server that had deleted another one of the same key. Mechanism: its own had
+  // settled there, so after a crash it knew that one's end without its birth; when both came with its copy, the older
+  // one was taken for the one that had ended. Mend: whose end is the same version is the same row.
+  void know_the_dead_again(std::span<const IncomingLife> incoming) {
+    Life* settled = state_.find(Version{});
+    if (!settled || settled->removed.settled()) return;
+    auto lives_on = [](const IncomingLife& life) { return life.birth.settled() && !life.dead(); };
+    auto same = std::find_if(incoming.begin(), incoming.end(), [&](const IncomingLife& life) {
+      return !life.birth.settled() && life.removed == settled->removed;
+    });
+    if (std::none_of(incoming.begin(), incoming.end(), lives_on) || same == incoming.end() || find(same->birth)) return;
+    find(Version{})->life.birth = same->birth;
+    settled->birth = same->birth;
   }
 
   // Symptom: two rows under one number stayed as they were, and the nodes showed different ones. Mechanism: the one had

@@ -290,6 +290,30 @@ TEST(MergeLate, WhatIsOlderThanTheRowThatSettledIsNotThatRow) {
   EXPECT_TRUE(state.find(Version{50, 1}));
 }
 
+// (merge.cpp, Merger::know_the_dead_again)
+TEST(MergeCopied, WhoseEndIsTheSameIsTheRowThatEndedHere) {
+  for (bool integer_key : {true, false}) {
+    Table table = rowmesh::table(integer_key);
+    MergeContext context{.table = table, .prune_horizon = 100, .sender_horizon = 100};
+    context.copy = true;
+    context.had_seen = [](Version, Version) { return true; };
+    RowState state;
+    state.lives.emplace_back();
+    state.lives[0].removed = {110, 2};
+    std::vector<IncomingLife> lives(2);
+    lives[0].has_values = true;
+    lives[0].values = Row(columns, Value::of_text("older, and still there"));
+    lives[1].birth = lives[1].columns.base = {90, 2};
+    lives[1].removed = {110, 2};
+    std::vector<Loss> losses;
+    std::optional<OwnedRow> desired;
+    merge_lives(state, lives, {}, context, losses, desired);
+    EXPECT_TRUE(desired.has_value()) << "the row that nobody has deleted";
+    ASSERT_EQ(state.lives.size(), 2u);
+    EXPECT_TRUE(state.find({90, 2}));
+  }
+}
+
 // Symptom: a row had one more life on one node, and stayed there when it was removed elsewhere. Mechanism: a new server
 // that had taken no copy yet had been told of it as settled, and handed it on so with somebody's edit; by that one's
 // own horizon it could not be the row that is here, whose birth a restart had brought back. Mend: the document says how
