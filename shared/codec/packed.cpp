@@ -183,6 +183,7 @@ Version PackedReader::version() {
     case same_version: return last_;
     case new_version: {
       Hlc hlc = fixed64();
+      if (hlc == 0) corrupt("a version without a time");  // it would be written as settled, and so not be read again
       last_ = {hlc, fixed64()};
       return last_;
     }
