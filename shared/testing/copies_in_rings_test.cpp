@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "shared/sync/copy_waits.hpp"
+#include "shared/testing/family.hpp"
 #include "shared/testing/node_pair.hpp"
 
 namespace rowmesh::testing {
@@ -104,6 +105,36 @@ TEST_F(CopiesInRings, TwoHaveTakenPiecesWhenTheyAreAskedForMore) {
   nodes->run_for(3000);
   one.go_on(), other.go_on();
   nodes->run_for(long_enough_ms);
+  expect_all_have(3);
+}
+
+// A known gap (docs/guarantees.md): who has pieces of its first copy does not leave it to ask for the others that it is
+// to take. It says so, and switching its source off for a while ends that.
+TEST_F(CopiesInRings, WhoWaitsInTheMiddleOfItsFirstCopySaysSoAndIsHelped) {
+  nodes = std::make_unique<NodePair>(3);
+  nodes->first_copies = true;
+  for (auto& store : nodes->stores) create_family(*store);
+  nodes->start();
+  nodes->link(0, 1);
+  nodes->write(0, "of 0", "x"), nodes->write(1, "of 1", "x");
+  nodes->run_for(long_enough_ms);
+  GivesOnePiece source(*nodes, 0, 2);
+  nodes->network.attach(0, &source);
+  nodes->link(2, 0), nodes->link(2, 1);
+  nodes->write(2, "of 2", "x");
+  nodes->run_for(5000);
+  copy(0, 1), copy(1, 2), copy(2, 1);
+  nodes->run_for(3000);
+  source.go_on();
+  nodes->run_for(long_enough_ms);
+  EXPECT_EQ(nodes->status(2).state, "copying");
+  EXPECT_EQ(nodes->status(2).last_error, "a copy is being taken in here; copy when it is done");
+  auto switch_source = [&](bool on) {
+    MemoryStore& fresh = *nodes->stores[2];
+    fresh.change_server(fresh.servers().front().id, [on](ServerConfig& server) { server.enabled = on; });
+    nodes->run_for(long_enough_ms);
+  };
+  switch_source(false), switch_source(true);
   expect_all_have(3);
 }
 
