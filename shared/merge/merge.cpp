@@ -120,6 +120,7 @@ class Merger {
     if (std::none_of(incoming.begin(), incoming.end(), lives_on) || same == incoming.end() || find(same->birth)) return;
     find(Version{})->life.birth = same->birth;
     settled->birth = same->birth;
+    state_.order();
   }
 
   // Symptom: two rows under one number stayed as they were, and the nodes showed different ones. Mechanism: the one had

@@ -1,5 +1,7 @@
 #include "shared/merge/row_state.hpp"
 
+#include <algorithm>
+
 namespace rowmesh {
 
 Life& Life::operator=(const Life& other) {
@@ -28,6 +30,10 @@ Life& RowState::add(Life life) {
   auto at = std::lower_bound(lives.begin(), lives.end(), life.birth,
                              [](const Life& here, const Version& birth) { return here.birth < birth; });
   return *lives.insert(at, std::move(life));
+}
+
+void RowState::order() {
+  std::sort(lives.begin(), lives.end(), [](const Life& left, const Life& right) { return left.birth < right.birth; });
 }
 
 Life* RowState::in_table() {

@@ -167,6 +167,7 @@ struct RowState {
   Life* find(Version birth);
   const Life* find(Version birth) const { return const_cast<RowState*>(this)->find(birth); }
   Life& add(Life life);
+  void order();  // after a birth was changed
   bool has_side() const;
   bool contested() const;
   bool kept_aside() const { return has_side() || contested(); }  // the side table has to have it

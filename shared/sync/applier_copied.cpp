@@ -67,8 +67,7 @@ bool Applier::recognise(const Table& table, RowState& state, const std::vector<I
       break;
     }
   }
-  std::sort(state.lives.begin(), state.lives.end(),
-            [](const Life& left, const Life& right) { return left.birth < right.birth; });
+  state.order();
   return some;
 }
 
@@ -131,8 +130,7 @@ void Applier::name_own_life(const Table& table, RowState& state, const std::vect
     bool own = there.birth.origin == state_.self && !there.birth.settled() && there.birth.hlc <= state_.prune_horizon;
     if (!own || there.dead() || state.find(there.birth)) continue;
     settled->birth = there.birth;
-    std::sort(state.lives.begin(), state.lives.end(),
-              [](const Life& left, const Life& right) { return left.birth < right.birth; });
+    state.order();
     return;
   }
 }

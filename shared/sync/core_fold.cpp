@@ -66,9 +66,8 @@ void Core::fold(const LogEntry& log_entry, Batch& batch) {
   }
   if (!plain(entry.state, truncated)) unreconciled.insert(&entry);
   // While the history is loaded nobody knows yet when numbers changed hands.
-  if ((replaying_ != 0 || version.hlc < keys_changed_at) && !log_entry.columns.empty() && !table->references.empty()) {
+  if ((replaying_ != 0 || version.hlc < keys_changed_at) && !log_entry.columns.empty() && !table->references.empty())
     look_once_more(entry, version.hlc);
-  }
   if (!table->uniques.empty()) recheck_hidden.insert(table->id);
   batch.entries.push_back(&entry);
 }

@@ -52,8 +52,7 @@ void rename(RowState& state, const Renewal& renewal) {
     life.moved->to_birth = renamed(life.moved->to_birth, renewal);
     rename(life.moved->seen, renewal);
   }
-  std::sort(state.lives.begin(), state.lives.end(),
-            [](const Life& left, const Life& right) { return left.birth < right.birth; });
+  state.order();
 }
 
 // Symptom: nothing that a server wrote was taken any more, for a row was said to live and had no values. Mechanism: a

@@ -5,19 +5,12 @@
 #include <optional>
 
 #include "shared/model/hex.hpp"
+#include "shared/testing/family.hpp"
 #include "shared/testing/lab.hpp"
 #include "shared/testing/loose_nodes.hpp"
 
 namespace rowmesh::testing {
 namespace {
-
-void create_items(MemoryStore& store) {
-  Table table;
-  table.wire_name = "item";
-  table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
-  table.key = {0};
-  store.create_table(table);
-}
 
 // Symptom: two nodes took nothing of each other any more. Mechanism: one clock had been ahead, both had gone on from
 // there and became new incarnations in one moment. The first that a new incarnation said of itself was that it had

@@ -1,4 +1,4 @@
-// Two tables for tests: rows with numbers, and rows that refer to them.
+// Tables for tests: rows with numbers and rows that refer to them, and rows of which nothing but the key matters.
 #pragma once
 #include "shared/testing/memory_store.hpp"
 
@@ -23,5 +23,13 @@ inline void create_family(MemoryStore& store) {
 
 inline Row parent(std::int64_t id, const char* a) { return {Value::of_integer(id), Value::of_text(a)}; }
 inline Row child(const char* code, std::int64_t id) { return {Value::of_text(code), Value::of_integer(id)}; }
+
+inline void create_items(MemoryStore& store) {
+  Table table;
+  table.wire_name = "item";
+  table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
+  table.key = {0};
+  store.create_table(table);
+}
 
 }  // namespace rowmesh::testing

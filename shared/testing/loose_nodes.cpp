@@ -15,9 +15,8 @@ LooseNodes::LooseNodes(std::size_t count, const std::function<void(MemoryStore&)
     create(*site.store);
   }
   for (std::size_t i = 0; i < count; i++) start(i);
-  for (auto& site : sites_)
-    for (auto& other : sites_)
-      site->core->state.members[other->core->state.self] = {other->store->identity().node, "", false};
+  for (std::size_t i = 0; i < count; i++)
+    for (std::size_t other = 0; other < count; other++) meet(i, other);
 }
 
 LooseNodes::~LooseNodes() = default;
@@ -43,6 +42,10 @@ void LooseNodes::restart(std::size_t i) {
 void LooseNodes::link(std::size_t left, std::size_t right) {
   for (auto [at, to] : {std::pair{left, right}, std::pair{right, left}})
     core(at).state.servers[static_cast<std::int64_t>(to)] = {store(to).identity().node, origin(to), {}, {}};
+}
+
+void LooseNodes::meet(std::size_t i, std::size_t other) {
+  core(i).state.members[origin(other)] = {store(other).identity().node, "", false};
 }
 
 void LooseNodes::take_out(std::size_t i, std::size_t member) { core(i).state.members[origin(member)].left = true; }

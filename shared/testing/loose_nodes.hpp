@@ -63,6 +63,7 @@ class LooseNodes {
   void forget(std::size_t i) { core(i).prune(); }
   void restart(std::size_t i);                       // as after a crash: only what is on disk is left
   void link(std::size_t left, std::size_t right);    // they know each other as servers
+  void meet(std::size_t i, std::size_t other);       // one has the other as a member, as all have from the begin
   void take_out(std::size_t i, std::size_t member);  // as remove_server does
   void look_for_the_gone(std::size_t i);             // as a node does when somebody is found gone, and settle()
 

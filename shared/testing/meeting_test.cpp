@@ -216,14 +216,6 @@ TEST_F(LateMeeting, NothingIsReceivedOfOneThatHasNotSpoken) {
   EXPECT_EQ(nodes.rows(0), 2u);
 }
 
-void create_items(MemoryStore& store) {
-  Table table;
-  table.wire_name = "item";
-  table.columns = {{"id", ColumnType::text, "text", true, false}, {"v", ColumnType::text, "text", false, false}};
-  table.key = {0};
-  store.create_table(table);
-}
-
 // Symptom: after a crash a row differed on two servers. Mechanism: what a server had written before it was met had come
 // late, and was settled with an older batch of its row, which was still in the history, before it was handed on. Mend:
 // a start takes all batches for late (Window::take_all_for_late).
@@ -231,9 +223,6 @@ TEST(LateMeetingAndACrash, WhatCameLateIsHandedOn) {
   LooseNodes nodes(3, create_items);
   Core& hub = nodes.core(0);
   nodes.store(0).prune_interval_ms = 3'600'000;
-  auto meet = [&](std::size_t at) {
-    nodes.core(at).state.members[nodes.origin(1)] = {nodes.store(1).identity().node, "", false};
-  };
   for (std::size_t at : {0, 2}) nodes.core(at).state.members.erase(nodes.origin(1));
   nodes.insert(0, "item", {Value::of_text("old"), Value::of_text("v")});
   nodes.exchange({{0, 2}});
@@ -243,13 +232,13 @@ TEST(LateMeetingAndACrash, WhatCameLateIsHandedOn) {
   nodes.insert(0, "item", {Value::of_text("k"), Value::of_text("old")});
   nodes.exchange({{0, 2}});
   ASSERT_FALSE(hub.window.unsettled());
-  meet(0);
+  nodes.meet(0, 1);
   nodes.ship(0, 1);
   nodes.ship(1, 0);
   ASSERT_EQ(nodes.rows(0, "item"), "k=new old=v");
   nodes.restart(0);
   nodes.forget(0);
-  meet(2);
+  nodes.meet(2, 1);
   nodes.exchange({{0, 2}, {0, 1}});
   for (std::size_t at : {0, 2}) EXPECT_EQ(nodes.rows(at, "item"), "k=new old=v") << at;
 }
@@ -257,9 +246,6 @@ TEST(LateMeetingAndACrash, WhatCameLateIsHandedOn) {
 // (merge.cpp, Merger::know_again)
 TEST(LateMeetingUnderANumber, TheYoungerRowGetsAnotherOneAlsoWhereItHadSettled) {
   LooseNodes nodes(3, create_family);
-  auto meet = [&](std::size_t at) {
-    nodes.core(at).state.members[nodes.origin(2)] = {nodes.store(2).identity().node, "", false};
-  };
   for (std::size_t at : {0, 1}) nodes.core(at).state.members.erase(nodes.origin(2));
   nodes.insert(2, "parent", parent(1, "older"));
   nodes.settle(2);
@@ -268,9 +254,9 @@ TEST(LateMeetingUnderANumber, TheYoungerRowGetsAnotherOneAlsoWhereItHadSettled) 
   nodes.settle(1);
   while (nodes.core(1).window.unsettled()) nodes.pass(10), nodes.ship(1, 0), nodes.ship(0, 1), nodes.forget(1);
   ASSERT_TRUE(nodes.core(0).window.unsettled());
-  meet(0);
+  nodes.meet(0, 2);
   nodes.ship(0, 2), nodes.ship(2, 0);
-  meet(1);
+  nodes.meet(1, 2);
   nodes.exchange({{0, 1}, {0, 2}});
   for (std::size_t at : {0, 1, 2}) EXPECT_EQ(nodes.rows(at, "parent"), "1=older 2=younger") << at;
 }
@@ -288,7 +274,7 @@ TEST(LateTruncate, WhatIsYoungerStays) {
   nodes.write(0, [](MemoryStore& store) { store.truncate("item"); });
   for (int cut = 0; cut < 2; cut++) nodes.settle(1), late.write_alone(), nodes.forget(1), nodes.pass(10);
   ASSERT_GT(late.state.prune_horizon, nodes.core(0).store.clock().now()) << "alone until now";
-  late.state.members[nodes.origin(0)] = {nodes.store(0).identity().node, "", false};
+  nodes.meet(1, 0);
   nodes.insert(1, "item", {Value::of_text("younger"), Value::of_text("1")});
   nodes.ship(1, 0);
   nodes.pass(10);
